@@ -1,0 +1,176 @@
+//! One operating-system mechanism a file, behind one trait. [`open`] is where a key finds its backend.
+//!
+//! A backend knows one semaphore and says what the system said; what a permit is, who holds what without a
+//! guard, what a fork changes and which texts name the key is the business of the layer above
+//! (`attachment`, `permit`, `semaphore`), the same for all.
+
+#[cfg(unix)]
+mod posix;
+#[cfg(unix)]
+mod system_v;
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::error::{ErrorKind, Fault};
+use crate::key::{KeyType, NativeIpcKey};
+use crate::semaphore::{AccessMode, Capabilities, Holder};
+
+/// What an opener asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) mode: AccessMode,
+    pub(crate) initial_value: u32,
+    pub(crate) permissions: Option<u32>,
+    pub(crate) max_permits: Option<u32>,
+}
+
+/// What an open found or made.
+pub(crate) struct Opened {
+    pub(crate) backend: Box<dyn Backend>,
+    /// What to do when the last handle of this process goes: who made the semaphore removes it.
+    pub(crate) removal: Option<Removal>,
+    /// Whether this open set the count of a semaphore that was there.
+    pub(crate) reset: bool,
+}
+
+/// Takes away what this process made. It runs while the backend is still open.
+pub(crate) type Removal = Box<dyn FnOnce() -> Result<(), Fault> + Send>;
+
+/// Which semaphore of its type a backend has open: within a process, two opens of the same one are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Identity(pub(crate) u64);
+
+/// Counts the resets that this process knows of; a permit from an earlier epoch is no longer what it was.
+pub(crate) type Epoch = u32;
+
+/// One open semaphore. Every method may be called from any thread.
+///
+/// Numbers of permits are at least 1 and at most [`Capabilities::max_permits`]; several at once are asked for
+/// only where [`Capabilities::several_at_once`] says so, and deadlines where [`Capabilities::timeout`] does.
+pub(crate) trait Backend: fmt::Debug + Send + Sync {
+    fn identity(&self) -> Identity;
+
+    fn capabilities(&self) -> Capabilities;
+
+    /// Takes `count` permits, all or none, so that they come back if this process dies (where the type can).
+    fn acquire(&self, count: u32, wait: &mut Wait<'_>) -> Result<Epoch, Fault>;
+
+    /// Gives back what [`acquire`](Self::acquire) took. The permits stop being this process's in any case: if
+    /// the count has no room for all, it is filled up and the rest is reported lost.
+    fn give_back(&self, count: u32, epoch: Epoch) -> Result<(), Fault>;
+
+    /// In one step, gives back `held` permits of the current epoch and creates `created`; all or nothing.
+    fn release(&self, held: u32, created: u32) -> Result<(), Fault>;
+
+    /// Stops owning what [`acquire`](Self::acquire) took, without giving it back.
+    fn forget(&self, count: u32, epoch: Epoch) -> Result<(), Fault>;
+
+    /// How many permits are free.
+    fn available(&self) -> Result<u32, Fault>;
+
+    /// The epoch of what is acquired now.
+    fn epoch(&self) -> Epoch {
+        0
+    }
+
+    /// Another open in this process has reset the count.
+    fn note_reset(&self) {}
+
+    fn waiting(&self) -> Result<u32, Fault> {
+        Err(Fault::unsupported("this type of semaphore does not tell how many wait"))
+    }
+
+    fn last_pid(&self) -> Result<Option<u32>, Fault> {
+        Err(Fault::unsupported("this type of semaphore does not tell who used it last"))
+    }
+
+    fn holders(&self) -> Result<Vec<Holder>, Fault> {
+        Err(Fault::unsupported("this type of semaphore does not tell who holds it"))
+    }
+
+    fn recoveries(&self) -> Result<u64, Fault> {
+        Err(Fault::unsupported("this type of semaphore does not count dead holders"))
+    }
+}
+
+/// Opens or makes the semaphore of this key.
+pub(crate) fn open(key: &NativeIpcKey, request: &Request) -> Result<Opened, Fault> {
+    match key.key_type() {
+        #[cfg(unix)]
+        KeyType::SystemV(project) => system_v::open(key.native_key(), project, request),
+        #[cfg(unix)]
+        KeyType::Posix => posix::open(key.native_key(), request),
+        other => Err(unsupported_type(other)),
+    }
+}
+
+/// Removes the semaphore of this key from the system.
+pub(crate) fn remove(key: &NativeIpcKey) -> Result<(), Fault> {
+    match key.key_type() {
+        #[cfg(unix)]
+        KeyType::SystemV(project) => system_v::remove(key.native_key(), project),
+        #[cfg(unix)]
+        KeyType::Posix => posix::remove(key.native_key()),
+        other => Err(unsupported_type(other)),
+    }
+}
+
+/// Whether [`open`] can work for keys of this type, here.
+pub(crate) fn is_supported(key_type: KeyType) -> bool {
+    match key_type {
+        #[cfg(unix)]
+        KeyType::SystemV(_) => system_v::is_supported(),
+        #[cfg(unix)]
+        KeyType::Posix => posix::is_supported(),
+        _ => false,
+    }
+}
+
+fn unsupported_type(key_type: KeyType) -> Fault {
+    let reason = format!("keys of type {key_type} are not supported on this platform");
+    Fault::new(ErrorKind::KeyError, reason)
+}
+
+/// How long an acquire may wait, and who may end it.
+pub(crate) struct Wait<'a> {
+    pub(crate) patience: Patience,
+    /// Asked whenever a signal handler interrupted the wait; `true` ends it.
+    pub(crate) interrupted: Option<&'a mut dyn FnMut() -> bool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    None,
+    Until(Instant),
+    Forever,
+}
+
+impl Patience {
+    /// How long is left; `None` for ever.
+    fn remaining(self) -> Option<Duration> {
+        match self {
+            Self::None => Some(Duration::ZERO),
+            Self::Until(deadline) => Some(deadline.saturating_duration_since(Instant::now())),
+            Self::Forever => None,
+        }
+    }
+
+    /// What to report when it is at its end.
+    fn exhausted(self) -> Fault {
+        match self {
+            Self::None => Fault::new(ErrorKind::NoPermits, "there are not enough free permits now"),
+            _ => Fault::new(ErrorKind::TimedOut, "not enough permits became free in time"),
+        }
+    }
+}
+
+impl Wait<'_> {
+    /// To be called when a signal interrupted the wait: goes on, or ends it.
+    fn after_signal(&mut self) -> Result<(), Fault> {
+        if self.interrupted.as_mut().is_some_and(|ends| ends()) {
+            return Err(Fault::new(ErrorKind::Interrupted, "the wait was ended by its caller"));
+        }
+        Ok(())
+    }
+}

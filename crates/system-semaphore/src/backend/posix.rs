@@ -1,0 +1,201 @@
+//! POSIX named semaphores, on the wire as Qt's: `sem_open` with the native name.
+//!
+//! Nothing here survives its holder: a process that dies keeps what it took (the system has no record of it), and
+//! the capabilities say so. Create makes a *new* semaphore under the name, as in Qt; who uses the old one keeps
+//! it. Several at once cannot be taken all or none, so that is refused.
+//!
+//! Two of Qt's habits are left out. Its second open carries `O_CREAT`, and can so make a semaphore that nobody
+//! removes; ours begins again when the name vanishes between two steps. Its destructor removes the name whatever
+//! it names by then; ours looks whether the name still is the semaphore it made, by POSIX's rule that opening one
+//! semaphore twice in a process gives the same address.
+
+use std::ffi::CString;
+use std::io;
+
+use super::{Backend, Epoch, Identity, Opened, Patience, Removal, Request, Wait};
+use crate::error::{ErrorKind, Fault};
+use crate::semaphore::{AccessMode, Capabilities};
+use crate::sys::posix::{self as sys, Handle};
+
+/// `SEM_VALUE_MAX` on every system this has met.
+const MAX_PERMITS: u32 = i32::MAX as u32;
+/// What Qt gives its semaphores (less the umask).
+const MODE: u32 = 0o600;
+/// How often an open begins again when the name comes or goes between two steps. (Qt: three times.)
+const OPEN_ATTEMPTS: u32 = 100;
+
+pub(super) fn is_supported() -> bool {
+    sys::is_supported()
+}
+
+pub(super) fn open(name: &str, request: &Request) -> Result<Opened, Fault> {
+    let name = c_name(name)?;
+    if request.initial_value > MAX_PERMITS {
+        let reason = format!(
+            "the initial value {} is more than the {MAX_PERMITS} that a POSIX semaphore can count",
+            request.initial_value
+        );
+        return Err(Fault::new(ErrorKind::OutOfResources, reason));
+    }
+    if request.max_permits.is_some_and(|max| max != MAX_PERMITS) {
+        let reason = format!("a POSIX semaphore has no maximum of its own; it counts to {MAX_PERMITS}");
+        return Err(Fault::unsupported(reason));
+    }
+    for _ in 0..OPEN_ATTEMPTS {
+        if let Some(opened) = try_open(&name, request)? {
+            return Ok(opened);
+        }
+    }
+    let reason = "others made and removed it again and again while it was being opened";
+    Err(Fault::new(ErrorKind::Unknown, reason))
+}
+
+pub(super) fn remove(name: &str) -> Result<(), Fault> {
+    sys::unlink(&c_name(name)?).map_err(|error| fault(&error))
+}
+
+fn c_name(name: &str) -> Result<CString, Fault> {
+    if name.is_empty() {
+        return Err(Fault::new(ErrorKind::KeyError, "the key is empty; give the semaphore a name"));
+    }
+    CString::new(name).map_err(|_| Fault::new(ErrorKind::KeyError, "the name contains a NUL character"))
+}
+
+/// One attempt; `None` if the name came or went between two steps.
+fn try_open(name: &CString, request: &Request) -> Result<Option<Opened>, Fault> {
+    if request.mode != AccessMode::OpenExisting {
+        match sys::create_new(name, request.permissions.unwrap_or(MODE), request.initial_value) {
+            Ok(handle) => {
+                let removal = Some(removal(name.clone(), handle.address()));
+                return Ok(Some(Opened { backend: Box::new(Posix(handle)), removal, reset: false }));
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
+            Err(error) => return Err(fault(&error)),
+        }
+    }
+    match request.mode {
+        AccessMode::CreateNew => Err(Fault::new(ErrorKind::AlreadyExists, "it exists already")),
+        AccessMode::Create => match sys::unlink(name) {
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(fault(&error)),
+            _ => Ok(None),
+        },
+        AccessMode::Open | AccessMode::OpenExisting => match sys::open_existing(name) {
+            Ok(handle) => Ok(Some(Opened { backend: Box::new(Posix(handle)), removal: None, reset: false })),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) && request.mode == AccessMode::Open => {
+                Ok(None)
+            }
+            Err(error) => Err(fault(&error)),
+        },
+    }
+}
+
+fn removal(name: CString, address: usize) -> Removal {
+    Box::new(move || match sys::open_existing(&name) {
+        Ok(named) if named.address() == address => sys::unlink(&name).map_err(|error| fault(&error)),
+        _ => Ok(()),
+    })
+}
+
+#[derive(Debug)]
+struct Posix(Handle);
+
+impl Backend for Posix {
+    fn identity(&self) -> Identity {
+        Identity(self.0.address() as u64)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            returns_on_death: false,
+            created_permits_stay: true,
+            timeout: sys::HAS_TIMEOUT,
+            several_at_once: false,
+            available_permits: true,
+            holders: false,
+            waiting: false,
+            reset_voids_permits: false,
+            max_permits: MAX_PERMITS,
+        }
+    }
+
+    fn acquire(&self, _one: u32, wait: &mut Wait<'_>) -> Result<Epoch, Fault> {
+        loop {
+            // a deadline in the past must not keep from taking what is free
+            match self.0.try_wait() {
+                Ok(()) => return Ok(0),
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {}
+                Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+                Err(error) => return Err(fault(&error)),
+            }
+            let outcome = match wait.patience {
+                Patience::None => return Err(wait.patience.exhausted()),
+                Patience::Until(deadline) => self.0.wait(Some(deadline)),
+                Patience::Forever => self.0.wait(None),
+            };
+            match outcome {
+                Ok(()) => return Ok(0),
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::ETIMEDOUT) => return Err(wait.patience.exhausted()),
+                    Some(libc::EINTR) => wait.after_signal()?,
+                    _ => return Err(fault(&error)),
+                },
+            }
+        }
+    }
+
+    fn give_back(&self, count: u32, _: Epoch) -> Result<(), Fault> {
+        for _ in 0..count {
+            self.0.post().map_err(|error| fault(&error))?;
+        }
+        Ok(())
+    }
+
+    fn release(&self, held: u32, created: u32) -> Result<(), Fault> {
+        let count = u64::from(held) + u64::from(created);
+        if count > u64::from(MAX_PERMITS - self.available()?) {
+            return Err(no_room());
+        }
+        // One sem_post a permit: others may see some of them before the last. If others post so much meanwhile that
+        // the count becomes full, what can be had back without waiting is taken back.
+        for done in 0..count {
+            if let Err(error) = self.0.post() {
+                let _ = (0..done).try_for_each(|_| self.0.try_wait());
+                return Err(fault(&error));
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(&self, _: u32, _: Epoch) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn available(&self) -> Result<u32, Fault> {
+        // POSIX allows a negative value that counts waiters
+        self.0.value().map(|value| value.max(0).unsigned_abs()).map_err(|error| fault(&error))
+    }
+}
+
+fn no_room() -> Fault {
+    Fault::new(ErrorKind::OutOfResources, format!("a POSIX semaphore counts to {MAX_PERMITS}"))
+}
+
+fn fault(error: &io::Error) -> Fault {
+    let (kind, reason) = match error.raw_os_error() {
+        Some(libc::ENOENT) => (ErrorKind::NotFound, "there is no such semaphore"),
+        Some(libc::EPERM | libc::EACCES) => {
+            (ErrorKind::PermissionDenied, "it belongs to another user, who has not allowed it")
+        }
+        Some(libc::EINVAL) => (
+            ErrorKind::KeyError,
+            "the system does not take it for a POSIX semaphore; use a name like /printer (one slash, in front, and \
+             at most 251 characters behind it) and see that no other file stands in its place",
+        ),
+        Some(libc::ENAMETOOLONG) => (ErrorKind::KeyError, "the name is too long"),
+        Some(libc::EOVERFLOW) => return no_room(),
+        Some(libc::EMFILE | libc::ENFILE) => (ErrorKind::OutOfResources, "too many files are open"),
+        Some(libc::ENOSPC | libc::ENOMEM) => (ErrorKind::OutOfResources, "the system has no memory for it"),
+        _ => (ErrorKind::Unknown, "the system refused"),
+    };
+    Fault::new(kind, reason).with_os(error.raw_os_error())
+}

@@ -1,0 +1,157 @@
+//! One error for everything: what was tried, on which key, why it failed and what to do next.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+/// The outcome of an operation on a semaphore.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, in one word.
+///
+/// The first six are those of Qt's `QSystemSemaphore::SystemSemaphoreError` and mean what they mean there
+/// (`Unknown` is Qt's `UnknownError`); the others say what Qt's class cannot.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The caller lacks the rights to the semaphore, or to the directory of its key file.
+    PermissionDenied,
+    /// The key cannot name a semaphore: it is empty, too long, malformed, or of a type this platform lacks.
+    KeyError,
+    /// A semaphore of that name is there, and [`AccessMode::CreateNew`](crate::AccessMode::CreateNew) was asked.
+    AlreadyExists,
+    /// There is no such semaphore, or it was removed while in use.
+    NotFound,
+    /// A limit was met: the largest count, the number of semaphores, memory, descriptors.
+    OutOfResources,
+    /// The operating system gave a reason that has no kind of its own; the message carries it.
+    Unknown,
+    /// The deadline passed first. Nothing was acquired.
+    TimedOut,
+    /// A `try_` call would have had to wait. Nothing was acquired.
+    NoPermits,
+    /// This type of key cannot do that; see [`Capabilities`](crate::Capabilities).
+    Unsupported,
+    /// What stands under that name is not a usable semaphore.
+    Corrupt,
+    /// The caller's own hook ended the wait; see
+    /// [`acquire_interruptible`](crate::SystemSemaphore::acquire_interruptible). Nothing was acquired.
+    Interrupted,
+}
+
+/// Why an operation failed.
+///
+/// [`kind`](Self::kind) is for programs, the [`Display`](fmt::Display) text for people: it names the
+/// operation, the key, the reason and, where there is something to do, what to do.
+///
+/// ```
+/// use system_semaphore::{ErrorKind, SystemSemaphore};
+///
+/// let error = SystemSemaphore::create("", 3).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::KeyError);
+/// assert!(error.to_string().contains("the key is empty"));
+/// ```
+#[derive(Clone)]
+pub struct Error(Box<Context>);
+
+#[derive(Clone)]
+struct Context {
+    action: Cow<'static, str>,
+    key: Arc<str>,
+    fault: Fault,
+}
+
+impl Error {
+    pub(crate) fn new(action: impl Into<Cow<'static, str>>, key: impl Into<Arc<str>>, fault: Fault) -> Self {
+        Self(Box::new(Context { action: action.into(), key: key.into(), fault }))
+    }
+
+    /// What went wrong, for programs.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.fault.kind
+    }
+
+    /// The text of the key the operation was tried on, as
+    /// [`NativeIpcKey`](crate::NativeIpcKey)'s text form where there is one.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.0.key
+    }
+
+    /// The operating system's error number, where it gave one (`errno` on Unix).
+    #[must_use]
+    pub fn raw_os_error(&self) -> Option<i32> {
+        self.0.fault.os
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Context { action, key, fault } = &*self.0;
+        write!(f, "cannot {action} {key:?}: {fault}")
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}({self})", self.kind())
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        use std::io::ErrorKind as Io;
+        let kind = match error.kind() {
+            ErrorKind::PermissionDenied => Io::PermissionDenied,
+            ErrorKind::KeyError => Io::InvalidInput,
+            ErrorKind::AlreadyExists => Io::AlreadyExists,
+            ErrorKind::NotFound => Io::NotFound,
+            ErrorKind::OutOfResources => Io::QuotaExceeded,
+            ErrorKind::Unknown => Io::Other,
+            ErrorKind::TimedOut => Io::TimedOut,
+            ErrorKind::NoPermits => Io::WouldBlock,
+            ErrorKind::Unsupported => Io::Unsupported,
+            ErrorKind::Corrupt => Io::InvalidData,
+            ErrorKind::Interrupted => Io::Interrupted,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// The part of an error that a backend knows: the reason, not yet what was tried on which key.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    pub(crate) kind: ErrorKind,
+    pub(crate) os: Option<i32>,
+    reason: Cow<'static, str>,
+}
+
+impl Fault {
+    pub(crate) fn new(kind: ErrorKind, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, os: None, reason: reason.into() }
+    }
+
+    pub(crate) fn unsupported(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Unsupported, reason)
+    }
+
+    /// The same reason, with the number that the operating system gave for it.
+    pub(crate) fn with_os(mut self, number: Option<i32>) -> Self {
+        self.os = number;
+        self
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)?;
+        match self.os {
+            // std's text ends in "(os error 43)"
+            Some(number) => write!(f, " [{}]", std::io::Error::from_raw_os_error(number)),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! From a plain name to a native key, as Qt derives it. Pure functions of the name, the type and the
+//! [`Environment`].
+
+use sha1::{Digest, Sha1};
+
+use super::environment::{Directory, Environment, Facility, Platform};
+use super::{KeyType, NativeIpcKey};
+
+/// The longest POSIX semaphore name on Apple's systems, without its slash.
+const APPLE_NAME_UNITS: usize = 29;
+/// Windows' `MAX_PATH`, where Qt cuts names.
+const WINDOWS_NAME_UNITS: usize = 260;
+
+impl Environment<'_> {
+    /// [`legacy_native_key`](crate::legacy_native_key) in this environment.
+    #[must_use]
+    pub fn legacy_native_key(&self, name: &str, key_type: KeyType) -> NativeIpcKey {
+        if name.is_empty() || !self.platform.has_type(key_type) {
+            return NativeIpcKey::new("", key_type);
+        }
+        let hash: String = Sha1::digest(name).iter().map(|byte| format!("{byte:02x}")).collect();
+        let base = || {
+            let letters: String = name.chars().filter(char::is_ascii_alphabetic).collect();
+            format!("{}{letters}{hash}", self.facility.legacy_prefix())
+        };
+        let native = match (key_type, self.platform) {
+            (KeyType::Windows, _) => base(),
+            (KeyType::Posix, Platform::Apple { sandboxed: true }) => name.to_owned(),
+            (KeyType::Posix, Platform::Apple { sandboxed: false }) => {
+                format!("/{}", &hash[..APPLE_NAME_UNITS])
+            }
+            (KeyType::Posix, _) => format!("/{}", base()),
+            (KeyType::SystemV(_), _) => format!("{}/{}", self.temp_location(), base()),
+        };
+        NativeIpcKey { legacy: name.to_owned(), ..NativeIpcKey::new(native, key_type) }
+    }
+
+    /// [`platform_safe_key`](crate::platform_safe_key) in this environment.
+    #[must_use]
+    pub fn platform_safe_key(&self, name: &str, key_type: KeyType) -> NativeIpcKey {
+        if name.is_empty() || !self.platform.has_type(key_type) {
+            return NativeIpcKey::new("", key_type);
+        }
+        let native = match (key_type, self.platform) {
+            (KeyType::Windows, _) => first_utf16_units(&self.windows_name(name), WINDOWS_NAME_UNITS),
+            (KeyType::Posix, Platform::Apple { .. }) => {
+                format!("/{}", first_utf16_units(name, APPLE_NAME_UNITS))
+            }
+            (KeyType::Posix, _) => format!("/{name}"),
+            (KeyType::SystemV(_), _) if name.starts_with('/') => name.to_owned(),
+            (KeyType::SystemV(_), _) => format!("{}/{name}", self.runtime_location()),
+        };
+        NativeIpcKey::new(native, key_type)
+    }
+
+    fn windows_name(&self, name: &str) -> String {
+        let namespace = ["Local\\", "Global\\"].into_iter().find(|&prefix| name.starts_with(prefix));
+        let (namespace, rest) = name.split_at(namespace.map_or(0, str::len));
+        format!("{namespace}{}{rest}", self.facility.windows_prefix())
+    }
+
+    /// Where temporary files go: Qt's `QStandardPaths::TempLocation`.
+    #[must_use]
+    pub fn temp_location(&self) -> String {
+        let path = self.temp_dir.as_deref().filter(|dir| !dir.is_empty()).unwrap_or(&self.default_temp_dir);
+        let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
+        let absolute = if path.starts_with('/') {
+            path.to_owned()
+        } else {
+            format!("{}/{path}", self.current_dir.trim_end_matches('/'))
+        };
+        let mut clean = clean_path(&absolute);
+        // what was a directory's spelling stays one
+        if absolute.len() > 1 && absolute.ends_with('/') {
+            clean.push('/');
+        }
+        clean
+    }
+
+    /// Where a user's sockets and key files go: Qt's `QStandardPaths::RuntimeLocation`. Empty if there is no
+    /// acceptable directory, and then System V keys land in the root directory, as in Qt.
+    #[must_use]
+    pub fn runtime_location(&self) -> String {
+        if matches!(self.platform, Platform::Apple { .. }) {
+            return format!("{}/Library/Application Support", self.home_dir);
+        }
+        let is_acceptable = |path: &str| {
+            matches!(
+                (self.directories)(path),
+                Directory::Real { owned: true, mode: 0o700 } | Directory::Missing { creatable: true }
+            )
+        };
+        if let Some(dir) = &self.runtime_dir
+            && dir.starts_with('/')
+            && is_acceptable(dir)
+        {
+            return dir.clone();
+        }
+        let fallback = format!("{}/runtime-{}", self.temp_location(), self.user_name);
+        if is_acceptable(&fallback) { fallback } else { String::new() }
+    }
+}
+
+impl Facility {
+    fn legacy_prefix(self) -> &'static str {
+        match self {
+            Self::Semaphore => "qipc_systemsem_",
+            Self::SharedMemory => "qipc_sharedmemory_",
+        }
+    }
+
+    fn windows_prefix(self) -> &'static str {
+        match self {
+            Self::Semaphore => "sem_",
+            Self::SharedMemory => "shm_",
+        }
+    }
+}
+
+/// Resolves `.`, `..` and repeated slashes of an absolute path by its text alone. A `..` that would leave the
+/// root stays, as Qt has it.
+fn clean_path(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|&last| last != "..") => {
+                parts.pop();
+            }
+            _ => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+/// The first `count` UTF-16 units; half a character at the cut becomes U+FFFD.
+fn first_utf16_units(text: &str, count: usize) -> String {
+    let units: Vec<u16> = text.encode_utf16().take(count).collect();
+    String::from_utf16_lossy(&units)
+}

@@ -1,0 +1,60 @@
+//! Counting semaphores shared by processes, named by a key.
+//!
+//! A [`SystemSemaphore`] counts permits that processes take and give back: "at most three of these at once on
+//! this machine", or the free and used places of a ring buffer between producers and consumers. It is what Qt's
+//! `QSystemSemaphore` is to C++ and Python, shares semaphores with it, and mends what is wrong with it.
+//!
+//! ```
+//! use system_semaphore::SystemSemaphore;
+//!
+//! # let name = &format!("doc-market-{}", std::process::id());
+//! # let market = SystemSemaphore::create(name, 3)?;
+//! # /*
+//! let market = SystemSemaphore::create("market", 3)?; // 3 available
+//! # */
+//! let permit = market.acquire()?; // 2
+//! let two = market.acquire_many(2)?; // 0, both or none
+//! assert!(market.try_acquire().is_err());
+//! drop(permit); // 1
+//! drop(two); // 3
+//! market.release(10)?; // 13: ten created
+//! # assert_eq!(market.available_permits()?, 13);
+//! # Ok::<(), system_semaphore::Error>(())
+//! ```
+//!
+//! # Words
+//!
+//! A **permit** is one of the resources that the semaphore counts. To **acquire** permits makes them this
+//! process's; however it ends, they come back, on the types of semaphore that can
+//! ([`Capabilities::returns_on_death`]). To **release** gives back what the process holds without a guard, and
+//! creates what is left of the number; [`add_permits`](SystemSemaphore::add_permits) only creates. Created permits
+//! stay when the process exits. To **forget** a permit leaves it taken and owed by nobody. To **hold** it takes it
+//! out of its guard and leaves it with the process.
+//!
+//! # Names
+//!
+//! A plain name, such as `"market"`, means the platform's best type of semaphore (on Unix today: System V) and
+//! the native key that `QSystemSemaphore("market")` has. The exact native name is given by a [`NativeIpcKey`],
+//! which has a text form (`posix:/market`).
+//!
+//! # Platforms
+//!
+//! Run and tested on Linux. What each type of semaphore can do is told by [`Capabilities`]; what it cannot is the
+//! error [`Unsupported`](ErrorKind::Unsupported), at once.
+
+mod attachment;
+mod backend;
+mod error;
+mod key;
+mod permit;
+mod semaphore;
+#[cfg(unix)]
+mod sys;
+
+pub use error::{Error, ErrorKind, Result};
+pub use key::{
+    Directory, Environment, Facility, Key, KeyType, NativeIpcKey, Platform, ProjectId, legacy_native_key,
+    platform_safe_key,
+};
+pub use permit::{MergeError, OwnedPermit, Permit};
+pub use semaphore::{AccessMode, Builder, Capabilities, Holder, SystemSemaphore};

@@ -1,0 +1,209 @@
+//! Permits as guards.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::attachment::Attachment;
+use crate::backend::Epoch;
+use crate::error::{Error, Result};
+use crate::sys::fork;
+
+/// Permits taken from a semaphore. Dropping it gives them back.
+///
+/// However the process ends, they come back too, where the type of semaphore can do that (see
+/// [`Capabilities::returns_on_death`](crate::Capabilities::returns_on_death)). What else can happen to permits:
+///
+/// - [`forget`](Self::forget) leaves them taken, owned by nobody;
+/// - [`hold`](Self::hold) leaves them with the process, until a [`release`](crate::SystemSemaphore::release) or
+///   its end;
+/// - [`std::mem::forget`] does the same as `hold`, but nothing short of the end of the process gives them back;
+/// - in a forked child the copy is void: dropping it there does nothing, on every type of semaphore.
+///
+/// A guard borrows the semaphore, which costs nothing; [`into_owned`](Self::into_owned) makes one that can be
+/// kept, stored and sent anywhere.
+///
+/// ```
+/// # use system_semaphore::{NativeIpcKey, KeyType, SystemSemaphore};
+/// # let name = &format!("doc-permit-{}", std::process::id());
+/// let printers = SystemSemaphore::create(name, 3)?;
+/// let mut permits = printers.acquire_many(3)?;
+/// let one = permits.split(1).expect("there are three");
+/// drop(one);
+/// assert_eq!(permits.num_permits(), 2);
+/// assert_eq!(printers.available_permits()?, 1);
+/// # Ok::<(), system_semaphore::Error>(())
+/// ```
+#[must_use = "dropping a permit gives it back at once"]
+pub struct Permit<'a> {
+    semaphore: Semaphore<'a>,
+    count: u32,
+    epoch: Epoch,
+    /// The process that acquired it.
+    generation: u32,
+}
+
+/// A [`Permit`] that borrows nothing. Made by [`Permit::into_owned`].
+pub type OwnedPermit = Permit<'static>;
+
+enum Semaphore<'a> {
+    Borrowed(&'a Arc<Attachment>),
+    Owned(Arc<Attachment>),
+}
+
+impl<'a> Permit<'a> {
+    pub(crate) fn new(attachment: &'a Arc<Attachment>, count: u32, epoch: Epoch) -> Self {
+        Self { semaphore: Semaphore::Borrowed(attachment), count, epoch, generation: fork::generation() }
+    }
+
+    fn attachment(&self) -> &Arc<Attachment> {
+        match &self.semaphore {
+            Semaphore::Borrowed(attachment) => attachment,
+            Semaphore::Owned(attachment) => attachment,
+        }
+    }
+
+    /// How many permits these are. 0 in a forked child, where the copy is void.
+    #[must_use]
+    pub fn num_permits(&self) -> u32 {
+        if self.generation == fork::generation() { self.count } else { 0 }
+    }
+
+    /// Empties the guard, so that dropping it does nothing, and tells how many it held.
+    fn take(&mut self) -> u32 {
+        let count = self.num_permits();
+        self.count = 0;
+        count
+    }
+
+    /// Gives the permits back, as dropping does, and tells if something went wrong.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the semaphore was removed from the system;
+    /// [`OutOfResources`](crate::ErrorKind::OutOfResources) if others have created so many permits that the count
+    /// has no room for all (it is filled up then). The permits are this process's no longer in any case.
+    pub fn release(mut self) -> Result<()> {
+        let count = self.take();
+        if count == 0 {
+            return Ok(());
+        }
+        self.attachment()
+            .backend
+            .give_back(count, self.epoch)
+            .map_err(|fault| self.error(format!("give back {count} of"), fault))
+    }
+
+    /// Gives up ownership: the permits stay taken, and nobody owes them, so the end of this process does not
+    /// bring them back. Another process can create them again by
+    /// [`add_permits`](crate::SystemSemaphore::add_permits): that is producer/consumer and hand-over.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the semaphore was removed from the system.
+    pub fn forget(mut self) -> Result<()> {
+        let count = self.take();
+        if count == 0 {
+            return Ok(());
+        }
+        self.attachment()
+            .backend
+            .forget(count, self.epoch)
+            .map_err(|fault| self.error(format!("forget {count} of"), fault))
+    }
+
+    /// Lets the process hold the permits without a guard, until a
+    /// [`release`](crate::SystemSemaphore::release) by any of its threads, through any handle, or its end.
+    pub fn hold(mut self) {
+        let count = self.take();
+        self.attachment().hold(count, self.epoch);
+    }
+
+    /// Splits `count` permits off into a guard of their own; `None` if there are fewer.
+    pub fn split(&mut self, count: u32) -> Option<Self> {
+        let rest = self.num_permits().checked_sub(count)?;
+        let semaphore = match &self.semaphore {
+            Semaphore::Borrowed(attachment) => Semaphore::Borrowed(attachment),
+            Semaphore::Owned(attachment) => Semaphore::Owned(Arc::clone(attachment)),
+        };
+        self.count = rest;
+        Some(Self { semaphore, count, epoch: self.epoch, generation: self.generation })
+    }
+
+    /// Takes another guard's permits over.
+    ///
+    /// # Errors
+    /// The other guard comes back in the error if it is of another semaphore, or if the semaphore was reset
+    /// between the two acquires (they are not worth the same then), or in a forked child.
+    pub fn merge(&mut self, mut other: Self) -> Result<(), MergeError<'a>> {
+        let is_same = Arc::ptr_eq(self.attachment(), other.attachment())
+            && self.epoch == other.epoch
+            && self.generation == other.generation
+            && self.generation == fork::generation();
+        match self.count.checked_add(other.count) {
+            Some(sum) if is_same => {
+                self.count = sum;
+                other.count = 0;
+                Ok(())
+            }
+            _ => Err(MergeError { permit: other }),
+        }
+    }
+
+    /// The same permits in a guard that borrows nothing: it can be sent to another thread, and keeps the
+    /// semaphore open after the last handle is gone.
+    #[doc(alias = "acquire_owned")]
+    pub fn into_owned(mut self) -> OwnedPermit {
+        let attachment = Arc::clone(self.attachment());
+        let count = std::mem::take(&mut self.count);
+        let (epoch, generation) = (self.epoch, self.generation);
+        Permit { semaphore: Semaphore::Owned(attachment), count, epoch, generation }
+    }
+
+    fn error(&self, action: String, fault: crate::error::Fault) -> Error {
+        Error::new(action, Arc::clone(&self.attachment().key_text), fault)
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        let count = self.take();
+        if count > 0 {
+            // `release` is for who wants to know
+            let _ = self.attachment().backend.give_back(count, self.epoch);
+        }
+    }
+}
+
+impl fmt::Debug for Permit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit")
+            .field("key", &self.attachment().key_text)
+            .field("count", &self.num_permits())
+            .finish()
+    }
+}
+
+/// Two guards could not be merged; the one that was to be taken over is in here, unharmed.
+pub struct MergeError<'a> {
+    permit: Permit<'a>,
+}
+
+impl<'a> MergeError<'a> {
+    /// The guard that was to be taken over.
+    pub fn into_permit(self) -> Permit<'a> {
+        self.permit
+    }
+}
+
+impl fmt::Display for MergeError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = &self.permit.attachment().key_text;
+        write!(f, "cannot merge permits of {key:?}: the two are not of one semaphore and one count")
+    }
+}
+
+impl fmt::Debug for MergeError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MergeError").field("permit", &self.permit).finish()
+    }
+}
+
+impl std::error::Error for MergeError<'_> {}

@@ -1,0 +1,532 @@
+//! The semaphore as its users see it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::attachment::{Attachment, attach};
+use crate::backend::{self, Patience, Request, Wait};
+use crate::error::{Error, ErrorKind, Fault, Result};
+use crate::key::{Key, KeyType, NativeIpcKey};
+use crate::permit::Permit;
+
+/// What to do if the semaphore exists, and what if it does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AccessMode {
+    /// Use it if it exists (the initial value is then ignored), else create it. Qt's `Open`.
+    #[default]
+    Open,
+    /// Create it, or set the count of the one that is there to the initial value. Qt's `Create`.
+    ///
+    /// What this does to those who use it already depends on the type: on System V the count is set for
+    /// everybody, waiters wake, and the kernel forgets what it would have given back at anybody's death; on POSIX a
+    /// new semaphore takes the name and the others keep the old one.
+    Create,
+    /// Create it; [`AlreadyExists`](ErrorKind::AlreadyExists) if it is there.
+    CreateNew,
+    /// Use it; [`NotFound`](ErrorKind::NotFound) if it is not there.
+    OpenExisting,
+}
+
+/// What a type of semaphore can do. What it cannot is the error [`Unsupported`](ErrorKind::Unsupported), at once,
+/// never a poor imitation.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Permits come back when their holder dies, and waiters wake.
+    pub returns_on_death: bool,
+    /// Permits that were created stay when their creator exits.
+    pub created_permits_stay: bool,
+    /// Acquires can have a deadline.
+    pub timeout: bool,
+    /// Several permits can be acquired at once, all or none.
+    pub several_at_once: bool,
+    /// The number of free permits can be read.
+    pub available_permits: bool,
+    /// It is known who holds how many.
+    pub holders: bool,
+    /// The number of those who wait can be read.
+    pub waiting: bool,
+    /// [`AccessMode::Create`] voids permits taken before. (Without this, giving one back adds one.)
+    pub reset_voids_permits: bool,
+    /// The largest count.
+    pub max_permits: u32,
+}
+
+/// Who holds permits.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The process id, as seen from here.
+    pub pid: u32,
+    /// The name of its program, where that may be read.
+    pub command: Option<String>,
+    /// How many permits it holds.
+    pub permits: u32,
+    /// Since when, where that is known; never guessed.
+    pub since: Option<SystemTime>,
+}
+
+/// A counting semaphore shared by processes, named by a key.
+///
+/// A handle: clones, and other handles that this process opens by the same key, are the same semaphore. All
+/// methods may be called from any thread at once.
+///
+/// When the last handle of the process that made the semaphore is dropped, it is removed from the system, whoever
+/// still uses it (Qt's rule for System V and POSIX semaphores); [`Builder::persistent`] keeps it. Who opened an
+/// existing one with [`AccessMode::Create`] counts as its maker, too. Those who still use a removed System V
+/// semaphore get [`NotFound`](ErrorKind::NotFound); those of a POSIX one keep it among themselves.
+///
+/// After a `fork` the child owns nothing: permits of its parent are void in it, and it removes nothing. It can use
+/// the handles that it inherited.
+#[derive(Clone)]
+pub struct SystemSemaphore {
+    attachment: Arc<Attachment>,
+    key: NativeIpcKey,
+}
+
+impl SystemSemaphore {
+    /// Opens or creates a semaphore, with the parameters of Qt's constructor.
+    ///
+    /// # Errors
+    /// [`KeyError`](ErrorKind::KeyError) if the key cannot name a semaphore,
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied) if it belongs to another user,
+    /// [`OutOfResources`](ErrorKind::OutOfResources) if the initial value is above the type's maximum or the system
+    /// has no more semaphores, and what the mode says.
+    pub fn new(key: impl Into<Key>, initial_value: u32, mode: AccessMode) -> Result<Self> {
+        Self::builder(key).initial_value(initial_value).mode(mode).build()
+    }
+
+    /// [`new`](Self::new) with [`AccessMode::Create`].
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn create(key: impl Into<Key>, initial_value: u32) -> Result<Self> {
+        Self::new(key, initial_value, AccessMode::Create)
+    }
+
+    /// [`new`](Self::new) with [`AccessMode::Open`]: the initial value counts only if there was none.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn open(key: impl Into<Key>, initial_value: u32) -> Result<Self> {
+        Self::new(key, initial_value, AccessMode::Open)
+    }
+
+    /// Says more about the semaphore before it is opened.
+    pub fn builder(key: impl Into<Key>) -> Builder {
+        Builder {
+            key: key.into(),
+            key_type: None,
+            request: Request {
+                mode: AccessMode::Open,
+                initial_value: 0,
+                permissions: None,
+                max_permits: None,
+            },
+            persistent: false,
+        }
+    }
+
+    /// Removes a semaphore from the system by its key, whoever uses it.
+    ///
+    /// With a System V semaphore goes its key file, if it is one that was made for a plain name; any other file
+    /// named in a native key stays.
+    ///
+    /// ```
+    /// # use system_semaphore::SystemSemaphore;
+    /// # let name = &format!("doc-remove-{}", std::process::id());
+    /// drop(SystemSemaphore::builder(name).persistent(true).build()?);
+    /// SystemSemaphore::remove(name)?;
+    /// # Ok::<(), system_semaphore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) if there is none, [`PermissionDenied`](ErrorKind::PermissionDenied) if it
+    /// belongs to another user.
+    pub fn remove(key: impl Into<Key>) -> Result<()> {
+        let key = key.into().resolve(None)?;
+        backend::remove(&key).map_err(|fault| Error::new("remove", key.to_string(), fault))
+    }
+
+    /// Whether this platform has semaphores of this type.
+    #[must_use]
+    pub fn is_key_type_supported(key_type: KeyType) -> bool {
+        backend::is_supported(key_type)
+    }
+
+    /// The plain name that the key was derived from; empty for other keys.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        self.key.legacy_key().unwrap_or("")
+    }
+
+    /// The native key.
+    #[must_use]
+    pub fn native_key(&self) -> &NativeIpcKey {
+        &self.key
+    }
+
+    /// Makes this handle one of another semaphore.
+    ///
+    /// Only this handle changes: its clones keep the old semaphore. The same key with [`AccessMode::Open`] changes
+    /// nothing (Qt's rule). The new semaphore is opened before the old one is let go, so that after an error
+    /// everything is as it was. (Qt lets go first.)
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn set_key(&mut self, key: impl Into<Key>, initial_value: u32, mode: AccessMode) -> Result<()> {
+        let key = key.into().resolve(None)?;
+        if key == self.key && mode == AccessMode::Open {
+            return Ok(());
+        }
+        *self = Self::new(key, initial_value, mode)?;
+        Ok(())
+    }
+
+    /// [`set_key`](Self::set_key) under the name that Qt gives it for native keys.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn set_native_key(&mut self, key: NativeIpcKey, initial_value: u32, mode: AccessMode) -> Result<()> {
+        self.set_key(key, initial_value, mode)
+    }
+
+    /// What this type of semaphore can do.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        self.attachment.backend.capabilities()
+    }
+
+    /// Takes a permit, waiting as long as it takes.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) if the semaphore is removed from the system, also while waiting (where the
+    /// type tells: System V).
+    pub fn acquire(&self) -> Result<Permit<'_>> {
+        self.acquire_many(1)
+    }
+
+    /// Takes `count` permits, all or none, waiting as long as it takes. None at all (0) come at once.
+    ///
+    /// # Errors
+    /// As for [`acquire`](Self::acquire); [`OutOfResources`](ErrorKind::OutOfResources) if there can never be so
+    /// many; [`Unsupported`](ErrorKind::Unsupported) if the type cannot take several at once.
+    pub fn acquire_many(&self, count: u32) -> Result<Permit<'_>> {
+        self.acquire_with(count, Patience::Forever, None)
+    }
+
+    /// Takes a permit if that needs no wait.
+    ///
+    /// # Errors
+    /// [`NoPermits`](ErrorKind::NoPermits) if it would, and as for [`acquire`](Self::acquire).
+    pub fn try_acquire(&self) -> Result<Permit<'_>> {
+        self.try_acquire_many(1)
+    }
+
+    /// Takes `count` permits, all or none, if that needs no wait.
+    ///
+    /// # Errors
+    /// [`NoPermits`](ErrorKind::NoPermits) if it would, and as for [`acquire_many`](Self::acquire_many).
+    pub fn try_acquire_many(&self, count: u32) -> Result<Permit<'_>> {
+        self.acquire_with(count, Patience::None, None)
+    }
+
+    /// Takes a permit, waiting no longer than `timeout`, on a clock that cannot be set.
+    ///
+    /// ```
+    /// # use system_semaphore::{ErrorKind, SystemSemaphore};
+    /// # use std::time::Duration;
+    /// # let name = &format!("doc-timeout-{}", std::process::id());
+    /// let printers = SystemSemaphore::create(name, 0)?;
+    /// let error = printers.acquire_timeout(Duration::from_millis(10)).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::TimedOut);
+    /// # Ok::<(), system_semaphore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`TimedOut`](ErrorKind::TimedOut), and as for [`acquire`](Self::acquire);
+    /// [`Unsupported`](ErrorKind::Unsupported) where the type has no timeouts.
+    pub fn acquire_timeout(&self, timeout: Duration) -> Result<Permit<'_>> {
+        self.acquire_many_timeout(1, timeout)
+    }
+
+    /// Takes `count` permits, all or none, waiting no longer than `timeout`.
+    ///
+    /// # Errors
+    /// [`TimedOut`](ErrorKind::TimedOut), and as for [`acquire_many`](Self::acquire_many).
+    pub fn acquire_many_timeout(&self, count: u32, timeout: Duration) -> Result<Permit<'_>> {
+        // a deadline too far for the clock is none
+        let patience = Instant::now().checked_add(timeout).map_or(Patience::Forever, Patience::Until);
+        self.acquire_with(count, patience, None)
+    }
+
+    /// Takes a permit, waiting no longer than until `deadline`.
+    ///
+    /// # Errors
+    /// As for [`acquire_timeout`](Self::acquire_timeout).
+    pub fn acquire_deadline(&self, deadline: Instant) -> Result<Permit<'_>> {
+        self.acquire_many_deadline(1, deadline)
+    }
+
+    /// Takes `count` permits, all or none, waiting no longer than until `deadline`.
+    ///
+    /// # Errors
+    /// As for [`acquire_many_timeout`](Self::acquire_many_timeout).
+    pub fn acquire_many_deadline(&self, count: u32, deadline: Instant) -> Result<Permit<'_>> {
+        self.acquire_with(count, Patience::Until(deadline), None)
+    }
+
+    /// Takes `count` permits, all or none, waiting until `deadline` (`None`: as long as it takes), in a way that can
+    /// be ended from outside.
+    ///
+    /// `interrupted` is called each time a signal handler ran in the waiting thread; when it returns `true`, the
+    /// wait ends. That is how a language's runtime gets its Ctrl+C handled without polling, and how one thread ends
+    /// the wait of another: set a flag, then send the thread a signal. The handler must have been installed without
+    /// `SA_RESTART`, or a POSIX semaphore's wait goes on without asking.
+    ///
+    /// # Errors
+    /// [`Interrupted`](ErrorKind::Interrupted) if the wait was ended, and as for
+    /// [`acquire_many_timeout`](Self::acquire_many_timeout).
+    pub fn acquire_interruptible(
+        &self,
+        count: u32,
+        deadline: Option<Instant>,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Permit<'_>> {
+        self.acquire_with(count, deadline.map_or(Patience::Forever, Patience::Until), Some(interrupted))
+    }
+
+    fn acquire_with(
+        &self,
+        count: u32,
+        patience: Patience,
+        interrupted: Option<&mut dyn FnMut() -> bool>,
+    ) -> Result<Permit<'_>> {
+        let backend = &*self.attachment.backend;
+        if count == 0 {
+            return Ok(Permit::new(&self.attachment, 0, backend.epoch()));
+        }
+        let outcome = match refusal(count, patience, backend.capabilities()) {
+            Some(fault) => Err(fault),
+            None => backend.acquire(count, &mut Wait { patience, interrupted }),
+        };
+        match outcome {
+            Ok(epoch) => Ok(Permit::new(&self.attachment, count, epoch)),
+            Err(fault) if count == 1 => Err(self.error("acquire a permit of", fault)),
+            Err(fault) => Err(self.error(format!("acquire {count} permits of"), fault)),
+        }
+    }
+
+    /// Gives back what this process holds without a guard, up to `count`, and *creates* the rest of `count`.
+    ///
+    /// Permits are held without a guard after [`Permit::hold`]. Created ones stay when the process exits. (Qt on
+    /// System V takes them back.) 0 does nothing.
+    ///
+    /// On System V the two happen in one step; on POSIX permits come one by one, so that others may see some of
+    /// them before the last.
+    ///
+    /// # Errors
+    /// [`OutOfResources`](ErrorKind::OutOfResources) if the count would pass the type's maximum: nothing has happened
+    /// then. [`NotFound`](ErrorKind::NotFound) if the semaphore was removed from the system.
+    pub fn release(&self, count: u32) -> Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        self.attachment
+            .release(count)
+            .map_err(|fault| self.error(format!("release {count} permits of"), fault))
+    }
+
+    /// Creates `count` permits. Unlike [`release`](Self::release) it can never discharge what another thread of the
+    /// process holds.
+    ///
+    /// # Errors
+    /// As for [`release`](Self::release).
+    pub fn add_permits(&self, count: u32) -> Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        self.attachment
+            .backend
+            .release(0, count)
+            .map_err(|fault| self.error(format!("add {count} permits to"), fault))
+    }
+
+    /// Forgets what this process holds without a guard, up to `count`: those permits stay taken, owed by nobody.
+    /// Tells how many they were. The counterpart of [`Permit::forget`] for permits that were
+    /// [held](Permit::hold).
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) if the semaphore was removed from the system.
+    pub fn forget_held(&self, count: u32) -> Result<u32> {
+        self.attachment.forget_held(count).map_err(|fault| self.error(format!("forget {count} of"), fault))
+    }
+
+    /// How many permits this process holds without a guard.
+    #[must_use]
+    pub fn held_permits(&self) -> u32 {
+        self.attachment.held()
+    }
+
+    /// How many permits are free at this moment. Others may take them in the next.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) if the semaphore was removed from the system,
+    /// [`Unsupported`](ErrorKind::Unsupported) where the type does not tell.
+    pub fn available_permits(&self) -> Result<u32> {
+        self.ask("count the free permits of", |backend| backend.available())
+    }
+
+    /// How many threads, of all processes, wait at this moment.
+    ///
+    /// # Errors
+    /// As for [`available_permits`](Self::available_permits).
+    pub fn waiting(&self) -> Result<u32> {
+        self.ask("count those who wait for", |backend| backend.waiting())
+    }
+
+    /// The process that operated on the semaphore last; `None` if none has, or if it cannot be seen from here.
+    ///
+    /// # Errors
+    /// As for [`available_permits`](Self::available_permits).
+    pub fn last_pid(&self) -> Result<Option<u32>> {
+        self.ask("ask for the last user of", |backend| backend.last_pid())
+    }
+
+    /// Who holds how many permits.
+    ///
+    /// # Errors
+    /// As for [`available_permits`](Self::available_permits).
+    pub fn holders(&self) -> Result<Vec<Holder>> {
+        self.ask("list the holders of", |backend| backend.holders())
+    }
+
+    /// How many holders have died and had their permits given back so far. Who guards data by the semaphore
+    /// compares it before and after: what a dead holder guarded may be half written.
+    ///
+    /// # Errors
+    /// As for [`available_permits`](Self::available_permits).
+    pub fn recoveries(&self) -> Result<u64> {
+        self.ask("count the recoveries of", |backend| backend.recoveries())
+    }
+
+    fn ask<T>(
+        &self,
+        action: &'static str,
+        question: impl FnOnce(&dyn backend::Backend) -> Result<T, Fault>,
+    ) -> Result<T> {
+        question(&*self.attachment.backend).map_err(|fault| self.error(action, fault))
+    }
+
+    fn error(&self, action: impl Into<std::borrow::Cow<'static, str>>, fault: Fault) -> Error {
+        Error::new(action, Arc::clone(&self.attachment.key_text), fault)
+    }
+}
+
+/// Why an acquire can never succeed on a semaphore of these capabilities.
+fn refusal(count: u32, patience: Patience, capabilities: Capabilities) -> Option<Fault> {
+    let Capabilities { max_permits, several_at_once, timeout, .. } = capabilities;
+    if count > max_permits {
+        let reason = format!("it can never have more than {max_permits}");
+        Some(Fault::new(ErrorKind::OutOfResources, reason))
+    } else if count > 1 && !several_at_once {
+        Some(Fault::unsupported("this type of semaphore cannot give several permits at once, all or none"))
+    } else if matches!(patience, Patience::Until(_)) && !timeout {
+        Some(Fault::unsupported("this type of semaphore has no timeouts on this platform"))
+    } else {
+        None
+    }
+}
+
+impl fmt::Debug for SystemSemaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SystemSemaphore").field("key", &self.key.to_string()).finish_non_exhaustive()
+    }
+}
+
+/// What is said about a semaphore before it is opened. Made by [`SystemSemaphore::builder`].
+///
+/// ```
+/// use system_semaphore::{AccessMode, KeyType, SystemSemaphore};
+///
+/// # let name = &format!("doc-builder-{}", std::process::id());
+/// let printers = SystemSemaphore::builder(name)
+///     .key_type(KeyType::Posix)
+///     .initial_value(3)
+///     .mode(AccessMode::CreateNew)
+///     .permissions(0o660)
+///     .build()?;
+/// assert_eq!(printers.available_permits()?, 3);
+/// # Ok::<(), system_semaphore::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing before build()"]
+pub struct Builder {
+    key: Key,
+    key_type: Option<KeyType>,
+    request: Request,
+    persistent: bool,
+}
+
+impl Builder {
+    /// The count it has if it is made, or reset by [`AccessMode::Create`]. 0 if not said.
+    pub fn initial_value(mut self, permits: u32) -> Self {
+        self.request.initial_value = permits;
+        self
+    }
+
+    /// [`AccessMode::Open`] if not said.
+    pub fn mode(mut self, mode: AccessMode) -> Self {
+        self.request.mode = mode;
+        self
+    }
+
+    /// The type of semaphore that a plain name means. A native key has its own.
+    pub fn key_type(mut self, key_type: KeyType) -> Self {
+        self.key_type = Some(key_type);
+        self
+    }
+
+    /// Who may use it, as Unix permission bits; `0o600`, the user alone, if not said. They count only for who makes
+    /// it. Who is to use it needs both the read and the write bit. On POSIX semaphores the process's umask is taken
+    /// off, as `sem_open` does.
+    pub fn permissions(mut self, mode: u32) -> Self {
+        self.request.permissions = Some(mode);
+        self
+    }
+
+    /// Whether it stays in the system when this process's last handle is gone. It is removed by
+    /// [`SystemSemaphore::remove`] then.
+    pub fn persistent(mut self, persistent: bool) -> Self {
+        self.persistent = persistent;
+        self
+    }
+
+    /// The largest count it may have, so that releasing too many is an error. System V and POSIX semaphores have
+    /// only the maximum of their type ([`Capabilities::max_permits`]); any other is
+    /// [`Unsupported`](ErrorKind::Unsupported).
+    pub fn max_permits(mut self, permits: u32) -> Self {
+        self.request.max_permits = Some(permits);
+        self
+    }
+
+    /// Opens or creates the semaphore.
+    ///
+    /// # Errors
+    /// As for [`SystemSemaphore::new`]; [`Unsupported`](ErrorKind::Unsupported) for what the type cannot do;
+    /// [`KeyError`](ErrorKind::KeyError) if a native key is not of the type asked for.
+    pub fn build(self) -> Result<SystemSemaphore> {
+        let key = self.key.resolve(self.key_type)?;
+        let attachment = attach(&key, &self.request, self.persistent)
+            .map_err(|fault| Error::new(describe(self.request.mode), key.to_string(), fault))?;
+        Ok(SystemSemaphore { attachment, key })
+    }
+}
+
+fn describe(mode: AccessMode) -> &'static str {
+    match mode {
+        AccessMode::Open | AccessMode::OpenExisting => "open the semaphore",
+        AccessMode::Create | AccessMode::CreateNew => "create the semaphore",
+    }
+}

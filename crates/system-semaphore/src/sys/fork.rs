@@ -1,0 +1,113 @@
+//! Telling a forked child from its parent, at the price of one load.
+//!
+//! The generation is a number that differs between a process and every ancestor whose memory it has a copy of.
+//! It lives on a page of its own that is zero in a new child: the kernel wipes it (`MADV_WIPEONFORK`, Linux 4.14,
+//! which also covers a raw `clone`), and so does a `pthread_atfork` handler where there is no such kernel. Whoever
+//! finds a zero takes the next number.
+//!
+//! A child that shares its parent's memory (`vfork`) shares the generation: it may do nothing here, as POSIX says
+//! of such children anyway.
+
+use std::ffi::c_int;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+/// The last generation taken by this process or an ancestor.
+static LAST: AtomicU32 = AtomicU32::new(0);
+
+/// This process's generation; never 0.
+pub(crate) fn generation() -> u32 {
+    let cell = cell();
+    match cell.load(Ordering::Relaxed) {
+        0 => take_next(cell),
+        generation => generation,
+    }
+}
+
+#[cold]
+fn take_next(cell: &AtomicU32) -> u32 {
+    let next = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+    match cell.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => next,
+        // another thread of this child was first
+        Err(taken) => taken,
+    }
+}
+
+/// The cell on its page, once there is one. No lock guards its making: a lock that another thread holds at the
+/// moment of a fork would stay locked in the child for ever.
+static CELL: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
+
+fn cell() -> &'static AtomicU32 {
+    match existing_cell() {
+        Some(cell) => cell,
+        None => make_cell(),
+    }
+}
+
+fn existing_cell() -> Option<&'static AtomicU32> {
+    // SAFETY: null or a cell from `make_cell`, which is never freed
+    unsafe { CELL.load(Ordering::Acquire).as_ref() }
+}
+
+#[cold]
+fn make_cell() -> &'static AtomicU32 {
+    let made = map_wiped_page().unwrap_or_else(|| Box::leak(Box::new(AtomicU32::new(0))));
+    match CELL.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => {
+            // SAFETY: the handler does nothing but an atomic store, which is allowed in a forked child
+            let _: c_int = unsafe { libc::pthread_atfork(None, None, Some(wipe)) };
+        }
+        // another thread was first; what we made is not worth giving back
+        Err(_) => {}
+    }
+    existing_cell().expect("one was just stored")
+}
+
+fn map_wiped_page() -> Option<&'static mut AtomicU32> {
+    let size = size_of::<AtomicU32>();
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new private anonymous mapping; nothing else is touched
+    let page = unsafe { libc::mmap(ptr::null_mut(), size, protection, flags, -1, 0) };
+    if page == libc::MAP_FAILED {
+        return None;
+    }
+    #[cfg(target_os = "linux")]
+    // SAFETY: the page just mapped; a kernel that does not know the advice does nothing
+    let _: c_int = unsafe { libc::madvise(page, size, libc::MADV_WIPEONFORK) };
+    // SAFETY: zeroed, aligned, large enough, never unmapped, and nobody else has a reference to it
+    unsafe { page.cast::<AtomicU32>().as_mut() }
+}
+
+extern "C" fn wipe() {
+    if let Some(cell) = existing_cell() {
+        cell.store(0, Ordering::Relaxed);
+    }
+}
+
+/// A value that every process has for itself: a forked child starts with a new one and leaves its parent's alone.
+pub(crate) struct PerProcess<T: 'static>(AtomicPtr<(u32, T)>);
+
+impl<T: Default + Sync> PerProcess<T> {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicPtr::new(ptr::null_mut()))
+    }
+
+    pub(crate) fn get(&self) -> &'static T {
+        let generation = generation();
+        loop {
+            let current = self.0.load(Ordering::Acquire);
+            // SAFETY: null or a value from `Box::into_raw` below, which is never freed once stored
+            match unsafe { current.as_ref() } {
+                Some((made_in, value)) if *made_in == generation => return value,
+                _ => {}
+            }
+            let made = Box::into_raw(Box::new((generation, T::default())));
+            if self.0.compare_exchange(current, made, Ordering::AcqRel, Ordering::Acquire).is_err() {
+                // SAFETY: it came from `Box::into_raw` and was not stored, so nobody else has it
+                drop(unsafe { Box::from_raw(made) });
+            }
+        }
+    }
+}
