@@ -9,7 +9,7 @@
 //! it names by then; ours looks whether the name still is the semaphore it made, by POSIX's rule that opening one
 //! semaphore twice in a process gives the same address.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 
 use super::{Backend, Epoch, Identity, Opened, Patience, Removal, Request, Wait};
@@ -79,14 +79,41 @@ fn try_open(name: &CString, request: &Request) -> Result<Option<Opened>, Fault> 
             Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(fault(&error)),
             _ => Ok(None),
         },
-        AccessMode::Open | AccessMode::OpenExisting => match sys::open_existing(name) {
+        AccessMode::Open | AccessMode::OpenExisting => match open_existing(name) {
             Ok(handle) => Ok(Some(Opened { backend: Box::new(Posix(handle)), removal: None, reset: false })),
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) && request.mode == AccessMode::Open => {
-                Ok(None)
-            }
-            Err(error) => Err(fault(&error)),
+            Err(fault) if fault.kind == ErrorKind::NotFound && request.mode == AccessMode::Open => Ok(None),
+            Err(fault) => Err(fault),
         },
     }
+}
+
+fn open_existing(name: &CStr) -> Result<Handle, Fault> {
+    check_file(name)?;
+    sys::open_existing(name).map_err(|error| fault(&error))
+}
+
+/// The GNU C library maps whatever stands in a semaphore's place, and the first access beyond the end of a file
+/// that is too short is SIGBUS. So that is looked at first.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn check_file(name: &CStr) -> Result<(), Fault> {
+    let name = name.to_string_lossy();
+    let path = format!("/dev/shm/sem.{}", name.trim_start_matches('/'));
+    // what cannot be looked at is left to sem_open, which says why
+    let Ok(data) = std::fs::symlink_metadata(&path) else { return Ok(()) };
+    let trouble = if !data.is_file() {
+        "is no regular file"
+    } else if data.len() < size_of::<libc::sem_t>() as u64 {
+        "is too short for a semaphore"
+    } else {
+        return Ok(());
+    };
+    let reason = format!("the file {path} {trouble}; remove it if nobody needs it");
+    Err(Fault::new(ErrorKind::Corrupt, reason))
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn check_file(_: &CStr) -> Result<(), Fault> {
+    Ok(())
 }
 
 fn removal(name: CString, address: usize) -> Removal {

@@ -6,12 +6,16 @@
 //! more posts than acquires in one process the adjustment is full and `semop` fails.
 //!
 //! **Initialisation is one operation.** A set is made with count 0 and brought to its initial value by a `semop`
-//! (not `SETVAL`), which also sets `sem_otime`: a non-zero time tells others that the value stands, the trick of
-//! W. R. Stevens (UNIX Network Programming 2, 11.2). Qt uses `SETVAL`, which leaves the time 0; a set of value 0
-//! and time 0 is therefore waited for a little, if it is young, in case its maker is at work.
+//! (not `SETVAL`), so that nothing that others do meanwhile is lost. A set on which nobody has operated (its
+//! `sem_otime` is 0, the trick of W. R. Stevens, UNIX Network Programming 2, 11.2) and whose count nobody has set
+//! (the kernel notes who did, `GETPID`) is waited for a little, if it is young: its maker is at work.
 //!
 //! **The set is opened without `IPC_CREAT`.** Where it vanishes between two steps, the whole begins again. Qt
 //! creates it in the second step too, unowned and at 0, and everybody then waits for ever.
+//!
+//! **A set is taken only if the path still makes its key** after it was found. A key is 16 bits of a file number,
+//! and the file system gives the number of a removed file to the next one made: without the second look, who was
+//! slow between `ftok` and `semget` ends up in somebody else's semaphore.
 //!
 //! **Removal.** Who made the set, or opened it with Create, removes it with its last handle (Qt's rule). The key
 //! file goes only if we made it and the path still names that very file. The file goes first: the other way
@@ -37,12 +41,14 @@ const MAX_PERMITS: u32 = 32_767;
 /// What Qt gives its key files (less the umask) and sets.
 const KEY_FILE_MODE: u32 = 0o640;
 const SET_MODE: u32 = 0o600;
+/// How long a new key file without a set is left to its maker, and an old set under a new file to its remover.
+const FIRST_TURN_WAIT: Duration = Duration::from_millis(250);
 /// How often an open begins again when the semaphore vanishes under it, before it gives up.
 const OPEN_ATTEMPTS: u32 = 100;
 /// How often an operation that only a race or an exhausted adjustment can refuse is tried.
 const ADJUSTMENT_ATTEMPTS: u32 = 64;
 /// How long an open waits for the maker of a set to give it its value, and up to what age of the set.
-const INITIALISATION_WAIT: Duration = Duration::from_millis(100);
+const INITIALISATION_WAIT: Duration = Duration::from_secs(1);
 const INITIALISATION_AGE_SECONDS: i64 = 2;
 
 pub(super) fn is_supported() -> bool {
@@ -68,6 +74,9 @@ pub(super) fn remove(path: &str, project: ProjectId) -> Result<(), Fault> {
     let path = KeyPath::new(path, project)?;
     let key = path.set_key()?.ok_or_else(not_there)?;
     let set = sys::open_existing(key).map_err(|error| fault(&error))?;
+    if !path.still_makes(key) {
+        return Err(not_there());
+    }
     if path.is_conventional_key_file() {
         fs::remove_file(&path.text).map_err(|error| fault(&error))?;
     }
@@ -97,17 +106,20 @@ fn try_open(
     made_file: &mut Option<FileId>,
 ) -> Result<Option<Opened>, Fault> {
     let may_create = request.mode != AccessMode::OpenExisting;
-    if may_create {
-        *made_file = path.make_file()?.or(*made_file);
-    }
+    let just_made = if may_create { path.make_file()? } else { None };
+    *made_file = just_made.or(*made_file);
     let made_file = *made_file;
     let Some(key) = path.set_key()? else {
         return if may_create { Ok(None) } else { Err(not_there()) };
     };
-    let named_file = path.file();
+    if just_made.is_some() {
+        wait_for_an_old_set_to_go(key);
+    } else if may_create && (made_file.is_none() || made_file != path.file()) {
+        path.leave_the_first_turn_to_its_maker(key);
+    }
     if may_create {
         match sys::create_new(key, request.permissions.unwrap_or(SET_MODE)) {
-            Ok(set) => return initialise(path, set, made_file, named_file, request),
+            Ok(set) => return initialise(path, key, set, made_file, request),
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
             Err(error) => {
                 // there is no set, so nobody uses the file yet
@@ -124,6 +136,9 @@ fn try_open(
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) && may_create => return Ok(None),
         Err(error) => return Err(fault(&error)),
     };
+    if !path.still_makes(key) {
+        return Ok(None);
+    }
     let outcome = if request.mode == AccessMode::Create {
         sys::set_value(set, i32::from(count(request.initial_value)?))
     } else {
@@ -146,13 +161,12 @@ fn try_open(
 /// Gives a set just made its value.
 fn initialise(
     path: &KeyPath,
+    key: SetKey,
     set: SetId,
     made_file: Option<FileId>,
-    named_file: Option<FileId>,
     request: &Request,
 ) -> Result<Option<Opened>, Fault> {
-    if named_file.is_none() || path.file() != named_file {
-        // The file was replaced after the key was made from it: nobody else would find this set.
+    if !path.still_makes(key) {
         return sys::remove(set).map(|()| None).map_err(|error| fault(&error));
     }
     let value = count(request.initial_value)?;
@@ -200,20 +214,39 @@ fn remove_unused_file(path: KeyPath, made_file: Option<FileId>, key: SetKey) -> 
     })
 }
 
-/// Waits, briefly, while the set looks as if its maker had not yet given it its value.
-fn wait_until_initialised(set: SetId) -> io::Result<()> {
-    let deadline = Instant::now() + INITIALISATION_WAIT;
-    while looks_uninitialised(set)? && Instant::now() < deadline {
-        thread::sleep(Duration::from_millis(1));
+/// Waits, briefly, while there is a set although the key file is new. The number of a removed file is soon given
+/// to a new one, so it may be the set of a predecessor that has removed its file and is about to remove the set.
+fn wait_for_an_old_set_to_go(key: SetKey) {
+    poll(FIRST_TURN_WAIT, || sys::open_existing(key).is_err());
+}
+
+/// Looks again and again until the condition holds or the time is over.
+fn poll(patience: Duration, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
+    while !condition() && Instant::now() < deadline {
+        thread::sleep(Duration::from_micros(200));
     }
-    Ok(())
+}
+
+/// Waits, briefly, while the set looks as if its maker had not yet given it its value. (If the maker died just
+/// then, the count is 0 for good, as it would be if it had died just after making a semaphore of 0.)
+fn wait_until_initialised(set: SetId) -> io::Result<()> {
+    let mut outcome = Ok(());
+    poll(INITIALISATION_WAIT, || match looks_uninitialised(set) {
+        Ok(looks_so) => !looks_so,
+        Err(error) => {
+            outcome = Err(error);
+            true
+        }
+    });
+    outcome
 }
 
 fn looks_uninitialised(set: SetId) -> io::Result<bool> {
     let times = sys::times(set)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
     let is_young = (now - times.changed).abs() <= INITIALISATION_AGE_SECONDS;
-    Ok(times.operated == 0 && is_young && sys::value(set)? == 0)
+    Ok(times.operated == 0 && is_young && sys::value(set)? == 0 && sys::last_pid(set)? == 0)
 }
 
 /// The path of a key file, with the project id.
@@ -262,6 +295,18 @@ impl KeyPath {
         }
     }
 
+    /// Waits, briefly, while the file looks as if it had just been made, by one who will make the set next. (If
+    /// another makes the set, the one does not know that the set is gone when it goes itself, or the other way
+    /// round, and the file stays behind.)
+    fn leave_the_first_turn_to_its_maker(&self, key: SetKey) {
+        let looks_just_made = || {
+            let data = fs::symlink_metadata(&self.text).ok().filter(|data| data.is_file() && data.len() == 0);
+            data.and_then(|data| data.modified().ok()?.elapsed().ok())
+                .is_some_and(|age| age <= FIRST_TURN_WAIT)
+        };
+        poll(FIRST_TURN_WAIT, || sys::open_existing(key).is_ok() || !looks_just_made());
+    }
+
     /// The file that the path names now, as `ftok` sees it.
     fn file(&self) -> Option<FileId> {
         fs::metadata(&self.text).ok().map(|data| FileId::of(&data))
@@ -284,6 +329,12 @@ impl KeyPath {
                 Err(fault.with_os(error.raw_os_error()))
             }
         }
+    }
+
+    /// Whether a set that was found by this key is the one of this path. If the file was removed after the key was
+    /// made from it, its number may be another file's by now, and the set that one's.
+    fn still_makes(&self, key: SetKey) -> bool {
+        sys::key(&self.c_text, self.project.get()).is_ok_and(|now| now == key)
     }
 
     /// Removes the file that we made, if that is still what the path names.

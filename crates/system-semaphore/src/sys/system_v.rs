@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{check, timespec};
 
 /// A key made by [`key`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SetKey(libc::key_t);
 
 /// The identifier of a set. It may be stale: every operation then answers `EINVAL` or `EIDRM`.

@@ -1,0 +1,193 @@
+//! The side that pulls the strings.
+
+use std::fmt::Display;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::signal;
+
+/// How long a test waits for something that must happen. Far more than it ever takes.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An answer that is an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Its kind, as the other side names it.
+    pub kind: String,
+    /// Its text.
+    pub message: String,
+}
+
+/// A process that does as it is told. It is killed when dropped.
+pub struct Puppet {
+    child: Child,
+    stdin: ChildStdin,
+    answers: Receiver<String>,
+}
+
+impl Puppet {
+    /// Starts the command, which must speak the protocol.
+    pub fn spawn(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let stdin = child.stdin.take().expect("it is piped");
+        let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        let (sender, answers) = channel();
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { child, stdin, answers }
+    }
+
+    /// Starts this very program as a puppet: its `main` must call [`serve`](crate::serve) first of all.
+    pub fn of_this_program() -> Self {
+        let program = std::env::current_exe().expect("the program knows itself");
+        Self::spawn(Command::new(program).env(crate::serve::ROLE, "puppet"))
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Tells it what to do, without waiting for the answer.
+    pub fn tell(&mut self, command: &str) {
+        writeln!(self.stdin, "{command}").unwrap_or_else(|error| panic!("cannot tell {command:?}: {error}"));
+    }
+
+    /// The answer to what it was told. `began` is passed over.
+    pub fn answer(&mut self) -> Result<String, Failure> {
+        loop {
+            let line = self.line();
+            if line != "began" {
+                return parse(&line);
+            }
+        }
+    }
+
+    /// Tells it what to do, and waits for the answer.
+    pub fn ask(&mut self, command: &str) -> Result<String, Failure> {
+        self.tell(command);
+        self.answer()
+    }
+
+    /// The same for what must succeed.
+    #[track_caller]
+    pub fn must(&mut self, command: &str) -> String {
+        self.ask(command).unwrap_or_else(|failure| panic!("{command:?}: {failure:?}"))
+    }
+
+    /// Tells it to do something that has to wait, and returns when it waits.
+    #[track_caller]
+    pub fn block(&mut self, command: &str) {
+        self.tell(command);
+        let line = self.line();
+        assert_eq!(line, "began", "{command:?} was to say when it begins");
+        // From here on it can sleep nowhere but in what it was told to do.
+        let pid = self.pid();
+        wait_for(format_args!("process {pid} blocks in {command:?}"), || state(pid) == Some('S'));
+        assert!(self.answers.try_recv().is_err(), "{command:?} was to block, but it has answered");
+    }
+
+    /// Kills it with SIGKILL and waits until it is gone.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it is ours to kill");
+        self.child.wait().expect("it can be waited for");
+    }
+
+    /// Sends it SIGUSR1.
+    pub fn signal(&self) {
+        signal::send_user_signal(self.pid());
+    }
+
+    /// Sends it SIGUSR1 until it answers: two signals that come at once count as one.
+    pub fn signal_until_answer(&mut self) -> Result<String, Failure> {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            self.signal();
+            if let Ok(line) = self.answers.recv_timeout(Duration::from_millis(1)) {
+                return parse(&line);
+            }
+        }
+        panic!("process {} does not answer to signals", self.pid())
+    }
+
+    /// How often it has gone to sleep of its own accord.
+    pub fn naps(&self) -> u64 {
+        naps(&self.pid().to_string())
+    }
+
+    /// Lets it end by itself and waits until it is gone.
+    pub fn exit(mut self) -> ExitStatus {
+        self.tell("exit");
+        self.child.wait().expect("it can be waited for")
+    }
+
+    fn line(&mut self) -> String {
+        match self.answers.recv_timeout(PATIENCE) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) => panic!("process {} does not answer", self.pid()),
+            Err(RecvTimeoutError::Disconnected) => {
+                panic!("process {} is gone: {:?}", self.pid(), self.child.wait())
+            }
+        }
+    }
+}
+
+impl Drop for Puppet {
+    fn drop(&mut self) {
+        // it may be gone already, by `kill` or `exit`
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn parse(line: &str) -> Result<String, Failure> {
+    let mut parts = line.splitn(3, '\t');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some("ok"), value, None) => Ok(value.unwrap_or("").to_owned()),
+        (Some("error"), Some(kind), Some(message)) => {
+            Err(Failure { kind: kind.to_owned(), message: message.to_owned() })
+        }
+        _ => panic!("no answer of the protocol: {line:?}"),
+    }
+}
+
+/// The state that the kernel shows of a process: `S` sleeps.
+fn state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // behind the command, which may contain anything, in parentheses
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// How often this thread has gone to sleep of its own accord.
+pub fn own_naps() -> u64 {
+    naps("thread-self")
+}
+
+fn naps(process: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("the process lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.and_then(|number| number.trim().parse().ok()).expect("the kernel counts them")
+}
+
+/// Waits until the condition holds; panics if it never does.
+#[track_caller]
+pub fn wait_for(what: impl Display, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        thread::sleep(Duration::from_micros(200));
+    }
+}

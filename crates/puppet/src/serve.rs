@@ -1,0 +1,218 @@
+//! The puppet's side.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead, Write};
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use system_semaphore::{AccessMode, Error, ErrorKind, Key, NativeIpcKey, OwnedPermit, SystemSemaphore};
+
+use crate::{forked, shared, signal};
+
+/// The variable that makes a program a puppet.
+pub(crate) const ROLE: &str = "SYSTEM_SEMAPHORE_TEST_ROLE";
+
+/// Serves as a puppet, if this process was started as one, and does not return then.
+pub fn serve() {
+    if std::env::var_os(ROLE).is_none_or(|role| role != "puppet") {
+        return;
+    }
+    let mut puppet = Puppet::default();
+    for line in io::stdin().lock().lines() {
+        let line = line.expect("commands are UTF-8");
+        let fields: Vec<&str> = line.split('\t').collect();
+        match puppet.obey(&fields) {
+            Ok(value) if value.is_empty() => say("ok"),
+            Ok(value) => say(&format!("ok\t{value}")),
+            Err(failure) => say(&failure),
+        }
+    }
+    signal::exit()
+}
+
+fn say(line: &str) {
+    let mut out = io::stdout().lock();
+    // a driver that has gone does not listen any more, and the end of its commands ends us
+    let _ = writeln!(out, "{}", line.replace('\n', " ")).and_then(|()| out.flush());
+}
+
+#[derive(Default)]
+struct Puppet {
+    handles: HashMap<String, Handle>,
+}
+
+struct Handle {
+    semaphore: SystemSemaphore,
+    guards: Vec<OwnedPermit>,
+}
+
+impl Puppet {
+    /// Does one command. The error is the whole answer.
+    fn obey(&mut self, fields: &[&str]) -> Result<String, String> {
+        match *fields {
+            ["open", handle, key, initial, mode] => {
+                let semaphore = SystemSemaphore::new(parse_key(key), number(initial), parse_mode(mode));
+                self.add(handle, semaphore.map_err(say_error)?);
+                Ok(String::new())
+            }
+            ["clone", handle, new] => {
+                let semaphore = self.handle(handle).semaphore.clone();
+                self.add(new, semaphore);
+                Ok(String::new())
+            }
+            ["close", handle] => {
+                self.handles.remove(handle).expect("the handle is open");
+                Ok(String::new())
+            }
+            ["pass", from, to, items] => {
+                let (from, to) = (self.semaphore(from), self.semaphore(to));
+                let mut items = 0..number(items);
+                items
+                    .try_for_each(|_| from.acquire()?.forget().and_then(|()| to.add_permits(1)))
+                    .map_err(say_error)?;
+                Ok(String::new())
+            }
+            ["crowd", handle, times, counters] => {
+                crowd(&self.semaphore(handle), number(times), counters).map(text).map_err(say_error)
+            }
+            ["come-and-go", key, times] => {
+                (0..number(times)).try_for_each(|_| come_and_go(&parse_key(key))).map_err(say_error)?;
+                Ok(String::new())
+            }
+            ["exit"] => signal::exit(),
+            [command, handle, ref rest @ ..] => {
+                let argument = rest.first().copied().map_or(0, number);
+                let timeout = rest.get(1).map(|ms| Duration::from_millis(u64::from(number(ms))));
+                self.handle(handle).obey(command, argument, timeout)
+            }
+            _ => panic!("no command of the protocol: {fields:?}"),
+        }
+    }
+
+    fn add(&mut self, handle: &str, semaphore: SystemSemaphore) {
+        self.handles.insert(handle.to_owned(), Handle { semaphore, guards: Vec::new() });
+    }
+
+    fn semaphore(&mut self, name: &str) -> SystemSemaphore {
+        self.handle(name).semaphore.clone()
+    }
+
+    fn handle(&mut self, name: &str) -> &mut Handle {
+        self.handles.get_mut(name).expect("the handle is open")
+    }
+}
+
+impl Handle {
+    fn obey(&mut self, command: &str, argument: u32, timeout: Option<Duration>) -> Result<String, String> {
+        let semaphore = &self.semaphore;
+        match command {
+            "acquire" => {
+                say("began");
+                let permit = match timeout {
+                    None => semaphore.acquire_many(argument),
+                    Some(timeout) => semaphore.acquire_many_timeout(argument, timeout),
+                };
+                self.guards.push(permit.map_err(say_error)?.into_owned());
+            }
+            "interruptible" => {
+                signal::count_user_signals();
+                say("began");
+                let deadline = timeout.map(|timeout| Instant::now() + timeout);
+                let mut ends = || signal::user_signals() >= 2;
+                let permit = semaphore.acquire_interruptible(argument, deadline, &mut ends);
+                self.guards.push(permit.map_err(say_error)?.into_owned());
+                return Ok(signal::user_signals().to_string());
+            }
+            "try" => {
+                let permit = semaphore.try_acquire_many(argument).map_err(say_error)?;
+                self.guards.push(permit.into_owned());
+            }
+            "drop" => self.latest().release().map_err(say_error)?,
+            "hold" => self.latest().hold(),
+            "forget" => self.latest().forget().map_err(say_error)?,
+            "leak" => std::mem::forget(self.latest()),
+            "release" => semaphore.release(argument).map_err(say_error)?,
+            "add" => semaphore.add_permits(argument).map_err(say_error)?,
+            "forget-held" => return semaphore.forget_held(argument).map(text).map_err(say_error),
+            "available" => return semaphore.available_permits().map(text).map_err(say_error),
+            "waiting" => return semaphore.waiting().map(text).map_err(say_error),
+            "held" => return Ok(text(semaphore.held_permits())),
+            "produce" => {
+                say("began");
+                (0..argument).try_for_each(|_| semaphore.add_permits(1)).map_err(say_error)?;
+            }
+            "consume" => {
+                say("began");
+                let mut items = 0..argument;
+                items.try_for_each(|_| semaphore.acquire()?.forget()).map_err(say_error)?;
+            }
+            "forked" => {
+                forked::check(semaphore.clone(), &mut self.guards)
+                    .map_err(|message| format!("error\tForked\t{message}"))?;
+            }
+            other => panic!("no command of the protocol: {other:?}"),
+        }
+        Ok(String::new())
+    }
+
+    fn latest(&mut self) -> OwnedPermit {
+        self.guards.pop().expect("the handle has a guard")
+    }
+}
+
+/// Goes in and out again and again; tells how many were inside at once, at most, as far as this one saw.
+fn crowd(semaphore: &SystemSemaphore, times: u32, counters: &str) -> Result<u32, Error> {
+    let inside = shared::counter(counters);
+    let mut most = 0;
+    for _ in 0..times {
+        let permit = semaphore.acquire()?;
+        most = most.max(inside.fetch_add(1, Ordering::SeqCst) + 1);
+        // so that others get in while we are inside, on a machine of one core too
+        thread::yield_now();
+        inside.fetch_sub(1, Ordering::SeqCst);
+        permit.release()?;
+    }
+    Ok(most)
+}
+
+/// One short visit of a process that knows of no other. Its maker may remove the semaphore under it.
+fn come_and_go(key: &Key) -> Result<(), Error> {
+    let visit = || {
+        let semaphore = SystemSemaphore::open(key.clone(), 1)?;
+        semaphore.acquire()?.release()
+    };
+    match visit() {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn text(number: u32) -> String {
+    number.to_string()
+}
+
+fn say_error(error: Error) -> String {
+    format!("error\t{:?}\t{error}", error.kind())
+}
+
+fn number(text: &str) -> u32 {
+    text.parse().expect("a number")
+}
+
+fn parse_key(text: &str) -> Key {
+    match text.strip_prefix("name=") {
+        Some(name) => Key::from(name),
+        None => Key::from(text.parse::<NativeIpcKey>().expect("the text of a native key")),
+    }
+}
+
+fn parse_mode(text: &str) -> AccessMode {
+    match text {
+        "Open" => AccessMode::Open,
+        "Create" => AccessMode::Create,
+        "CreateNew" => AccessMode::CreateNew,
+        "OpenExisting" => AccessMode::OpenExisting,
+        other => panic!("no mode: {other:?}"),
+    }
+}

@@ -1,0 +1,167 @@
+//! Taking permits: at once, after a wait, several, or not at all.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use puppet::wait_for;
+use system_semaphore::{ErrorKind, SystemSemaphore};
+
+use crate::subject::{Subject, free};
+
+pub(crate) fn the_example_of_the_documentation_counts_as_it_says(subject: &Subject) {
+    let market = subject.create("market", 3);
+    assert_eq!(free(&market), 3);
+    let permit = market.acquire().expect("three are free");
+    assert_eq!(free(&market), 2);
+    if market.capabilities().several_at_once {
+        let two = market.acquire_many(2).expect("two are free");
+        assert_eq!(free(&market), 0);
+        assert_eq!(market.try_acquire().expect_err("none is free").kind(), ErrorKind::NoPermits);
+        drop(permit);
+        assert_eq!(free(&market), 1);
+        drop(two);
+    } else {
+        drop(permit);
+    }
+    assert_eq!(free(&market), 3);
+    market.release(10).expect("there is room");
+    assert_eq!(free(&market), 13);
+}
+
+pub(crate) fn none_at_all_come_at_once(subject: &Subject) {
+    let empty = subject.create("s", 0);
+    for permit in [empty.acquire_many(0), empty.try_acquire_many(0)] {
+        assert_eq!(permit.expect("none is always to be had").num_permits(), 0);
+    }
+    empty.release(0).expect("nothing is to do");
+    empty.add_permits(0).expect("nothing is to do");
+    assert_eq!(free(&empty), 0);
+}
+
+pub(crate) fn more_than_there_can_be_is_refused(subject: &Subject) {
+    let semaphore = subject.create("s", 3);
+    let max = semaphore.capabilities().max_permits;
+    for count in [max + 1, u32::MAX] {
+        let error = semaphore.acquire_many(count).expect_err("it would wait for ever");
+        assert_eq!(error.kind(), ErrorKind::OutOfResources);
+        assert!(error.to_string().contains(&max.to_string()), "{error}");
+    }
+    assert_eq!(free(&semaphore), 3);
+}
+
+pub(crate) fn several_are_taken_all_or_none(subject: &Subject) {
+    let semaphore = subject.create("s", 3);
+    if !semaphore.capabilities().several_at_once {
+        for refused in [
+            semaphore.acquire_many(2),
+            semaphore.try_acquire_many(2),
+            semaphore.acquire_many_timeout(2, Duration::ZERO),
+        ] {
+            assert_eq!(refused.expect_err("it must not be imitated").kind(), ErrorKind::Unsupported);
+        }
+        assert_eq!(free(&semaphore), 3);
+        return;
+    }
+    assert_eq!(semaphore.try_acquire_many(4).expect_err("three are free").kind(), ErrorKind::NoPermits);
+    assert_eq!(free(&semaphore), 3);
+    let mut waiter = subject.puppet("s");
+    waiter.block("acquire\ts\t5");
+    assert_eq!(free(&semaphore), 3, "who waits for five keeps none of three");
+    semaphore.add_permits(1).expect("there is room");
+    assert_eq!(free(&semaphore), 4, "nor of four");
+    semaphore.add_permits(2).expect("there is room");
+    waiter.answer().expect("five are free");
+    assert_eq!(free(&semaphore), 1);
+    waiter.must("drop\ts");
+    assert_eq!(free(&semaphore), 6);
+}
+
+pub(crate) fn trying_takes_nothing_when_there_is_too_little(subject: &Subject) {
+    let semaphore = subject.create("s", 1);
+    let permit = semaphore.try_acquire().expect("one is free");
+    let error = semaphore.try_acquire().expect_err("none is free");
+    assert_eq!(error.kind(), ErrorKind::NoPermits);
+    assert!(error.to_string().contains(subject.key("s").native_key()), "{error}");
+    drop(permit);
+    assert_eq!(free(&semaphore), 1);
+}
+
+pub(crate) fn a_timeout_passes_and_takes_nothing(subject: &Subject) {
+    let semaphore = subject.create("s", 0);
+    let timeout = Duration::from_millis(30);
+    let start = Instant::now();
+    let error = semaphore.acquire_timeout(timeout).expect_err("none comes");
+    assert!(start.elapsed() >= timeout, "it waited only {:?}", start.elapsed());
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    let deadline = Instant::now() + timeout;
+    let error = semaphore.acquire_deadline(deadline).expect_err("none comes");
+    assert!(Instant::now() >= deadline);
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    semaphore.add_permits(1).expect("there is room");
+    assert_eq!(free(&semaphore), 1, "no wait is left that could take it");
+}
+
+pub(crate) fn a_deadline_in_the_past_still_takes_what_is_free(subject: &Subject) {
+    let semaphore = subject.create("s", 1);
+    let past = Instant::now();
+    let permit = semaphore.acquire_deadline(past).expect("one is free");
+    assert_eq!(semaphore.acquire_deadline(past).expect_err("none is").kind(), ErrorKind::TimedOut);
+    drop(permit);
+    drop(semaphore.acquire_timeout(Duration::MAX).expect("one is free, and no timeout is too long"));
+}
+
+pub(crate) fn a_wait_with_a_deadline_ends_when_a_permit_comes(subject: &Subject) {
+    let semaphore = subject.create("s", 0);
+    let mut waiter = subject.puppet("s");
+    waiter.block(&format!("acquire\ts\t1\t{}", puppet::PATIENCE.as_millis()));
+    semaphore.add_permits(1).expect("there is room");
+    waiter.answer().expect("one came long before the deadline");
+    waiter.must("drop\ts");
+    assert_eq!(free(&semaphore), 1);
+}
+
+pub(crate) fn a_wait_can_be_ended_from_outside(subject: &Subject) {
+    let semaphore = subject.create("s", 0);
+    // the puppet ends its wait at the second signal
+    let mut waiter = subject.puppet("s");
+    waiter.block("interruptible\ts\t1");
+    waiter.signal();
+    let failure = waiter.signal_until_answer().expect_err("it was ended");
+    assert_eq!(failure.kind, "Interrupted", "{failure:?}");
+    semaphore.add_permits(1).expect("there is room");
+    assert_eq!(free(&semaphore), 1, "no wait is left that could take it");
+
+    // one that nobody ends goes on over a signal
+    let mut waiter = subject.puppet("s");
+    drop(semaphore.acquire().expect("one is free").forget());
+    waiter.block("interruptible\ts\t1");
+    waiter.signal();
+    semaphore.add_permits(1).expect("there is room");
+    let signals = waiter.answer().expect("one came");
+    assert!(signals.parse::<u32>().expect("a number") <= 1);
+}
+
+pub(crate) fn a_waiting_thread_is_woken_by_another(subject: &Subject) {
+    let semaphore = subject.create("s", 0);
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| semaphore.acquire().map(|permit| permit.num_permits()));
+        if semaphore.capabilities().waiting {
+            wait_for("the thread waits", || semaphore.waiting().is_ok_and(|waiting| waiting == 1));
+        }
+        semaphore.add_permits(1).expect("there is room");
+        assert_eq!(waiter.join().expect("it did not panic").expect("one came"), 1);
+    });
+    assert_eq!(free(&semaphore), 1, "the thread gave it back");
+    assert_told(&semaphore);
+}
+
+/// What cannot be told is `Unsupported`, what can be is told.
+fn assert_told(semaphore: &SystemSemaphore) {
+    let capabilities = semaphore.capabilities();
+    let agrees = |is_told: bool, error: Option<system_semaphore::Error>| {
+        assert_eq!(error.map(|error| error.kind()), (!is_told).then_some(ErrorKind::Unsupported));
+    };
+    agrees(capabilities.waiting, semaphore.waiting().err());
+    agrees(capabilities.holders, semaphore.holders().err());
+    agrees(capabilities.available_permits, semaphore.available_permits().err());
+}

@@ -1,0 +1,71 @@
+//! Keys as users give them.
+
+use system_semaphore::{
+    AccessMode, ErrorKind, KeyType, NativeIpcKey, SystemSemaphore, legacy_native_key, platform_safe_key,
+};
+
+use crate::subject::{Subject, free};
+
+pub(crate) fn bad_keys_are_refused_by_name(subject: &Subject) {
+    let long = format!("/{}", "x".repeat(300));
+    let mut bad = vec!["".to_owned(), "/a\0b".to_owned(), long];
+    match subject.key_type {
+        KeyType::Posix => bad.extend(["/inner/slash".to_owned(), "/".to_owned()]),
+        _ => bad.push(subject.path("missing/directory")),
+    }
+    for native in bad {
+        let key = NativeIpcKey::new(&native, subject.key_type);
+        for mode in [AccessMode::Open, AccessMode::Create, AccessMode::CreateNew] {
+            let error = SystemSemaphore::new(&key, 1, mode).expect_err("the key is bad");
+            assert_eq!(error.kind(), ErrorKind::KeyError, "{error}");
+            let shown = format!("{:?}", key.to_string());
+            assert!(error.to_string().contains(&shown), "{error} does not name {shown}");
+        }
+    }
+    let error = SystemSemaphore::builder("").key_type(subject.key_type).build().expect_err("it is empty");
+    assert_eq!(error.kind(), ErrorKind::KeyError, "{error}");
+    let error = SystemSemaphore::open(NativeIpcKey::new("x", KeyType::Windows), 1).expect_err("not here");
+    assert_eq!(error.kind(), ErrorKind::KeyError, "{error}");
+}
+
+pub(crate) fn a_key_of_another_type_than_asked_for_is_refused(subject: &Subject) {
+    let error = SystemSemaphore::builder(subject.key("s"))
+        .key_type(KeyType::Windows)
+        .build()
+        .expect_err("the types differ");
+    assert_eq!(error.kind(), ErrorKind::KeyError, "{error}");
+}
+
+pub(crate) fn a_plain_name_is_qts_legacy_key(subject: &Subject) {
+    let name = format!("system-semaphore test {} {}", subject.key_type, std::process::id());
+    let by_name = SystemSemaphore::builder(&name)
+        .key_type(subject.key_type)
+        .initial_value(2)
+        .mode(AccessMode::CreateNew)
+        .build()
+        .expect("nobody has the name");
+    assert_eq!(by_name.key(), name);
+    let native = legacy_native_key(&name, subject.key_type);
+    assert_eq!(by_name.native_key(), &native);
+    let by_key = SystemSemaphore::new(native, 0, AccessMode::OpenExisting).expect("it is there");
+    assert_eq!(free(&by_key), 2);
+    if subject.key_type == KeyType::Posix {
+        let safe = platform_safe_key(&name, KeyType::Posix);
+        let error = SystemSemaphore::new(safe, 0, AccessMode::OpenExisting).expect_err("it is another name");
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
+}
+
+pub(crate) fn too_large_an_initial_value_harms_nobody(subject: &Subject) {
+    let semaphore = subject.create("s", 3);
+    let too_many = semaphore.capabilities().max_permits + 1;
+    for mode in [AccessMode::Open, AccessMode::Create, AccessMode::CreateNew] {
+        let error =
+            SystemSemaphore::new(subject.key("s"), too_many, mode).expect_err("it cannot count so far");
+        assert_eq!(error.kind(), ErrorKind::OutOfResources, "{error}");
+        let error =
+            SystemSemaphore::new(subject.key("new"), too_many, mode).expect_err("it cannot count so far");
+        assert_eq!(error.kind(), ErrorKind::OutOfResources, "{error}");
+    }
+    assert_eq!(free(&semaphore), 3, "the one that is there is unharmed");
+}

@@ -1,0 +1,172 @@
+//! Who owns what: guards, permits held without one, forgotten and created ones.
+
+use std::thread;
+
+use system_semaphore::{ErrorKind, SystemSemaphore};
+
+use crate::subject::{Subject, free};
+
+pub(crate) fn dropping_gives_back_and_so_does_release(subject: &Subject) {
+    let semaphore = subject.create("s", 2);
+    let (one, two) = (semaphore.acquire().expect("free"), semaphore.acquire().expect("free"));
+    assert_eq!(free(&semaphore), 0);
+    drop(one);
+    assert_eq!(free(&semaphore), 1);
+    two.release().expect("there is room");
+    assert_eq!(free(&semaphore), 2);
+}
+
+pub(crate) fn forgotten_permits_stay_taken(subject: &Subject) {
+    let semaphore = subject.create("s", 2);
+    semaphore.acquire().expect("free").forget().expect("it is there");
+    assert_eq!(free(&semaphore), 1);
+    semaphore.acquire().expect("free").forget().expect("it is there");
+    assert_eq!(free(&semaphore), 0);
+    assert_eq!(semaphore.held_permits(), 0);
+}
+
+pub(crate) fn held_permits_stay_until_released_through_any_handle(subject: &Subject) {
+    let one = subject.create("s", 3);
+    let other = SystemSemaphore::open(subject.key("s"), 0).expect("it is there");
+    one.acquire().expect("free").hold();
+    other.acquire().expect("free").hold();
+    assert_eq!((free(&one), one.held_permits(), other.held_permits()), (1, 2, 2));
+    other.release(2).expect("they are held");
+    assert_eq!((free(&one), one.held_permits()), (3, 0));
+
+    // another process sees the same after this one's handles have come and gone
+    let mut puppet = subject.puppet("s");
+    puppet.must("acquire\ts\t1");
+    puppet.must("hold\ts");
+    puppet.must("close\ts");
+    assert_eq!(free(&one), 2, "what is held is not given back with the handle");
+    puppet.must(&format!("open\ts\t{}\t0\tOpenExisting", subject.key("s")));
+    assert_eq!(puppet.must("held\ts"), "1");
+    puppet.must("release\ts\t1");
+    assert_eq!(puppet.must("held\ts"), "0");
+    assert_eq!(free(&one), 3);
+    puppet.exit();
+    assert_eq!(free(&one), 3, "a debt that was settled is not paid again");
+}
+
+pub(crate) fn releasing_more_than_is_held_creates(subject: &Subject) {
+    let semaphore = subject.create("s", 2);
+    let mut puppet = subject.puppet("s");
+    puppet.must("acquire\ts\t1");
+    puppet.must("hold\ts");
+    assert_eq!(free(&semaphore), 1);
+    puppet.must("release\ts\t4");
+    assert_eq!(free(&semaphore), 5, "one given back, three created");
+    puppet.exit();
+    assert_eq!(free(&semaphore), 5, "created permits stay");
+}
+
+pub(crate) fn adding_never_discharges_what_is_held(subject: &Subject) {
+    let semaphore = subject.create("s", 1);
+    semaphore.acquire().expect("free").hold();
+    semaphore.add_permits(1).expect("there is room");
+    assert_eq!((free(&semaphore), semaphore.held_permits()), (1, 1));
+    semaphore.release(1).expect("it is held");
+    assert_eq!((free(&semaphore), semaphore.held_permits()), (2, 0));
+}
+
+pub(crate) fn guards_split_and_merge(subject: &Subject) {
+    let semaphore = subject.create("s", 5);
+    let mut permits = semaphore.acquire().expect("free");
+    for _ in 0..3 {
+        permits.merge(semaphore.acquire().expect("free")).expect("they are of one semaphore");
+    }
+    assert_eq!((permits.num_permits(), free(&semaphore)), (4, 1));
+    assert!(permits.split(5).is_none());
+    let three = permits.split(3).expect("there are four");
+    assert_eq!((permits.num_permits(), three.num_permits()), (1, 3));
+    drop(three);
+    assert_eq!(free(&semaphore), 4);
+    let nothing = permits.split(0).expect("none is always to be had");
+    permits.merge(nothing.into_owned()).expect("owned and borrowed guards merge");
+    assert_eq!(permits.num_permits(), 1);
+    let all = permits.split(1).expect("there is one");
+    drop(permits);
+    assert_eq!(free(&semaphore), 4, "an emptied guard gives nothing back");
+    drop(all);
+    assert_eq!(free(&semaphore), 5);
+}
+
+pub(crate) fn guards_of_two_semaphores_do_not_merge(subject: &Subject) {
+    let (one, other) = (subject.create("one", 1), subject.create("other", 1));
+    let mut permit = one.acquire().expect("free");
+    let refused = permit.merge(other.acquire().expect("free")).expect_err("they are not of one semaphore");
+    assert!(refused.to_string().contains(subject.key("other").native_key()), "{refused}");
+    assert_eq!(free(&other), 0, "the refused guard is whole");
+    drop(refused.into_permit());
+    assert_eq!(free(&other), 1);
+    drop(permit);
+    assert_eq!(free(&one), 1);
+}
+
+pub(crate) fn a_permit_can_be_given_back_by_another_thread(subject: &Subject) {
+    let semaphore = subject.create("s", 1);
+    let permit = semaphore.acquire().expect("free").into_owned();
+    thread::spawn(move || drop(permit)).join().expect("it does not panic");
+    assert_eq!(free(&semaphore), 1);
+}
+
+pub(crate) fn an_owned_permit_keeps_the_semaphore_open(subject: &Subject) {
+    let semaphore = subject.create("s", 1);
+    let mut watcher = subject.puppet("s");
+    let permit = semaphore.acquire().expect("free").into_owned();
+    drop(semaphore);
+    assert_eq!(watcher.must("available\ts"), "0");
+    let again = SystemSemaphore::open(subject.key("s"), 7).expect("it is there");
+    drop(permit);
+    assert_eq!(free(&again), 1, "it is still the same semaphore");
+}
+
+pub(crate) fn held_permits_can_be_forgotten(subject: &Subject) {
+    let semaphore = subject.create("s", 3);
+    let mut puppet = subject.puppet("s");
+    for _ in 0..2 {
+        puppet.must("acquire\ts\t1");
+        puppet.must("hold\ts");
+    }
+    assert_eq!(puppet.must("forget-held\ts\t9"), "2");
+    assert_eq!(puppet.must("held\ts"), "0");
+    puppet.exit();
+    assert_eq!(free(&semaphore), 1);
+}
+
+pub(crate) fn releasing_too_many_changes_nothing(subject: &Subject) {
+    let max = subject.capabilities().max_permits;
+    let semaphore = subject.create("s", max - 2);
+    semaphore.acquire().expect("free").hold();
+    for count in [4, max, max + 1, u32::MAX] {
+        let error = semaphore.release(count).expect_err("there is no room");
+        assert_eq!(error.kind(), ErrorKind::OutOfResources, "{error}");
+        let error = semaphore.add_permits(count).expect_err("there is no room");
+        assert_eq!(error.kind(), ErrorKind::OutOfResources, "{error}");
+        assert_eq!((free(&semaphore), semaphore.held_permits()), (max - 3, 1));
+    }
+    semaphore.release(3).expect("there is room for three");
+    assert_eq!((free(&semaphore), semaphore.held_permits()), (max, 0));
+}
+
+pub(crate) fn giving_back_to_a_full_count_fills_it_up(subject: &Subject) {
+    let max = subject.capabilities().max_permits;
+    let semaphore = subject.create("s", max);
+    let mut holder = subject.puppet("s");
+    for _ in 0..3 {
+        holder.must("acquire\ts\t1");
+    }
+    semaphore.add_permits(3).expect("there is room for three");
+    semaphore.acquire().expect("free").forget().expect("it is there");
+    assert_eq!(free(&semaphore), max - 1);
+    holder.must("drop\ts");
+    assert_eq!(free(&semaphore), max);
+    let failure = holder.ask("drop\ts").expect_err("there is no room");
+    assert_eq!(failure.kind, "OutOfResources", "{failure:?}");
+    holder.must("close\ts");
+    assert_eq!(free(&semaphore), max);
+    semaphore.acquire().expect("free").forget().expect("it is there");
+    holder.exit();
+    assert_eq!(free(&semaphore), max - 1, "what was given back is not given back again");
+}

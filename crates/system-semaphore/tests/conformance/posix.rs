@@ -1,0 +1,45 @@
+//! What only POSIX semaphores do, or what is only seen from outside.
+
+use std::fs;
+
+use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
+
+use crate::subject::{Subject, free};
+
+pub(crate) fn create_makes_a_new_one_and_leaves_the_old_to_its_users(subject: &Subject) {
+    let old = subject.create("s", 1);
+    let new = SystemSemaphore::create(subject.key("s"), 5).expect("it can be made");
+    assert_eq!((free(&old), free(&new)), (1, 5));
+    drop(old.acquire().expect("its users keep it"));
+    let third = SystemSemaphore::new(subject.key("s"), 0, AccessMode::OpenExisting).expect("it is there");
+    assert_eq!(free(&third), 5);
+}
+
+pub(crate) fn a_newer_one_of_the_same_name_is_not_removed(subject: &Subject) {
+    let old = subject.create("s", 1);
+    let new = SystemSemaphore::create(subject.key("s"), 5).expect("it can be made");
+    drop(old);
+    let third =
+        SystemSemaphore::new(subject.key("s"), 0, AccessMode::OpenExisting).expect("it is still there");
+    assert_eq!(free(&third), 5);
+    drop((new, third));
+}
+
+/// What stands in the semaphore's place in shared memory may be anything.
+pub(crate) fn a_file_that_is_no_semaphore_is_refused(subject: &Subject) {
+    let key = subject.key("s");
+    let path = format!("/dev/shm/sem.{}", key.native_key().trim_start_matches('/'));
+    fs::create_dir(&path).expect("a directory can be made");
+    let error = SystemSemaphore::open(&key, 1).expect_err("it is a directory");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert!(error.to_string().contains(key.native_key()), "{error}");
+    fs::remove_dir(&path).expect("it was made here");
+    for content in [&b""[..], b"x", &[0; 31]] {
+        fs::write(&path, content).expect("a file can be written");
+        let error = SystemSemaphore::open(&key, 1).expect_err("it is too short");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert!(error.to_string().contains(&path), "{error}");
+        assert_eq!(fs::read(&path).expect("it is still there"), content);
+    }
+    fs::remove_file(&path).expect("it was made here");
+}

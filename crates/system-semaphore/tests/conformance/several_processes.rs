@@ -1,0 +1,58 @@
+//! Many processes at once.
+
+use std::fs::File;
+use std::thread;
+
+use puppet::Puppet;
+
+use crate::subject::{Subject, free};
+
+pub(crate) fn never_more_than_three_at_once(subject: &Subject) {
+    assert_eq!(most_at_once(subject, 3), 3);
+}
+
+/// That the test above would see a fourth.
+pub(crate) fn the_same_test_at_four_sees_four(subject: &Subject) {
+    assert_eq!(most_at_once(subject, 4), 4);
+}
+
+/// 32 processes acquire and release 1,000 times each; how many were inside at once, at most, as counted in shared
+/// memory.
+fn most_at_once(subject: &Subject, permits: u32) -> u32 {
+    let semaphore = subject.create("s", permits);
+    let counters = subject.path("counters");
+    File::create(&counters).and_then(|file| file.set_len(8)).expect("a file can be made");
+    let mut puppets: Vec<Puppet> = (0..32).map(|_| subject.puppet("s")).collect();
+    for puppet in &mut puppets {
+        puppet.tell(&format!("crowd\ts\t1000\t{counters}"));
+    }
+    let mosts = puppets.iter_mut().map(|puppet| puppet.answer().expect("all goes well"));
+    let most = mosts.map(|most| most.parse().expect("a number")).max().expect("there are 32");
+    for puppet in puppets {
+        puppet.exit();
+    }
+    assert_eq!(free(&semaphore), permits);
+    std::fs::remove_file(counters).expect("it was made here");
+    most
+}
+
+/// A producer and a consumer over a ring of 1,000 places. Qt stops here on System V, with "out of resources" after
+/// 32,767 items.
+pub(crate) fn a_hundred_thousand_items_pass(subject: &Subject) {
+    let (free_places, used_places) = (subject.create("free", 1000), subject.create("used", 0));
+    let mut sides = [Puppet::of_this_program(), Puppet::of_this_program()];
+    for side in &mut sides {
+        for name in ["free", "used"] {
+            side.must(&format!("open\t{name}\t{}\t0\tOpenExisting", subject.key(name)));
+        }
+    }
+    let [producer, consumer] = &mut sides;
+    thread::scope(|scope| {
+        scope.spawn(|| producer.must("pass\tfree\tused\t100000"));
+        scope.spawn(|| consumer.must("pass\tused\tfree\t100000"));
+    });
+    for side in sides {
+        side.exit();
+    }
+    assert_eq!((free(&free_places), free(&used_places)), (1000, 0));
+}

@@ -1,0 +1,123 @@
+//! A type of semaphore under test, with a private place for names.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use puppet::Puppet;
+use system_semaphore::{
+    AccessMode, Capabilities, ErrorKind, KeyType, NativeIpcKey, ProjectId, SystemSemaphore,
+};
+
+/// System V keys of this run have a project id of their own, so that its sets can be told from all others.
+static PROJECT: LazyLock<ProjectId> =
+    LazyLock::new(|| ProjectId::new(fastrand::u8(1..)).expect("it is not 0"));
+
+pub(crate) fn system_v() -> KeyType {
+    KeyType::SystemV(*PROJECT)
+}
+
+/// The System V sets in the system whose keys could be this run's.
+pub(crate) fn sets_of_this_run() -> BTreeSet<String> {
+    let listing = fs::read_to_string("/proc/sysvipc/sem").expect("the kernel lists its semaphore sets");
+    let keys = listing.lines().skip(1).filter_map(|line| line.split_whitespace().next());
+    keys.filter(|key| {
+        let number = key.parse::<i32>().expect("the first column is a number");
+        number as u32 >> 24 == u32::from(PROJECT.get())
+    })
+    .map(str::to_owned)
+    .collect()
+}
+
+/// What a case works with.
+pub(crate) struct Subject {
+    pub(crate) key_type: KeyType,
+    root: tempfile::TempDir,
+    number: u32,
+    names: RefCell<BTreeSet<String>>,
+}
+
+impl Subject {
+    /// Runs a case, and checks that it has left nothing.
+    pub(crate) fn check(key_type: KeyType, name: &str, case: fn(&Self)) {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let subject = Self {
+            key_type,
+            root: tempfile::Builder::new().prefix("system-semaphore-test-").tempdir().expect("a directory"),
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            names: RefCell::default(),
+        };
+        case(&subject);
+        for key in subject.keys() {
+            let error = SystemSemaphore::new(&key, 0, AccessMode::OpenExisting)
+                .expect_err(&format!("{name} has left {key} in the system"));
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        }
+        let left: Vec<_> = fs::read_dir(subject.root()).expect("it can be read").flatten().collect();
+        assert!(left.is_empty(), "{name} has left {left:?}");
+    }
+
+    /// A private directory, which must be empty in the end.
+    pub(crate) fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// A path in the private directory.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.root().join(name).to_str().expect("temporary directories are UTF-8").to_owned()
+    }
+
+    /// The key of a name of this case's own.
+    pub(crate) fn key(&self, name: &str) -> NativeIpcKey {
+        self.names.borrow_mut().insert(name.to_owned());
+        self.native(name)
+    }
+
+    fn native(&self, name: &str) -> NativeIpcKey {
+        let native = match self.key_type {
+            KeyType::SystemV(_) => self.path(name),
+            _ => format!("/system-semaphore-test-{}-{}-{name}", std::process::id(), self.number),
+        };
+        NativeIpcKey::new(native, self.key_type)
+    }
+
+    fn keys(&self) -> Vec<NativeIpcKey> {
+        self.names.borrow().iter().map(|name| self.native(name)).collect()
+    }
+
+    /// A new semaphore of this name.
+    #[track_caller]
+    pub(crate) fn create(&self, name: &str, permits: u32) -> SystemSemaphore {
+        SystemSemaphore::new(self.key(name), permits, AccessMode::CreateNew).expect("nobody has the name")
+    }
+
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        self.create("capabilities", 0).capabilities()
+    }
+
+    /// Another process that has the semaphore of this name open as `s`; it must exist.
+    #[track_caller]
+    pub(crate) fn puppet(&self, name: &str) -> Puppet {
+        let mut puppet = Puppet::of_this_program();
+        puppet.must(&format!("open\ts\t{}\t0\tOpenExisting", self.key(name)));
+        puppet
+    }
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        for key in self.keys() {
+            // after a failure; nothing is there otherwise
+            let _ = SystemSemaphore::remove(&key);
+        }
+    }
+}
+
+/// How many permits are free.
+#[track_caller]
+pub(crate) fn free(semaphore: &SystemSemaphore) -> u32 {
+    semaphore.available_permits().expect("the count can be read")
+}

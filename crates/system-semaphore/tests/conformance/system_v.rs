@@ -1,0 +1,215 @@
+//! What only System V sets do, or what is only seen from outside.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use puppet::{Puppet, raw, wait_for};
+use system_semaphore::{AccessMode, ErrorKind, KeyType, NativeIpcKey, SystemSemaphore};
+
+use crate::subject::{Subject, free};
+
+/// The largest count.
+const MAX: u32 = 32_767;
+
+fn project(subject: &Subject) -> u8 {
+    match subject.key_type {
+        KeyType::SystemV(project) => project.get(),
+        other => panic!("{other} is not System V"),
+    }
+}
+
+/// Qt cuts the upper half of a number off: releasing 32,768 takes as many, 65,537 adds one.
+pub(crate) fn large_numbers_are_refused_not_cut(subject: &Subject) {
+    let semaphore = subject.create("s", 5);
+    for count in [32_768, 65_535, 65_536, 65_537, 98_305, 2_147_483_647, u32::MAX] {
+        for refused in [
+            semaphore.release(count).expect_err("it is too many"),
+            semaphore.add_permits(count).expect_err("it is too many"),
+            semaphore.try_acquire_many(count).expect_err("it is too many"),
+        ] {
+            assert_eq!(refused.kind(), ErrorKind::OutOfResources, "{refused}");
+        }
+        assert_eq!(free(&semaphore), 5);
+    }
+}
+
+pub(crate) fn forgetting_works_at_both_ends_of_the_count(subject: &Subject) {
+    let semaphore = subject.create("s", MAX);
+    let mut taker = subject.puppet("s");
+    taker.must("acquire\ts\t2");
+    semaphore.add_permits(2).expect("there is room");
+    assert_eq!(free(&semaphore), MAX);
+    taker.must("forget\ts");
+    assert_eq!(free(&semaphore), MAX);
+    semaphore.acquire_many(MAX).expect("all are free").forget().expect("it is there");
+    semaphore.add_permits(1).expect("there is room");
+    taker.must("acquire\ts\t1");
+    assert_eq!(free(&semaphore), 0);
+    taker.must("forget\ts");
+    taker.exit();
+    assert_eq!(free(&semaphore), 0);
+}
+
+pub(crate) fn a_reset_wakes_waiters_and_voids_what_is_owed(subject: &Subject) {
+    let semaphore = subject.create("s", 1);
+    let (mut holder, mut waiter) = (subject.puppet("s"), subject.puppet("s"));
+    holder.must("acquire\ts\t1");
+    holder.must("hold\ts");
+    waiter.block("acquire\ts\t1");
+    // by the holder itself, which then knows that it owes nothing any more
+    holder.must(&format!("open\treset\t{}\t3\tCreate", subject.key("s")));
+    waiter.answer().expect("three are free");
+    assert_eq!(free(&semaphore), 2);
+    assert_eq!(holder.must("held\ts"), "0");
+    holder.must("release\ts\t1");
+    assert_eq!(free(&semaphore), 3, "as in Qt, giving back after a reset adds one");
+    holder.kill();
+    assert_eq!(free(&semaphore), 3, "and it stays");
+    waiter.must("drop\ts");
+    assert_eq!(free(&semaphore), 4);
+    drop(semaphore);
+    // the killed one owned it too, so its maker has removed it for both
+    let gone = SystemSemaphore::new(subject.key("s"), 0, AccessMode::OpenExisting);
+    assert_eq!(gone.expect_err("it is removed").kind(), ErrorKind::NotFound);
+}
+
+pub(crate) fn a_removed_semaphore_says_so(subject: &Subject) {
+    let semaphore = subject.create("s", 3);
+    let permit = semaphore.acquire().expect("free");
+    let other = semaphore.acquire().expect("free");
+    SystemSemaphore::remove(subject.key("s")).expect("it is there");
+    fs::remove_file(subject.path("s")).expect("the key file is the user's");
+    let successor = subject.create("s", 9);
+    for error in [
+        semaphore.acquire().expect_err("it is removed"),
+        semaphore.try_acquire().expect_err("it is removed"),
+        semaphore.release(1).expect_err("it is removed"),
+        semaphore.available_permits().expect_err("it is removed"),
+        other.release().expect_err("it is removed"),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        assert!(error.to_string().contains("was removed"), "{error}");
+    }
+    drop(permit);
+    drop(semaphore);
+    assert_eq!(free(&successor), 9, "nothing was done to the new one");
+}
+
+pub(crate) fn a_waiter_learns_of_the_removal(subject: &Subject) {
+    let semaphore = subject.create("s", 0);
+    let mut waiter = subject.puppet("s");
+    waiter.block("acquire\ts\t1");
+    drop(semaphore);
+    let failure = waiter.answer().expect_err("it is removed");
+    assert_eq!(failure.kind, "NotFound", "{failure:?}");
+    assert!(failure.message.contains("was removed"), "{failure:?}");
+}
+
+/// Qt deletes them.
+pub(crate) fn files_that_are_not_ours_stay(subject: &Subject) {
+    let (file, link, directory) = (subject.path("file"), subject.path("link"), subject.path("directory"));
+    fs::write(&file, "precious").expect("a file can be written");
+    symlink(&file, &link).expect("a link can be made");
+    fs::create_dir(&directory).expect("a directory can be made");
+    for path in [&file, &link, &directory] {
+        for mode in [AccessMode::Open, AccessMode::Create] {
+            let key = NativeIpcKey::new(path, subject.key_type);
+            let semaphore = SystemSemaphore::new(&key, 1, mode).expect("anything will do for a key file");
+            drop(SystemSemaphore::create(&key, 2).expect("it can be reset"));
+            drop(semaphore);
+            let gone = SystemSemaphore::new(&key, 0, AccessMode::OpenExisting);
+            assert_eq!(gone.expect_err("the set is removed").kind(), ErrorKind::NotFound);
+        }
+    }
+    assert_eq!(fs::read_to_string(&link).expect("it is still there"), "precious");
+    for file in [file, link] {
+        fs::remove_file(file).expect("it was made here");
+    }
+    fs::remove_dir(directory).expect("it was made here");
+}
+
+pub(crate) fn a_key_file_that_was_replaced_stays(subject: &Subject) {
+    let semaphore = subject.create("s", 1);
+    // while the old file exists its number cannot be given to the new one
+    fs::rename(subject.path("s"), subject.path("old")).expect("it is there");
+    fs::write(subject.path("s"), "").expect("a file can be written");
+    drop(semaphore);
+    assert!(fs::exists(subject.path("s")).expect("the directory is there"));
+    fs::remove_file(subject.path("s")).expect("it was made here");
+    fs::remove_file(subject.path("old")).expect("it was made here");
+}
+
+pub(crate) fn a_maker_at_work_is_waited_for(subject: &Subject) {
+    let key = subject.key("s");
+    fs::write(key.native_key(), "").expect("a file can be written");
+    let set = raw::make_set(key.native_key(), project(subject));
+    let mut opener = Puppet::of_this_program();
+    opener.tell(&format!("open\ts\t{key}\t9\tOpen"));
+    opener.tell("try\ts\t1");
+    let naps = opener.naps();
+    wait_for("the opener naps between looks at the set", || opener.naps() > naps + 5);
+    raw::set_value(set, 2);
+    opener.answer().expect("it is there");
+    opener.answer().expect("the open came after the value");
+    opener.exit();
+    SystemSemaphore::remove(&key).expect("it is there");
+    fs::remove_file(key.native_key()).expect("it was made here");
+}
+
+/// As Qt makes a semaphore of 0: the value is set, but nobody has operated on it. An open must not take it for
+/// unfinished; the timeout is a fraction of what it would wait.
+pub(crate) fn a_zero_that_was_set_is_not_waited_for(subject: &Subject) {
+    let key = subject.key("s");
+    fs::write(key.native_key(), "").expect("a file can be written");
+    let set = raw::make_set(key.native_key(), project(subject));
+    raw::set_value(set, 0);
+    let naps = puppet::own_naps();
+    let semaphore = SystemSemaphore::open(&key, 9).expect("it is there");
+    assert!(puppet::own_naps() - naps < 20, "the open slept again and again");
+    assert_eq!(free(&semaphore), 0);
+    SystemSemaphore::remove(&key).expect("it is there");
+    fs::remove_file(key.native_key()).expect("it was made here");
+}
+
+/// A count set from outside clears what the kernel would undo. The kernel then refuses, sooner or later, to note
+/// more give-backs than acquires.
+pub(crate) fn others_clearing_the_debt_again_and_again_does_no_harm(subject: &Subject) {
+    let semaphore = subject.create("s", 1);
+    let set = raw::find_set(subject.key("s").native_key(), project(subject));
+    let mut puppet = subject.puppet("s");
+    for _ in 0..4 {
+        raw::set_value(set, 16_000);
+        puppet.must("acquire\ts\t16000");
+        // the debt is cleared, and the count has room
+        raw::set_value(set, 0);
+        puppet.must("drop\ts");
+        assert_eq!(free(&semaphore), 16_000);
+        raw::set_value(set, 16_000);
+        puppet.must("acquire\ts\t16000");
+        raw::set_value(set, 0);
+        puppet.must("forget\ts");
+        assert_eq!(free(&semaphore), 0);
+    }
+}
+
+pub(crate) fn a_dangling_link_and_a_missing_directory_are_named(subject: &Subject) {
+    let link = subject.path("link");
+    symlink(subject.path("nowhere"), &link).expect("a link can be made");
+    let error = SystemSemaphore::open(NativeIpcKey::new(&link, subject.key_type), 1).expect_err("no file");
+    assert_eq!(error.kind(), ErrorKind::KeyError, "{error}");
+    assert!(error.to_string().contains(&link) && error.to_string().contains("symbolic link"), "{error}");
+    fs::remove_file(link).expect("it was made here");
+}
+
+pub(crate) fn who_waits_and_who_was_last_is_told(subject: &Subject) {
+    let semaphore = subject.create("s", 1);
+    let (mut holder, mut waiter) = (subject.puppet("s"), subject.puppet("s"));
+    holder.must("acquire\ts\t1");
+    assert_eq!(semaphore.last_pid().expect("it is told"), Some(holder.pid()));
+    assert_eq!(semaphore.waiting().expect("it is told"), 0);
+    waiter.block("acquire\ts\t1");
+    assert_eq!(semaphore.waiting().expect("it is told"), 1);
+    holder.must("drop\ts");
+    waiter.answer().expect("it was given back");
+    assert_eq!(semaphore.waiting().expect("it is told"), 0);
+}
