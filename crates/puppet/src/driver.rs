@@ -1,5 +1,6 @@
 //! The side that pulls the strings.
 
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -52,8 +53,19 @@ impl Puppet {
 
     /// Starts this very program as a puppet: its `main` must call [`serve`](crate::serve) first of all.
     pub fn of_this_program() -> Self {
-        let program = std::env::current_exe().expect("the program knows itself");
-        Self::spawn(Command::new(program).env(crate::serve::ROLE, "puppet"))
+        Self::spawn(&mut Self::this_program())
+    }
+
+    /// The command that [`of_this_program`](Self::of_this_program) starts.
+    pub fn this_program() -> Command {
+        Self::program(std::env::current_exe().expect("the program knows itself"))
+    }
+
+    /// The same for another program, which must call [`serve`](crate::serve), or start one that does.
+    pub fn program(program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env(crate::serve::ROLE, "puppet");
+        command
     }
 
     /// The process id.
