@@ -18,6 +18,7 @@
 //! | `pass H I N` | N times acquires and forgets one of H and adds one to I | |
 //! | `crowd H N FILE` | goes in and out N times, counting who is inside in FILE | the most it saw |
 //! | `come-and-go KEY N` | N times opens, takes, gives back and closes | |
+//! | `alone KEY N` | N times makes a semaphore and checks that nobody else has it | |
 //! | `forked H` | forks; the child checks what a child may do, see `forked.rs` | |
 //! | `exit` | ends without tidying up, as `exit(3)` does | nothing |
 //!

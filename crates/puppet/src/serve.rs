@@ -80,6 +80,10 @@ impl Puppet {
                 (0..number(times)).try_for_each(|_| come_and_go(&parse_key(key))).map_err(say_error)?;
                 Ok(String::new())
             }
+            ["alone", key, times] => {
+                (0..number(times)).try_for_each(|_| alone(&parse_key(key)))?;
+                Ok(String::new())
+            }
             ["exit"] => signal::exit(),
             [command, handle, ref rest @ ..] => {
                 let argument = rest.first().copied().map_or(0, number);
@@ -186,6 +190,18 @@ fn come_and_go(key: &Key) -> Result<(), Error> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         outcome => outcome,
     }
+}
+
+/// One short life of a semaphore of which nobody else knows.
+fn alone(key: &Key) -> Result<(), String> {
+    let semaphore = SystemSemaphore::new(key.clone(), 5, AccessMode::CreateNew).map_err(say_error)?;
+    for _ in 0..20 {
+        match semaphore.available_permits().map_err(say_error)? {
+            5 => thread::yield_now(),
+            other => return Err(format!("error\tNotAlone\t{other} of 5 permits are free")),
+        }
+    }
+    Ok(())
 }
 
 fn text(number: u32) -> String {

@@ -58,3 +58,8 @@ pub use key::{
 };
 pub use permit::{MergeError, OwnedPermit, Permit};
 pub use semaphore::{AccessMode, Builder, Capabilities, Holder, SystemSemaphore};
+
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

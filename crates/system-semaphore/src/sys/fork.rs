@@ -53,13 +53,10 @@ fn existing_cell() -> Option<&'static AtomicU32> {
 #[cold]
 fn make_cell() -> &'static AtomicU32 {
     let made = map_wiped_page().unwrap_or_else(|| Box::leak(Box::new(AtomicU32::new(0))));
-    match CELL.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire) {
-        Ok(_) => {
-            // SAFETY: the handler does nothing but an atomic store, which is allowed in a forked child
-            let _: c_int = unsafe { libc::pthread_atfork(None, None, Some(wipe)) };
-        }
-        // another thread was first; what we made is not worth giving back
-        Err(_) => {}
+    // If another thread was first, what we made is not worth giving back.
+    if CELL.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+        // SAFETY: the handler does nothing but an atomic store, which is allowed in a forked child
+        let _: c_int = unsafe { libc::pthread_atfork(None, None, Some(wipe)) };
     }
     existing_cell().expect("one was just stored")
 }

@@ -161,13 +161,14 @@ pub(crate) struct Times {
     pub(crate) changed: i64,
 }
 
-/// The set's time stamps. `None` if it may not be read.
+/// The set's time stamps.
 pub(crate) fn times(set: SetId) -> io::Result<Times> {
     let mut status = MaybeUninit::<libc::semid_ds>::zeroed();
     // SAFETY: IPC_STAT takes a pointer to a semid_ds to fill, which this is
     check(unsafe { libc::semctl(set.0, 0, libc::IPC_STAT, status.as_mut_ptr()) })?;
     // SAFETY: zeroed and then filled in: plain numbers, for which every content is valid
     let status = unsafe { status.assume_init() };
+    #[allow(clippy::unnecessary_cast, reason = "time_t has 32 bits on some systems")]
     Ok(Times { operated: status.sem_otime as i64, changed: status.sem_ctime as i64 })
 }
 

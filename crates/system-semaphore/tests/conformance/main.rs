@@ -85,6 +85,7 @@ const SYSTEM_V_CASES: &[Case] = cases![
     system_v::files_that_are_not_ours_stay,
     system_v::a_key_file_that_was_replaced_stays,
     system_v::a_maker_at_work_is_waited_for,
+    system_v::neighbours_with_reused_file_numbers_stay_apart,
     system_v::a_zero_that_was_set_is_not_waited_for,
     system_v::others_clearing_the_debt_again_and_again_does_no_harm,
     system_v::a_dangling_link_and_a_missing_directory_are_named,

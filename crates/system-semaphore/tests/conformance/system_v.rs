@@ -156,6 +156,21 @@ pub(crate) fn a_maker_at_work_is_waited_for(subject: &Subject) {
     fs::remove_file(key.native_key()).expect("it was made here");
 }
 
+/// Key files that come and go get each other's file numbers, of which keys are made. Whoever was slow between making
+/// the key and finding the set must not end up in the other's semaphore.
+pub(crate) fn neighbours_with_reused_file_numbers_stay_apart(subject: &Subject) {
+    let (ours, theirs) = (subject.key("ours"), subject.key("theirs"));
+    let mut neighbours: Vec<Puppet> = (0..3).map(|_| Puppet::of_this_program()).collect();
+    for neighbour in &mut neighbours {
+        neighbour.tell(&format!("come-and-go\t{theirs}\t4000"));
+    }
+    let mut alone = Puppet::of_this_program();
+    alone.must(&format!("alone\t{ours}\t1500"));
+    for neighbour in &mut neighbours {
+        neighbour.answer().expect("they do no harm to each other either");
+    }
+}
+
 /// As Qt makes a semaphore of 0: the value is set, but nobody has operated on it. An open must not take it for
 /// unfinished; the timeout is a fraction of what it would wait.
 pub(crate) fn a_zero_that_was_set_is_not_waited_for(subject: &Subject) {
