@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use puppet::Puppet;
@@ -32,10 +32,24 @@ impl Place {
 
     /// A process with Qt's semaphore.
     pub fn qt(&self) -> Puppet {
+        Puppet::spawn(self.at_home(&mut self.qt_command()))
+    }
+
+    /// A process with Qt's semaphore in another environment: `TMPDIR`, `XDG_RUNTIME_DIR`, working directory.
+    pub fn qt_elsewhere(&self, temp_dir: &str, runtime_dir: &str, current_dir: &Path) -> Puppet {
+        let mut command = self.qt_command();
+        command.env("TMPDIR", temp_dir).env("XDG_RUNTIME_DIR", runtime_dir).current_dir(current_dir);
+        // its warnings about directories are expected
+        Puppet::spawn(command.stderr(Stdio::null()))
+    }
+
+    fn qt_command(&self) -> Command {
         let home = Path::new(env!("CARGO_MANIFEST_DIR"));
         let python = home.join(".venv/bin/python");
         assert!(python.exists(), "{} is missing: run interop/setup first", python.display());
-        Puppet::spawn(self.at_home(Command::new(python).arg(home.join("puppet.py"))))
+        let mut command = Command::new(python);
+        command.arg(home.join("puppet.py"));
+        command
     }
 
     /// A process with ours.

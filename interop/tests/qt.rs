@@ -4,6 +4,7 @@
 //! say the same.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -25,6 +26,12 @@ const ROWS: &[Row] = &[
         qt: "turns a name into a native key, and reads and writes keys as text",
         ours: "the same for random names and texts, asked live",
         run: random_names_and_texts_agree,
+    },
+    Row {
+        name: "same_directories",
+        qt: "puts key files into the temporary and the runtime directory, spelled and chosen by its own rules",
+        ours: "into the same, for every spelling of `TMPDIR` and every state of `XDG_RUNTIME_DIR`",
+        run: directories_are_the_same,
     },
     Row {
         name: "byte_order_mark",
@@ -232,8 +239,6 @@ fn random_names_and_texts_agree(place: &Place) {
     };
     // what PySide swallows before Qt sees it
     let is_swallowed = |text: &str| text.starts_with(['\u{FEFF}', '\u{FFFE}']);
-    let encode = |text: &str| if text.is_empty() { "-".to_owned() } else { BASE64.encode(text) };
-    let describe = |key: &NativeIpcKey| format!("{} {}", encode(key.native_key()), encode(&key.to_string()));
     let mut qt = place.qt();
     let environment = place.environment();
     for _ in 0..3_000 {
@@ -258,11 +263,102 @@ fn random_names_and_texts_agree(place: &Place) {
     }
 }
 
+fn directories_are_the_same(place: &Place) {
+    const SPELLINGS: &[&str] = &[
+        "",
+        "/",
+        "//",
+        "///",
+        "/..",
+        "/../x",
+        "/../../x/./y",
+        "/a/../..",
+        "..",
+        "../x",
+        "../../../../../../../x",
+        ".",
+        "./",
+        "./x",
+        "../",
+        "x//y",
+        "x/",
+        "/a/b/../",
+        "/a/b/..",
+        "/a//b/../c//d",
+        "//a",
+        "/a/...",
+        "/a/.../",
+        "/.a",
+        "/a/.",
+        "/a/./",
+        "a/../..",
+        "/x//",
+        "//x//",
+        "//..",
+        "/tmp/..//",
+        "/a/b/../../..",
+        "~/x",
+        "/a/.b/..c/d..",
+        "/a b",
+        "/\u{e9}/../x",
+        " /x",
+    ];
+    let path = |name: &str| place.path(name).to_str().expect("it is UTF-8").to_owned();
+    let here = place.path("runtime");
+    let ask = |temp_dir: &str, runtime_dir: &str, function: &str| {
+        let mut qt = place.qt_elsewhere(temp_dir, runtime_dir, &here);
+        let mut environment = place.environment();
+        environment.temp_dir = Some(temp_dir.to_owned());
+        environment.runtime_dir = Some(runtime_dir.to_owned());
+        environment.current_dir = here.to_str().expect("it is UTF-8").to_owned();
+        let theirs = qt.must(&format!("derive\t{function}\t{}\t{}", encode("k"), KeyType::SYSTEM_V.number()));
+        let ours = match function {
+            "legacyNativeKey" => environment.legacy_native_key("k", KeyType::SYSTEM_V),
+            _ => environment.platform_safe_key("k", KeyType::SYSTEM_V),
+        };
+        assert_eq!(
+            theirs,
+            describe(&ours),
+            "{function}, TMPDIR={temp_dir:?}, XDG_RUNTIME_DIR={runtime_dir:?}"
+        );
+    };
+    for spelling in SPELLINGS {
+        ask(spelling, &path("runtime"), "legacyNativeKey");
+    }
+
+    fs::create_dir(path("open")).expect("it is ours");
+    fs::set_permissions(path("open"), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    fs::write(path("file"), "").expect("it is ours");
+    symlink(path("runtime"), path("link")).expect("it is ours");
+    fs::create_dir(path("temp")).expect("it is ours");
+    for state in ["runtime", "runtime/", "runtime//", "open", "file", "link", "link/", "missing/x", "new"] {
+        ask(&path("temp"), &path(state), "platformSafeKey");
+    }
+    for unusable in ["", ".", "relative"] {
+        ask(&path("temp"), unusable, "platformSafeKey");
+        ask(&path("missing"), unusable, "platformSafeKey");
+    }
+    for made in ["open", "new", "temp"] {
+        fs::remove_dir_all(path(made)).expect("it was made here");
+    }
+    for made in ["file", "link"] {
+        fs::remove_file(path(made)).expect("it was made here");
+    }
+}
+
+/// A text that may contain anything, as the Qt puppet takes and gives it.
+fn encode(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { BASE64.encode(text) }
+}
+
+fn describe(key: &NativeIpcKey) -> String {
+    format!("{} {}", encode(key.native_key()), encode(&key.to_string()))
+}
+
 fn a_byte_order_mark_survives(place: &Place) {
     let text = "systemv:/x?legacyKey=\u{FEFF}x";
-    let encoded = |text: &str| BASE64.encode(text);
-    let qt = place.qt().must(&format!("parse\t{}", encoded(text)));
-    assert_eq!(qt, format!("{} {}", encoded("/x"), encoded("systemv:/x?legacyKey=x")));
+    let qt = place.qt().must(&format!("parse\t{}", encode(text)));
+    assert_eq!(qt, format!("{} {}", encode("/x"), encode("systemv:/x?legacyKey=x")));
     let ours: NativeIpcKey = text.parse().expect("it is a key");
     assert_eq!((ours.legacy_key(), ours.to_string()), (Some("\u{FEFF}x"), text.to_owned()));
 }

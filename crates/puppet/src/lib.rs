@@ -16,6 +16,7 @@
 //! | `available H`, `waiting H`, `held H` | | the number |
 //! | `produce H N`, `consume H N` | adds N permits one by one; acquires and forgets N | |
 //! | `pass H I N` | N times acquires and forgets one of H and adds one to I | |
+//! | `reset-under-a-waiter H N KEY` | a thread acquires while another resets to N; the guard is H's | |
 //! | `crowd H N FILE` | goes in and out N times, counting who is inside in FILE | the most it saw |
 //! | `come-and-go KEY N` | N times opens, takes, gives back and closes | |
 //! | `alone KEY N` | N times makes a semaphore and checks that nobody else has it | |

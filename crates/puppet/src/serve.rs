@@ -6,9 +6,11 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use system_semaphore::{AccessMode, Error, ErrorKind, Key, NativeIpcKey, OwnedPermit, SystemSemaphore};
+use system_semaphore::{
+    AccessMode, Error, ErrorKind, Key, NativeIpcKey, OwnedPermit, Permit, SystemSemaphore,
+};
 
-use crate::{forked, shared, signal};
+use crate::{forked, shared, signal, wait_for};
 
 /// The variable that makes a program a puppet.
 pub(crate) const ROLE: &str = "SYSTEM_SEMAPHORE_TEST_ROLE";
@@ -71,6 +73,11 @@ impl Puppet {
                 items
                     .try_for_each(|_| from.acquire()?.forget().and_then(|()| to.add_permits(1)))
                     .map_err(say_error)?;
+                Ok(String::new())
+            }
+            ["reset-under-a-waiter", handle, count, key] => {
+                let permit = reset_under_a_waiter(&self.semaphore(handle), number(count), parse_key(key));
+                self.handle(handle).guards.push(permit.map_err(say_error)?);
                 Ok(String::new())
             }
             ["crowd", handle, times, counters] => {
@@ -178,6 +185,17 @@ fn crowd(semaphore: &SystemSemaphore, times: u32, counters: &str) -> Result<u32,
         permit.release()?;
     }
     Ok(most)
+}
+
+/// Lets a thread wait for a permit, and resets the count meanwhile. What the thread got.
+fn reset_under_a_waiter(semaphore: &SystemSemaphore, count: u32, key: Key) -> Result<OwnedPermit, Error> {
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| semaphore.acquire().map(Permit::into_owned));
+        wait_for("the thread waits", || semaphore.waiting().is_ok_and(|waiting| waiting == 1));
+        // this handle must not be the owner's last, so it is kept until the process ends
+        std::mem::forget(SystemSemaphore::new(key, count, AccessMode::Create)?);
+        waiter.join().expect("it does not panic")
+    })
 }
 
 /// One short visit of a process that knows of no other. Its maker may remove the semaphore under it.

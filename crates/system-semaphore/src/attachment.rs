@@ -1,26 +1,32 @@
-//! What a process has of one semaphore: the open backend, shared by all its handles, and the account of what it
-//! holds without a guard.
+//! What a process has of one semaphore: the open backend, the account of what is held without a guard, and what is to
+//! be done when the last handle goes.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::backend::{self, Backend, Epoch, Identity, Opened, Removal, Request};
-use crate::error::Fault;
+use crate::error::{ErrorKind, Fault};
 use crate::key::{KeyType, NativeIpcKey};
 use crate::sys::fork::{self, PerProcess};
 
-/// One semaphore as this process has it open.
+/// One semaphore as the handles of this process share it.
 #[derive(Debug)]
 pub(crate) struct Attachment {
-    pub(crate) backend: Box<dyn Backend>,
+    open: Arc<Open>,
     /// The text of the key it was first opened by, for messages.
     pub(crate) key_text: Arc<str>,
     key_type: KeyType,
-    account: Arc<Account>,
     /// The process that opened it; a forked child has a copy, but none of its duties.
     generation: u32,
     duties: Mutex<Duties>,
+}
+
+/// An open semaphore. It outlives the handles while permits are held without a guard.
+#[derive(Debug)]
+struct Open {
+    backend: Box<dyn Backend>,
+    account: Account,
 }
 
 /// What the last handle has to do.
@@ -45,61 +51,96 @@ pub(crate) fn attach(
     request: &Request,
     persistent: bool,
 ) -> Result<Arc<Attachment>, Fault> {
+    for _ in 0..RESET_ATTEMPTS {
+        let (attachment, needs_reset) = open_or_join(key, request, persistent)?;
+        if !needs_reset {
+            return Ok(attachment);
+        }
+        match attachment.backend().reset(request.initial_value) {
+            Ok(()) => return Ok(attachment),
+            // removed since; a new one is to be made
+            Err(fault) if fault.kind == ErrorKind::NotFound => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+    let reason = "others removed it again and again while it was being reset";
+    Err(Fault::new(ErrorKind::Unknown, reason))
+}
+
+/// How often a semaphore that vanishes before it can be reset is opened anew.
+const RESET_ATTEMPTS: u32 = 100;
+
+fn open_or_join(
+    key: &NativeIpcKey,
+    request: &Request,
+    persistent: bool,
+) -> Result<(Arc<Attachment>, bool), Fault> {
     // Held to the end: between the open and the entry no other thread's last handle may remove what was opened.
     let mut registry = registry();
-    let Opened { backend, removal, reset } = backend::open(key, request)?;
-    let entry = registry.entry((key.key_type(), backend.identity())).or_default();
+    let Opened { backend, removal, needs_reset } = backend::open(key, request)?;
+    let identity = (key.key_type(), backend.identity());
+    let entry = registry.entry(identity).or_insert_with(|| Entry {
+        attachment: Weak::new(),
+        open: Arc::new(Open { backend, account: Account::default() }),
+    });
     let attachment = entry.attachment.upgrade().unwrap_or_else(|| {
-        let attachment = Arc::new(Attachment {
-            backend,
+        Arc::new(Attachment {
+            open: Arc::clone(&entry.open),
             key_text: key.to_string().into(),
             key_type: key.key_type(),
-            account: Arc::clone(&entry.account),
             generation: fork::generation(),
             duties: Mutex::default(),
-        });
-        entry.attachment = Arc::downgrade(&attachment);
-        attachment
+        })
     });
-    if reset {
-        attachment.backend.note_reset();
-        attachment.account.clear();
-    }
+    entry.attachment = Arc::downgrade(&attachment);
     let mut duties = lock(&attachment.duties);
     duties.removals.extend(removal);
     duties.persistent |= persistent;
     drop(duties);
-    Ok(attachment)
+    Ok((attachment, needs_reset))
 }
 
 impl Attachment {
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        &*self.open.backend
+    }
+
     /// Makes permits just acquired this process's without a guard.
     pub(crate) fn hold(&self, count: u32, epoch: Epoch) {
         // What was acquired before a reset is owed no more, so giving it back creates.
-        if epoch == self.backend.epoch() {
-            self.account.add(count);
+        if epoch == self.backend().epoch() {
+            self.open.account.add(epoch, count);
         }
     }
 
     /// Gives back what is held without a guard, up to `count`, and creates the rest.
     pub(crate) fn release(&self, count: u32) -> Result<(), Fault> {
-        let held = self.account.take(count);
-        self.backend.release(held, count - held).inspect_err(|_| self.account.add(held))
+        let Open { backend, account } = &*self.open;
+        let epoch = backend.epoch();
+        let held = account.take(epoch, count);
+        backend.release(held, count - held).inspect_err(|_| account.add(epoch, held))
     }
 
     /// Forgets what is held without a guard, up to `count`; tells how many those were.
     pub(crate) fn forget_held(&self, count: u32) -> Result<u32, Fault> {
-        let held = self.account.take(count);
+        let Open { backend, account } = &*self.open;
+        let epoch = backend.epoch();
+        let held = account.take(epoch, count);
         if held > 0 {
-            let epoch = self.backend.epoch();
-            self.backend.forget(held, epoch).inspect_err(|_| self.account.add(held))?;
+            backend.forget(held, epoch).inspect_err(|_| account.add(epoch, held))?;
         }
         Ok(held)
     }
 
     /// How many permits this process holds without a guard.
     pub(crate) fn held(&self) -> u32 {
-        self.account.held()
+        self.open.held()
+    }
+}
+
+impl Open {
+    fn held(&self) -> u32 {
+        self.account.held(self.backend.epoch())
     }
 }
 
@@ -109,7 +150,7 @@ impl Drop for Attachment {
             return;
         }
         let mut registry = registry();
-        let identity = (self.key_type, self.backend.identity());
+        let identity = (self.key_type, self.backend().identity());
         let duties = std::mem::take(&mut *lock(&self.duties));
         if let Some(entry) = registry.get_mut(&identity) {
             if let Some(successor) = entry.attachment.upgrade() {
@@ -123,7 +164,7 @@ impl Drop for Attachment {
                 drop(successor);
                 return;
             }
-            if entry.account.held() == 0 {
+            if self.open.held() == 0 {
                 registry.remove(&identity);
             }
         }
@@ -136,51 +177,48 @@ impl Drop for Attachment {
     }
 }
 
-/// How many permits a process holds without a guard, with the process they belong to: in a forked child it reads
-/// as none. One word, so that no lock can be left locked by a fork.
+/// How many permits a process holds without a guard, with the process and the epoch that they belong to: in a forked
+/// child, and after a reset, it reads as none. One word, so that no lock can be left locked by a fork.
 #[derive(Debug, Default)]
 struct Account(AtomicU64);
 
 impl Account {
-    fn word(held: u32) -> u64 {
-        u64::from(fork::generation()) << 32 | u64::from(held)
+    fn held(&self, epoch: Epoch) -> u32 {
+        Self::read(self.0.load(Ordering::Acquire), epoch)
     }
 
-    fn held_in(word: u64) -> u32 {
-        if (word >> 32) as u32 == fork::generation() { word as u32 } else { 0 }
-    }
-
-    fn held(&self) -> u32 {
-        Self::held_in(self.0.load(Ordering::Acquire))
-    }
-
-    fn add(&self, count: u32) {
-        self.update(|held| held.saturating_add(count));
+    fn add(&self, epoch: Epoch, count: u32) {
+        self.update(epoch, |held| held.saturating_add(count));
     }
 
     /// Takes up to `count` out and tells how many.
-    fn take(&self, count: u32) -> u32 {
-        let before = self.update(|held| held.saturating_sub(count));
-        before.min(count)
+    fn take(&self, epoch: Epoch, count: u32) -> u32 {
+        self.update(epoch, |held| held.saturating_sub(count)).min(count)
     }
 
-    fn clear(&self) {
-        self.update(|_| 0);
-    }
-
-    fn update(&self, change: impl Fn(u32) -> u32) -> u32 {
-        let changed = |word| Some(Self::word(change(Self::held_in(word))));
+    /// Returns what was held before.
+    fn update(&self, epoch: Epoch, change: impl Fn(u32) -> u32) -> u32 {
+        let changed = |word| Some(Self::owner(epoch) | u64::from(change(Self::read(word, epoch))));
         match self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, changed) {
-            Ok(before) | Err(before) => Self::held_in(before),
+            Ok(before) | Err(before) => Self::read(before, epoch),
         }
+    }
+
+    /// `[ generation:16 | epoch:16 | held:32 ]`: so many forks in a row, or resets while something is held, that 16
+    /// bits come round do not happen.
+    fn owner(epoch: Epoch) -> u64 {
+        u64::from(fork::generation() & 0xFFFF) << 48 | u64::from(epoch & 0xFFFF) << 32
+    }
+
+    fn read(word: u64, epoch: Epoch) -> u32 {
+        let held = word as u32;
+        if word == Self::owner(epoch) | u64::from(held) { held } else { 0 }
     }
 }
 
-/// An entry outlives its attachment while permits are held without a guard.
-#[derive(Default)]
 struct Entry {
     attachment: Weak<Attachment>,
-    account: Arc<Account>,
+    open: Arc<Open>,
 }
 
 type Registry = HashMap<(KeyType, Identity), Entry>;

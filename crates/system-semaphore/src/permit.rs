@@ -87,7 +87,7 @@ impl<'a> Permit<'a> {
             return Ok(());
         }
         self.attachment()
-            .backend
+            .backend()
             .give_back(count, self.epoch)
             .map_err(|fault| self.error(format!("give back {count} of"), fault))
     }
@@ -104,7 +104,7 @@ impl<'a> Permit<'a> {
             return Ok(());
         }
         self.attachment()
-            .backend
+            .backend()
             .forget(count, self.epoch)
             .map_err(|fault| self.error(format!("forget {count} of"), fault))
     }
@@ -167,7 +167,7 @@ impl Drop for Permit<'_> {
         let count = self.take();
         if count > 0 {
             // `release` is for who wants to know
-            let _ = self.attachment().backend.give_back(count, self.epoch);
+            let _ = self.attachment().backend().give_back(count, self.epoch);
         }
     }
 }

@@ -195,7 +195,7 @@ impl SystemSemaphore {
     /// What this type of semaphore can do.
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
-        self.attachment.backend.capabilities()
+        self.attachment.backend().capabilities()
     }
 
     /// Takes a permit, waiting as long as it takes.
@@ -303,7 +303,7 @@ impl SystemSemaphore {
         patience: Patience,
         interrupted: Option<&mut dyn FnMut() -> bool>,
     ) -> Result<Permit<'_>> {
-        let backend = &*self.attachment.backend;
+        let backend = self.attachment.backend();
         if count == 0 {
             return Ok(Permit::new(&self.attachment, 0, backend.epoch()));
         }
@@ -348,7 +348,7 @@ impl SystemSemaphore {
             return Ok(());
         }
         self.attachment
-            .backend
+            .backend()
             .release(0, count)
             .map_err(|fault| self.error(format!("add {count} permits to"), fault))
     }
@@ -416,7 +416,7 @@ impl SystemSemaphore {
         action: &'static str,
         question: impl FnOnce(&dyn backend::Backend) -> Result<T, Fault>,
     ) -> Result<T> {
-        question(&*self.attachment.backend).map_err(|fault| self.error(action, fault))
+        question(self.attachment.backend()).map_err(|fault| self.error(action, fault))
     }
 
     fn error(&self, action: impl Into<std::borrow::Cow<'static, str>>, fault: Fault) -> Error {

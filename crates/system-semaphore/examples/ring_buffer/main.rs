@@ -17,7 +17,8 @@
 //! **A turn** takes the mutex and looks at the indices. If there is nothing to do, it lets the mutex go, waits for
 //! a permit, gives it straight back and begins again. Else it takes the permit and *forgets* it, so that it does
 //! not come back when the process ends; copies the item; counts it in the index; and adds a permit to the other
-//! semaphore. A journal in the shared memory says meanwhile which item is being produced or consumed.
+//! semaphore. A journal in the shared memory says meanwhile which item is being produced or consumed. So nobody
+//! keeps a permit of `free` or `used` without the mutex, but those who wait, for a moment.
 //!
 //! **When a worker dies,** the system gives back the permits that it holds: the mutex, and the other one if it was
 //! not yet forgotten. After that moment at most one permit is missing and never one too many, and the journal and

@@ -9,7 +9,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use system_semaphore::ErrorKind;
 
 use crate::Outcome;
 use crate::arguments::Kill;
@@ -132,7 +131,8 @@ impl<'a> Supervisor<'a> {
             let stopped = self.workers.iter_mut().find(|worker| worker.process.id() == process);
             // it may have been killed while it waited
             if let Some(worker) = stopped.filter(|worker| worker.killed.is_none()) {
-                worker.kill(format!("at {place}; it had the mutex"))?;
+                let progress = progress(self.ring);
+                worker.kill(format!("at {place}, with {progress}; it had the mutex"))?;
             }
         }
         Ok(())
@@ -140,7 +140,7 @@ impl<'a> Supervisor<'a> {
 
     /// Kills whoever was chosen for this moment.
     fn kill_at_any_moment(&mut self) -> Outcome<()> {
-        let (consumed, items) = (self.ring.consumed(), self.ring.geometry.items());
+        let consumed = self.ring.consumed();
         let due: Vec<_> = self.any_moment.extract_if(.., |(moment, _)| *moment <= consumed).collect();
         for (_, pick) in due {
             let mut alive: Vec<_> =
@@ -149,7 +149,7 @@ impl<'a> Supervisor<'a> {
                 continue;
             }
             let chosen = pick % alive.len();
-            alive[chosen].kill(format!("at a random moment, with {consumed} of {items} items consumed"))?;
+            alive[chosen].kill(format!("at a random moment, with {}", progress(self.ring)))?;
         }
         Ok(())
     }
@@ -197,22 +197,13 @@ impl<'a> Supervisor<'a> {
     /// When the last item is consumed, consumers may be waiting for another. One permit more wakes them all, as
     /// each gives it back. Producers need none: every slot is free.
     ///
-    /// Not before the journal is clean: a repair counts permits, and one more would spoil its sum. If it is not,
-    /// somebody has died, and the replacement repairs that first thing.
+    /// It needs no mutex: with the last item consumed, a consumer's turn takes nothing of `used` any more, and no
+    /// repair counts it, as only `free` can still be one short.
     fn close_if_finished(&mut self) -> Outcome<()> {
-        if self.closed || !self.ring.is_finished(Role::Consumer) {
-            return Ok(());
-        }
-        let mutex = match self.semaphores.mutex.try_acquire() {
-            Ok(mutex) => mutex,
-            Err(error) if error.kind() == ErrorKind::NoPermits => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        if self.ring.journal().is_none() {
+        if !self.closed && self.ring.is_finished(Role::Consumer) {
             self.semaphores.of(Role::Consumer.takes()).add_permits(1)?;
             self.closed = true;
         }
-        drop(mutex);
         Ok(())
     }
 
@@ -244,7 +235,7 @@ impl<'a> Supervisor<'a> {
 
     fn tell_who_was_spared(&self) {
         for place in self.breakpoints.iter().flatten() {
-            self.say(&format!("Nobody was killed {place}: nobody came there."));
+            self.say(&format!("Nobody was killed at {place}: nobody came there."));
         }
         for (moment, _) in &self.any_moment {
             self.say(&format!("Nobody was killed when {moment} items were consumed: all had finished."));
@@ -267,6 +258,10 @@ impl Drop for Supervisor<'_> {
         }
         self.bar.finish_and_clear();
     }
+}
+
+fn progress(ring: &Ring) -> String {
+    format!("{} of {} items consumed", ring.consumed(), ring.geometry.items())
 }
 
 /// Starts this program again, as a worker.

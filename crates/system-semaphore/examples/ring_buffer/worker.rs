@@ -156,8 +156,10 @@ impl Worker {
     fn produce(&self, job: Job, mutex: &Permit<'_>) -> Outcome<()> {
         let mut data = vec![0; self.ring.geometry.length(job.item)];
         let mut input = &self.input;
-        input.seek(SeekFrom::Start(self.ring.geometry.offset(job.item)))?;
-        input.read_exact(&mut data)?;
+        input
+            .seek(SeekFrom::Start(self.ring.geometry.offset(job.item)))
+            .and_then(|_| input.read_exact(&mut data))
+            .map_err(|error| format!("cannot read item {} of the file: {error}", job.item))?;
         self.ring.fill_slot(job.item, &data, mutex, || self.passing(Step::MiddleOfCopy, job));
         Ok(())
     }

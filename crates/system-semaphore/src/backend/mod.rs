@@ -30,8 +30,8 @@ pub(crate) struct Opened {
     pub(crate) backend: Box<dyn Backend>,
     /// What to do when the last handle of this process goes: who made the semaphore removes it.
     pub(crate) removal: Option<Removal>,
-    /// Whether this open set the count of a semaphore that was there.
-    pub(crate) reset: bool,
+    /// Whether the count of a semaphore that was there is still to be [reset](Backend::reset).
+    pub(crate) needs_reset: bool,
 }
 
 /// Takes away what this process made. It runs while the backend is still open.
@@ -74,8 +74,10 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
         0
     }
 
-    /// Another open in this process has reset the count.
-    fn note_reset(&self) {}
+    /// Sets the count, and begins a new epoch. Asked for only after an open that said so.
+    fn reset(&self, _count: u32) -> Result<(), Fault> {
+        Err(Fault::unsupported("this type of semaphore cannot be reset"))
+    }
 
     fn waiting(&self) -> Result<u32, Fault> {
         Err(Fault::unsupported("this type of semaphore does not tell how many wait"))

@@ -67,7 +67,7 @@ fn try_open(name: &CString, request: &Request) -> Result<Option<Opened>, Fault> 
         match sys::create_new(name, request.permissions.unwrap_or(MODE), request.initial_value) {
             Ok(handle) => {
                 let removal = Some(removal(name.clone(), handle.address()));
-                return Ok(Some(Opened { backend: Box::new(Posix(handle)), removal, reset: false }));
+                return Ok(Some(Opened { backend: Box::new(Posix(handle)), removal, needs_reset: false }));
             }
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
             Err(error) => return Err(fault(&error)),
@@ -80,7 +80,9 @@ fn try_open(name: &CString, request: &Request) -> Result<Option<Opened>, Fault> 
             _ => Ok(None),
         },
         AccessMode::Open | AccessMode::OpenExisting => match open_existing(name) {
-            Ok(handle) => Ok(Some(Opened { backend: Box::new(Posix(handle)), removal: None, reset: false })),
+            Ok(handle) => {
+                Ok(Some(Opened { backend: Box::new(Posix(handle)), removal: None, needs_reset: false }))
+            }
             Err(fault) if fault.kind == ErrorKind::NotFound && request.mode == AccessMode::Open => Ok(None),
             Err(fault) => Err(fault),
         },

@@ -139,23 +139,20 @@ fn try_open(
     if !path.still_makes(key) {
         return Ok(None);
     }
-    let outcome = if request.mode == AccessMode::Create {
-        sys::set_value(set, i32::from(count(request.initial_value)?))
-    } else {
-        wait_until_initialised(set)
-    };
-    match outcome {
-        Ok(()) => {}
-        Err(error) if was_removed(&error) && may_create => return Ok(None),
-        Err(error) => return Err(fault(&error)),
+    let needs_reset = request.mode == AccessMode::Create;
+    if !needs_reset {
+        match wait_until_initialised(set) {
+            Ok(()) => {}
+            Err(error) if was_removed(&error) && may_create => return Ok(None),
+            Err(error) => return Err(fault(&error)),
+        }
     }
-    let reset = request.mode == AccessMode::Create;
-    let removal = match (reset, made_file) {
+    let removal = match (needs_reset, made_file) {
         (true, _) => Some(remove_both(path.clone(), made_file, set)),
         (false, Some(_)) => Some(remove_unused_file(path.clone(), made_file, key)),
         (false, None) => None,
     };
-    Ok(Some(Opened { backend: Box::new(SystemV::new(set)), removal, reset }))
+    Ok(Some(Opened { backend: Box::new(SystemV::new(set)), removal, needs_reset }))
 }
 
 /// Gives a set just made its value.
@@ -188,7 +185,7 @@ fn initialise(
     Ok(Some(Opened {
         backend: Box::new(SystemV::new(set)),
         removal: Some(remove_both(path.clone(), made_file, set)),
-        reset: false,
+        needs_reset: false,
     }))
 }
 
@@ -360,7 +357,9 @@ impl KeyPath {
 struct SystemV {
     set: SetId,
     /// Setting the count clears what the kernel would undo, for everybody. Where it was this process that set
-    /// it, what it acquired before is known to be owed no more.
+    /// it, what it acquired before is known to be owed no more. (An acquire that succeeds in the instant between
+    /// the two steps of the reset is taken for a later one; the permit it gives back then vanishes at exit, as
+    /// after a stranger's reset.)
     epoch: AtomicU32,
 }
 
@@ -392,14 +391,14 @@ impl Backend for SystemV {
     fn acquire(&self, permits: u32, wait: &mut Wait<'_>) -> Result<Epoch, Fault> {
         let step = Step::undone(-count(permits)?);
         loop {
-            // before the operation: a reset in between makes this an acquire of the old epoch, given back plainly
-            let epoch = self.epoch();
             let outcome = match wait.patience {
                 Patience::None => sys::operate(self.set, [step.or_fail()], None),
                 patience => sys::operate(self.set, [step], patience.remaining()),
             };
             match outcome {
-                Ok(()) => return Ok(epoch),
+                // Read after the operation, since a reset begins its epoch before it sets the count: whom it wakes is
+                // of the new one.
+                Ok(()) => return Ok(self.epoch()),
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EAGAIN) => return Err(wait.patience.exhausted()),
                     Some(libc::EINTR) => wait.after_signal()?,
@@ -468,8 +467,10 @@ impl Backend for SystemV {
         self.epoch.load(Ordering::Acquire)
     }
 
-    fn note_reset(&self) {
+    fn reset(&self, permits: u32) -> Result<(), Fault> {
+        let value = count(permits)?;
         self.epoch.fetch_add(1, Ordering::AcqRel);
+        sys::set_value(self.set, i32::from(value)).map_err(|error| fault(&error))
     }
 
     fn waiting(&self) -> Result<u32, Fault> {

@@ -138,7 +138,8 @@ pub enum Facility {
     SharedMemory,
 }
 
-/// What stands at a path that might serve as the runtime directory. Symbolic links are not followed.
+/// What stands at a path that might serve as the runtime directory. Symbolic links are not followed, but for one with
+/// a slash behind it, as the system has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Directory {
     /// A directory.
@@ -188,7 +189,7 @@ mod unix {
     fn create_or_look(path: &str) -> Directory {
         // that it exists already is one of the answers, which the look finds
         let _ = DirBuilder::new().mode(0o700).create(path);
-        match symlink_metadata(path.trim_end_matches('/')) {
+        match symlink_metadata(path) {
             Ok(data) if data.is_dir() => {
                 Directory::Real { owned: data.uid() == user::effective_id(), mode: data.mode() & 0o7777 }
             }

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use system_semaphore::{ErrorKind, SystemSemaphore};
+use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
 
 use crate::subject::{Subject, free};
 
@@ -34,7 +34,7 @@ pub(crate) fn held_permits_stay_until_released_through_any_handle(subject: &Subj
     other.release(2).expect("they are held");
     assert_eq!((free(&one), one.held_permits()), (3, 0));
 
-    // another process sees the same after this one's handles have come and gone
+    // the same over handles that come and go
     let mut puppet = subject.puppet("s");
     puppet.must("acquire\ts\t1");
     puppet.must("hold\ts");
@@ -47,6 +47,20 @@ pub(crate) fn held_permits_stay_until_released_through_any_handle(subject: &Subj
     assert_eq!(free(&one), 3);
     puppet.exit();
     assert_eq!(free(&one), 3, "a debt that was settled is not paid again");
+}
+
+pub(crate) fn what_is_held_after_a_reset_is_known_after_the_last_handle(subject: &Subject) {
+    let key = subject.key("s");
+    let create = || SystemSemaphore::builder(&key).mode(AccessMode::Create).initial_value(3).persistent(true);
+    let made = create().build().expect("nobody has the name");
+    let reset = create().build().expect("it is there");
+    reset.acquire().expect("free").hold();
+    drop((made, reset));
+    let again = SystemSemaphore::new(&key, 0, AccessMode::OpenExisting).expect("it is persistent");
+    assert_eq!((free(&again), again.held_permits()), (2, 1));
+    again.release(1).expect("it is held");
+    assert_eq!((free(&again), again.held_permits()), (3, 0));
+    subject.remove(&key);
 }
 
 pub(crate) fn releasing_more_than_is_held_creates(subject: &Subject) {

@@ -98,6 +98,14 @@ impl Subject {
         self.create("capabilities", 0).capabilities()
     }
 
+    /// Removes a persistent semaphore; a key file named by the user is the user's to remove.
+    pub(crate) fn remove(&self, key: &NativeIpcKey) {
+        SystemSemaphore::remove(key).expect("it is there");
+        if self.key_type != KeyType::Posix {
+            fs::remove_file(key.native_key()).expect("it was made for the semaphore");
+        }
+    }
+
     /// Another process that has the semaphore of this name open as `s`; it must exist.
     #[track_caller]
     pub(crate) fn puppet(&self, name: &str) -> Puppet {

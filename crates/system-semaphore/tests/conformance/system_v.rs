@@ -73,12 +73,23 @@ pub(crate) fn a_reset_wakes_waiters_and_voids_what_is_owed(subject: &Subject) {
     assert_eq!(gone.expect_err("it is removed").kind(), ErrorKind::NotFound);
 }
 
+/// Whom a reset wakes owns what it gets, in the process of the reset too, and gives it back exactly once.
+pub(crate) fn a_thread_woken_by_its_own_process_s_reset_owns_its_permit(subject: &Subject) {
+    let watcher = subject.create("s", 0);
+    let mut puppet = subject.puppet("s");
+    puppet.must(&format!("reset-under-a-waiter\ts\t1\t{}", subject.key("s")));
+    assert_eq!(free(&watcher), 0, "the waiter holds it");
+    puppet.must("drop\ts");
+    assert_eq!(free(&watcher), 1);
+    puppet.exit();
+    assert_eq!(free(&watcher), 1, "what was given back is not given back again");
+}
+
 pub(crate) fn a_removed_semaphore_says_so(subject: &Subject) {
     let semaphore = subject.create("s", 3);
     let permit = semaphore.acquire().expect("free");
     let other = semaphore.acquire().expect("free");
-    SystemSemaphore::remove(subject.key("s")).expect("it is there");
-    fs::remove_file(subject.path("s")).expect("the key file is the user's");
+    subject.remove(&subject.key("s"));
     let successor = subject.create("s", 9);
     for error in [
         semaphore.acquire().expect_err("it is removed"),
@@ -152,8 +163,7 @@ pub(crate) fn a_maker_at_work_is_waited_for(subject: &Subject) {
     opener.answer().expect("it is there");
     opener.answer().expect("the open came after the value");
     opener.exit();
-    SystemSemaphore::remove(&key).expect("it is there");
-    fs::remove_file(key.native_key()).expect("it was made here");
+    subject.remove(&key);
 }
 
 /// Key files that come and go get each other's file numbers, of which keys are made. Whoever was slow between making
@@ -182,8 +192,7 @@ pub(crate) fn a_zero_that_was_set_is_not_waited_for(subject: &Subject) {
     let semaphore = SystemSemaphore::open(&key, 9).expect("it is there");
     assert!(puppet::own_naps() - naps < 20, "the open slept again and again");
     assert_eq!(free(&semaphore), 0);
-    SystemSemaphore::remove(&key).expect("it is there");
-    fs::remove_file(key.native_key()).expect("it was made here");
+    subject.remove(&key);
 }
 
 /// A count set from outside clears what the kernel would undo. The kernel then refuses, sooner or later, to note
