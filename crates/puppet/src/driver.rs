@@ -107,8 +107,7 @@ impl Puppet {
         let line = self.line();
         assert_eq!(line, "began", "{command:?} was to say when it begins");
         // From here on it can sleep nowhere but in what it was told to do.
-        let pid = self.pid();
-        wait_for(format_args!("process {pid} blocks in {command:?}"), || state(pid) == Some('S'));
+        wait_for(format_args!("process {} blocks in {command:?}", self.pid()), || self.is_asleep());
         assert!(self.answers.try_recv().is_err(), "{command:?} was to block, but it has answered");
     }
 
@@ -133,6 +132,11 @@ impl Puppet {
             }
         }
         panic!("process {} does not answer to signals", self.pid())
+    }
+
+    /// Whether it sleeps at this moment.
+    pub fn is_asleep(&self) -> bool {
+        state(self.pid()) == Some('S')
     }
 
     /// How often it has gone to sleep of its own accord.

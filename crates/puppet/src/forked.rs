@@ -4,43 +4,51 @@ use system_semaphore::{AccessMode, OwnedPermit, SystemSemaphore};
 
 use crate::signal::in_forked_child;
 
-/// The caller has a semaphore of which it holds the permits in `guards` (at least one) and at least one more
-/// without a guard, and of which at least one is free. Forks a child that does what it pleases with its copies;
-/// afterwards nothing may have changed. Says what was wrong.
-pub(crate) fn check(semaphore: SystemSemaphore, guards: &mut Vec<OwnedPermit>) -> Result<(), String> {
-    let before = count(&semaphore)?;
-    let held_before = semaphore.held_permits();
-    let parents = guards.iter().map(OwnedPermit::num_permits).sum::<u32>();
-    let code = in_forked_child(|| match child(&semaphore, std::mem::take(guards)) {
-        Ok(()) => {
-            drop(semaphore.clone());
-            0
-        }
-        Err(step) => step,
-    });
+/// The caller gives the only handle of a semaphore of which it holds the permits in `guards` (at least one) and at
+/// least one more without a guard, and of which at least one is free. Forks a child that does what it pleases with
+/// its copies, down to dropping the last; afterwards nothing may have changed. Says what was wrong.
+pub(crate) fn check(
+    handle: &mut Option<SystemSemaphore>,
+    guards: &mut Vec<OwnedPermit>,
+) -> Result<(), String> {
+    let before = Books::of(handle, guards)?;
+    // what the child takes out of these it takes out of its copies
+    let code = in_forked_child(|| child(handle.take(), std::mem::take(guards)).err().unwrap_or(0));
     if code != 0 {
         return Err(format!("step {code} failed in the child"));
     }
-    if count(&semaphore)? != before {
-        return Err(format!("{before} permits were free before, {} are after the child", count(&semaphore)?));
+    let after = Books::of(handle, guards)?;
+    if before != after {
+        return Err(format!("{before:?} before the child, {after:?} after it"));
     }
-    if semaphore.held_permits() != held_before {
-        return Err("the child changed what its parent holds".into());
-    }
-    if guards.iter().map(OwnedPermit::num_permits).sum::<u32>() != parents {
-        return Err("the parent's guards are void".into());
-    }
-    SystemSemaphore::new(semaphore.native_key(), 0, AccessMode::OpenExisting)
+    let key = handle.as_ref().expect("the parent's is still there").native_key();
+    SystemSemaphore::new(key, 0, AccessMode::OpenExisting)
         .map(drop)
         .map_err(|error| format!("the child took the semaphore with it: {error}"))
 }
 
-fn count(semaphore: &SystemSemaphore) -> Result<u32, String> {
-    semaphore.available_permits().map_err(|error| error.to_string())
+/// What a child must not change.
+#[derive(Debug, PartialEq, Eq)]
+struct Books {
+    free: u32,
+    held: u32,
+    guarded: u32,
+}
+
+impl Books {
+    fn of(handle: &Option<SystemSemaphore>, guards: &[OwnedPermit]) -> Result<Self, String> {
+        let semaphore = handle.as_ref().expect("the parent's is there");
+        Ok(Self {
+            free: semaphore.available_permits().map_err(|error| error.to_string())?,
+            held: semaphore.held_permits(),
+            guarded: guards.iter().map(OwnedPermit::num_permits).sum(),
+        })
+    }
 }
 
 /// Numbers the step that went wrong.
-fn child(semaphore: &SystemSemaphore, mut guards: Vec<OwnedPermit>) -> Result<(), u8> {
+fn child(handle: Option<SystemSemaphore>, mut guards: Vec<OwnedPermit>) -> Result<(), u8> {
+    let semaphore = handle.ok_or(17)?;
     let before = semaphore.available_permits().map_err(|_| 1)?;
     let unchanged = |step| match semaphore.available_permits() {
         Ok(count) if count == before => Ok(()),
@@ -75,5 +83,8 @@ fn child(semaphore: &SystemSemaphore, mut guards: Vec<OwnedPermit>) -> Result<()
     let own = SystemSemaphore::open(semaphore.native_key(), 0).map_err(|_| 14)?;
     drop(own.try_acquire().map_err(|_| 15)?);
     drop(own);
-    unchanged(16)
+    unchanged(16)?;
+    // the end of the last handle is the parent's business
+    drop(semaphore);
+    Ok(())
 }

@@ -80,6 +80,14 @@ impl Puppet {
                 self.handle(handle).guards.push(permit.map_err(say_error)?);
                 Ok(String::new())
             }
+            ["forked", name] => {
+                let Handle { semaphore, mut guards } = self.handles.remove(name).expect("the handle is open");
+                let mut semaphore = Some(semaphore);
+                let outcome = forked::check(&mut semaphore, &mut guards);
+                let semaphore = semaphore.expect("a child takes nothing from its parent");
+                self.handles.insert(name.to_owned(), Handle { semaphore, guards });
+                outcome.map(|()| String::new()).map_err(|message| format!("error\tForked\t{message}"))
+            }
             ["crowd", handle, times, counters] => {
                 crowd(&self.semaphore(handle), number(times), counters).map(text).map_err(say_error)
             }
@@ -157,10 +165,6 @@ impl Handle {
                 say("began");
                 let mut items = 0..argument;
                 items.try_for_each(|_| semaphore.acquire()?.forget()).map_err(say_error)?;
-            }
-            "forked" => {
-                forked::check(semaphore.clone(), &mut self.guards)
-                    .map_err(|message| format!("error\tForked\t{message}"))?;
             }
             other => panic!("no command of the protocol: {other:?}"),
         }

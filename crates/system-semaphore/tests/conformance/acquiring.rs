@@ -133,12 +133,13 @@ pub(crate) fn a_wait_can_be_ended_from_outside(subject: &Subject) {
 
     // one that nobody ends goes on over a signal
     let mut waiter = subject.puppet("s");
-    drop(semaphore.acquire().expect("one is free").forget());
+    semaphore.acquire().expect("one is free").forget().expect("it is there");
     waiter.block("interruptible\ts\t1");
+    let naps = waiter.naps();
     waiter.signal();
+    wait_for("the signal has woken it and it waits again", || waiter.naps() > naps && waiter.is_asleep());
     semaphore.add_permits(1).expect("there is room");
-    let signals = waiter.answer().expect("one came");
-    assert!(signals.parse::<u32>().expect("a number") <= 1);
+    assert_eq!(waiter.answer().expect("one came"), "1", "it was asked once and went on");
 }
 
 pub(crate) fn a_waiting_thread_is_woken_by_another(subject: &Subject) {

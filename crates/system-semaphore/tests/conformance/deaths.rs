@@ -1,6 +1,7 @@
 //! Processes that die.
 
-use puppet::wait_for;
+use puppet::{Puppet, wait_for};
+use system_semaphore::SystemSemaphore;
 
 use crate::subject::{Subject, free};
 
@@ -54,6 +55,19 @@ pub(crate) fn what_was_created_stays_when_its_creator_dies(subject: &Subject) {
     creator.must("add\ts\t3");
     creator.kill();
     assert_eq!(free(&semaphore), 5);
+}
+
+pub(crate) fn what_a_killed_maker_made_stays_as_it_was(subject: &Subject) {
+    let key = subject.key("s");
+    let mut maker = Puppet::of_this_program();
+    maker.must(&format!("open\ts\t{key}\t3\tCreateNew"));
+    maker.must("acquire\ts\t1");
+    maker.must("forget\ts");
+    maker.kill();
+    let semaphore = SystemSemaphore::open(&key, 9).expect("it is there");
+    assert_eq!(free(&semaphore), 2);
+    drop(semaphore);
+    subject.remove(&key);
 }
 
 pub(crate) fn what_was_forgotten_stays_taken_when_its_taker_dies(subject: &Subject) {

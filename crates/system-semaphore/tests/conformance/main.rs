@@ -68,6 +68,7 @@ const CASES: &[Case] = cases![
     deaths::a_waiter_wakes_when_the_holder_is_killed_where_promised,
     deaths::an_exit_is_a_death,
     deaths::what_was_created_stays_when_its_creator_dies,
+    deaths::what_a_killed_maker_made_stays_as_it_was,
     deaths::what_was_forgotten_stays_taken_when_its_taker_dies,
     deaths::a_killed_waiter_takes_nothing_along,
     deaths::a_producer_that_has_gone_leaves_its_posts,
