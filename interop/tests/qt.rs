@@ -678,6 +678,10 @@ fn shared_memory_lock(place: &Place) {
             qt.must("shm-unlock\tm");
             assert_eq!(free(&mut watcher), 1, "{key}");
             qt.must("close\tm");
+            if key_type == KeyType::Posix {
+                // Qt cannot tell who else has it, and leaves it
+                fs::remove_file(format!("/dev/shm{}", memory_key.native_key())).expect("Qt has left it");
+            }
         }
     }
 }
