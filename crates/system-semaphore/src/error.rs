@@ -14,9 +14,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// The caller lacks the rights to the semaphore, or to the directory of its key file.
+    /// The semaphore belongs to another user, who has not allowed it.
     PermissionDenied,
-    /// The key cannot name a semaphore: it is empty, too long, malformed, or of a type this platform lacks.
+    /// The key cannot name a semaphore: it is empty, too long, malformed, of a type this platform lacks, or its key
+    /// file cannot be made (for lack of rights to the directory, too; that is Qt's choice).
     KeyError,
     /// A semaphore of that name is there, and [`AccessMode::CreateNew`](crate::AccessMode::CreateNew) was asked.
     AlreadyExists,
