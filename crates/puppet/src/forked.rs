@@ -79,9 +79,16 @@ fn child(handle: Option<SystemSemaphore>, mut guards: Vec<OwnedPermit>) -> Resul
     }
     semaphore.release(1).map_err(|_| 12)?;
     unchanged(13)?;
-    // another handle of its own, and its end, take nothing away
+    // another handle of its own is the same semaphore, and its end takes nothing away
     let own = SystemSemaphore::open(semaphore.native_key(), 0).map_err(|_| 14)?;
-    drop(own.try_acquire().map_err(|_| 15)?);
+    semaphore.try_acquire().map_err(|_| 15)?.hold();
+    if own.held_permits() != 1 {
+        return Err(18);
+    }
+    own.release(1).map_err(|_| 19)?;
+    if semaphore.held_permits() != 0 {
+        return Err(20);
+    }
     drop(own);
     unchanged(16)?;
     // the end of the last handle is the parent's business

@@ -73,8 +73,8 @@ impl Error {
         self.0.fault.kind
     }
 
-    /// The text of the key the operation was tried on, as
-    /// [`NativeIpcKey`](crate::NativeIpcKey)'s text form where there is one.
+    /// The text of the key the operation was tried on, as [`NativeIpcKey`](crate::NativeIpcKey)'s text form where
+    /// there is one. (For a permit: the key by which its process first opened the semaphore.)
     #[must_use]
     pub fn key(&self) -> &str {
         &self.0.key

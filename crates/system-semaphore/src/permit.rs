@@ -87,8 +87,7 @@ impl<'a> Permit<'a> {
             return Ok(());
         }
         self.attachment()
-            .backend()
-            .give_back(count, self.epoch)
+            .with_open(|open| open.backend.give_back(count, self.epoch))
             .map_err(|fault| self.error(format!("give back {count} of"), fault))
     }
 
@@ -104,8 +103,7 @@ impl<'a> Permit<'a> {
             return Ok(());
         }
         self.attachment()
-            .backend()
-            .forget(count, self.epoch)
+            .with_open(|open| open.backend.forget(count, self.epoch))
             .map_err(|fault| self.error(format!("forget {count} of"), fault))
     }
 
@@ -113,7 +111,9 @@ impl<'a> Permit<'a> {
     /// [`release`](crate::SystemSemaphore::release) by any of its threads, through any handle, or its end.
     pub fn hold(mut self) {
         let count = self.take();
-        self.attachment().hold(count, self.epoch);
+        if count > 0 {
+            self.attachment().with_open(|open| open.hold(count, self.epoch));
+        }
     }
 
     /// Splits `count` permits off into a guard of their own; `None` if there are fewer.
@@ -133,7 +133,7 @@ impl<'a> Permit<'a> {
     /// The other guard comes back in the error if it is of another semaphore, or if the semaphore was reset
     /// between the two acquires (they are not worth the same then), or in a forked child.
     pub fn merge(&mut self, mut other: Self) -> Result<(), MergeError<'a>> {
-        let is_same = Arc::ptr_eq(self.attachment(), other.attachment())
+        let is_same = self.attachment().is_same(other.attachment())
             && self.epoch == other.epoch
             && self.generation == other.generation
             && self.generation == fork::generation();
@@ -167,7 +167,7 @@ impl Drop for Permit<'_> {
         let count = self.take();
         if count > 0 {
             // `release` is for who wants to know
-            let _ = self.attachment().backend().give_back(count, self.epoch);
+            let _ = self.attachment().with_open(|open| open.backend.give_back(count, self.epoch));
         }
     }
 }

@@ -47,6 +47,10 @@ pub struct Capabilities {
     pub holders: bool,
     /// The number of those who wait can be read.
     pub waiting: bool,
+    /// It is known who used it last.
+    pub last_pid: bool,
+    /// Dead holders are counted.
+    pub recoveries: bool,
     /// [`AccessMode::Create`] voids permits taken before. (Without this, giving one back adds one.)
     pub reset_voids_permits: bool,
     /// The largest count.
@@ -75,14 +79,22 @@ pub struct Holder {
 /// When the last handle of the process that made the semaphore is dropped, it is removed from the system, whoever
 /// still uses it (Qt's rule for System V and POSIX semaphores); [`Builder::persistent`] keeps it. Who opened an
 /// existing one with [`AccessMode::Create`] counts as its maker, too. Those who still use a removed System V
-/// semaphore get [`NotFound`](ErrorKind::NotFound); those of a POSIX one keep it among themselves.
+/// semaphore get [`NotFound`](ErrorKind::NotFound); those of a POSIX one keep it among themselves. A process that ends
+/// without dropping its handles (it is killed, calls [`exit`](std::process::exit), or keeps them in a `static`) leaves
+/// the semaphore to those who use it and to later ones.
 ///
 /// After a `fork` the child owns nothing: permits of its parent are void in it, and it removes nothing. It can use
 /// the handles that it inherited.
 #[derive(Clone)]
 pub struct SystemSemaphore {
     attachment: Arc<Attachment>,
+    name: Arc<Name>,
+}
+
+/// The key that a handle was opened by, and its text for messages.
+struct Name {
     key: NativeIpcKey,
+    text: Arc<str>,
 }
 
 impl SystemSemaphore {
@@ -158,26 +170,27 @@ impl SystemSemaphore {
     /// The plain name that the key was derived from; empty for other keys.
     #[must_use]
     pub fn key(&self) -> &str {
-        self.key.legacy_key().unwrap_or("")
+        self.name.key.legacy_key().unwrap_or("")
     }
 
     /// The native key.
     #[must_use]
     pub fn native_key(&self) -> &NativeIpcKey {
-        &self.key
+        &self.name.key
     }
 
     /// Makes this handle one of another semaphore.
     ///
     /// Only this handle changes: its clones keep the old semaphore. The same key with [`AccessMode::Open`] changes
     /// nothing (Qt's rule). The new semaphore is opened before the old one is let go, so that after an error
-    /// everything is as it was. (Qt lets go first.)
+    /// everything is as it was. (Qt lets go first.) What the [builder](Self::builder) said of the old one is not said
+    /// of the new: a plain name is of the platform's best type.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
     pub fn set_key(&mut self, key: impl Into<Key>, initial_value: u32, mode: AccessMode) -> Result<()> {
         let key = key.into().resolve(None)?;
-        if key == self.key && mode == AccessMode::Open {
+        if key == self.name.key && mode == AccessMode::Open {
             return Ok(());
         }
         *self = Self::new(key, initial_value, mode)?;
@@ -195,7 +208,7 @@ impl SystemSemaphore {
     /// What this type of semaphore can do.
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
-        self.attachment.backend().capabilities()
+        self.attachment.with_open(|open| open.backend.capabilities())
     }
 
     /// Takes a permit, waiting as long as it takes.
@@ -280,10 +293,11 @@ impl SystemSemaphore {
     /// Takes `count` permits, all or none, waiting until `deadline` (`None`: as long as it takes), in a way that can
     /// be ended from outside.
     ///
-    /// `interrupted` is called each time a signal handler ran in the waiting thread; when it returns `true`, the
-    /// wait ends. That is how a language's runtime gets its Ctrl+C handled without polling, and how one thread ends
-    /// the wait of another: set a flag, then send the thread a signal. The handler must have been installed without
-    /// `SA_RESTART`, or a POSIX semaphore's wait goes on without asking.
+    /// `interrupted` is called before each sleep: before the first, if there has to be one, and each time a signal has
+    /// woken the thread. When it returns `true`, the wait ends. That is how a language's runtime gets its Ctrl+C
+    /// handled without polling, and how one thread ends the wait of another: set a flag, then send the thread signals
+    /// until the wait has ended (one that comes in the instant between the question and the sleep goes unseen). The
+    /// handler must have been installed without `SA_RESTART`, or a POSIX semaphore's wait goes on without asking.
     ///
     /// # Errors
     /// [`Interrupted`](ErrorKind::Interrupted) if the wait was ended, and as for
@@ -303,14 +317,15 @@ impl SystemSemaphore {
         patience: Patience,
         interrupted: Option<&mut dyn FnMut() -> bool>,
     ) -> Result<Permit<'_>> {
-        let backend = self.attachment.backend();
-        if count == 0 {
-            return Ok(Permit::new(&self.attachment, 0, backend.epoch()));
-        }
-        let outcome = match refusal(count, patience, backend.capabilities()) {
-            Some(fault) => Err(fault),
-            None => backend.acquire(count, &mut Wait { patience, interrupted }),
-        };
+        let outcome = self.attachment.with_open(|open| {
+            if count == 0 {
+                return Ok(open.backend.epoch());
+            }
+            match refusal(count, patience, open.backend.capabilities()) {
+                Some(fault) => Err(fault),
+                None => open.backend.acquire(count, &mut Wait { patience, interrupted }),
+            }
+        });
         match outcome {
             Ok(epoch) => Ok(Permit::new(&self.attachment, count, epoch)),
             Err(fault) if count == 1 => Err(self.error("acquire a permit of", fault)),
@@ -328,13 +343,15 @@ impl SystemSemaphore {
     ///
     /// # Errors
     /// [`OutOfResources`](ErrorKind::OutOfResources) if the count would pass the type's maximum: nothing has happened
-    /// then. [`NotFound`](ErrorKind::NotFound) if the semaphore was removed from the system.
+    /// then (on POSIX, if others made the room vanish half way, what they took meanwhile stays taken). [`NotFound`](ErrorKind::NotFound) if the semaphore was removed from the system.
     pub fn release(&self, count: u32) -> Result<()> {
         if count == 0 {
             return Ok(());
         }
         self.attachment
-            .release(count)
+            .with_open(|open| {
+                too_many(count, open.backend.capabilities()).map_or_else(|| open.release(count), Err)
+            })
             .map_err(|fault| self.error(format!("release {count} permits of"), fault))
     }
 
@@ -348,8 +365,10 @@ impl SystemSemaphore {
             return Ok(());
         }
         self.attachment
-            .backend()
-            .release(0, count)
+            .with_open(|open| {
+                too_many(count, open.backend.capabilities())
+                    .map_or_else(|| open.backend.release(0, count), Err)
+            })
             .map_err(|fault| self.error(format!("add {count} permits to"), fault))
     }
 
@@ -360,13 +379,15 @@ impl SystemSemaphore {
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if the semaphore was removed from the system.
     pub fn forget_held(&self, count: u32) -> Result<u32> {
-        self.attachment.forget_held(count).map_err(|fault| self.error(format!("forget {count} of"), fault))
+        self.attachment
+            .with_open(|open| open.forget_held(count))
+            .map_err(|fault| self.error(format!("forget {count} of"), fault))
     }
 
     /// How many permits this process holds without a guard.
     #[must_use]
     pub fn held_permits(&self) -> u32 {
-        self.attachment.held()
+        self.attachment.with_open(|open| open.held())
     }
 
     /// How many permits are free at this moment. Others may take them in the next.
@@ -416,32 +437,35 @@ impl SystemSemaphore {
         action: &'static str,
         question: impl FnOnce(&dyn backend::Backend) -> Result<T, Fault>,
     ) -> Result<T> {
-        question(self.attachment.backend()).map_err(|fault| self.error(action, fault))
+        self.attachment.with_open(|open| question(&*open.backend)).map_err(|fault| self.error(action, fault))
     }
 
     fn error(&self, action: impl Into<std::borrow::Cow<'static, str>>, fault: Fault) -> Error {
-        Error::new(action, Arc::clone(&self.attachment.key_text), fault)
+        Error::new(action, Arc::clone(&self.name.text), fault)
     }
 }
 
 /// Why an acquire can never succeed on a semaphore of these capabilities.
 fn refusal(count: u32, patience: Patience, capabilities: Capabilities) -> Option<Fault> {
-    let Capabilities { max_permits, several_at_once, timeout, .. } = capabilities;
-    if count > max_permits {
-        let reason = format!("it can never have more than {max_permits}");
-        Some(Fault::new(ErrorKind::OutOfResources, reason))
-    } else if count > 1 && !several_at_once {
+    if let Some(fault) = too_many(count, capabilities) {
+        Some(fault)
+    } else if count > 1 && !capabilities.several_at_once {
         Some(Fault::unsupported("this type of semaphore cannot give several permits at once, all or none"))
-    } else if matches!(patience, Patience::Until(_)) && !timeout {
+    } else if matches!(patience, Patience::Until(_)) && !capabilities.timeout {
         Some(Fault::unsupported("this type of semaphore has no timeouts on this platform"))
     } else {
         None
     }
 }
 
+fn too_many(count: u32, Capabilities { max_permits, .. }: Capabilities) -> Option<Fault> {
+    (count > max_permits)
+        .then(|| Fault::new(ErrorKind::OutOfResources, format!("it can never have more than {max_permits}")))
+}
+
 impl fmt::Debug for SystemSemaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SystemSemaphore").field("key", &self.key.to_string()).finish_non_exhaustive()
+        f.debug_struct("SystemSemaphore").field("key", &self.name.text).finish_non_exhaustive()
     }
 }
 
@@ -518,9 +542,10 @@ impl Builder {
     /// [`KeyError`](ErrorKind::KeyError) if a native key is not of the type asked for.
     pub fn build(self) -> Result<SystemSemaphore> {
         let key = self.key.resolve(self.key_type)?;
+        let text: Arc<str> = key.to_string().into();
         let attachment = attach(&key, &self.request, self.persistent)
-            .map_err(|fault| Error::new(describe(self.request.mode), key.to_string(), fault))?;
-        Ok(SystemSemaphore { attachment, key })
+            .map_err(|fault| Error::new(describe(self.request.mode), Arc::clone(&text), fault))?;
+        Ok(SystemSemaphore { attachment, name: Arc::new(Name { key, text }) })
     }
 }
 

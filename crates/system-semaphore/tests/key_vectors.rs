@@ -64,7 +64,7 @@ fn key_type(value: &Value) -> Option<KeyType> {
 /// The machine on which Qt was asked.
 fn asked() -> Environment<'static> {
     let mut environment = Environment::of(Platform::Unix);
-    environment.user_name = "root".into();
+    environment.user_name = Box::new(|| "root".into());
     environment
 }
 
@@ -348,7 +348,7 @@ fn real_directories_are_looked_at_and_made_as_qt_does() {
         environment.runtime_dir = Some(path(name));
         environment.runtime_location()
     };
-    let user = Environment::current().user_name;
+    let user = (Environment::current().user_name)();
     let fallback = format!("{}/runtime-{user}", path("temp"));
     for (name, expected) in [
         ("run700", path("run700")),

@@ -10,7 +10,7 @@ mod posix;
 mod system_v;
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::error::{ErrorKind, Fault};
 use crate::key::{KeyType, NativeIpcKey};
@@ -25,17 +25,63 @@ pub(crate) struct Request {
     pub(crate) max_permits: Option<u32>,
 }
 
+impl Request {
+    /// Opens, knowing that the initial value may be too large for the type. That is an error only where it would be
+    /// used: Open of what is there ignores it.
+    #[cfg(unix)]
+    fn open_with_value_up_to(
+        &self,
+        max: u32,
+        open: impl FnOnce(&Self) -> Result<Opened, Fault>,
+    ) -> Result<Opened, Fault> {
+        if self.initial_value <= max {
+            return open(self);
+        }
+        let reason =
+            || format!("the initial value {} is more than the {max} that it can count", self.initial_value);
+        let too_large = || Fault::new(ErrorKind::OutOfResources, reason());
+        if matches!(self.mode, AccessMode::Create | AccessMode::CreateNew) {
+            return Err(too_large());
+        }
+        let existing = Self { mode: AccessMode::OpenExisting, initial_value: 0, ..self.clone() };
+        open(&existing).map_err(|fault| match self.mode {
+            AccessMode::Open if fault.kind == ErrorKind::NotFound => too_large(),
+            _ => fault,
+        })
+    }
+}
+
 /// What an open found or made.
 pub(crate) struct Opened {
     pub(crate) backend: Box<dyn Backend>,
-    /// What to do when the last handle of this process goes: who made the semaphore removes it.
+    /// What to do when the last handle of this process goes: who made something removes it.
     pub(crate) removal: Option<Removal>,
     /// Whether the count of a semaphore that was there is still to be [reset](Backend::reset).
     pub(crate) needs_reset: bool,
 }
 
-/// Takes away what this process made. It runs while the backend is still open.
-pub(crate) type Removal = Box<dyn FnOnce() -> Result<(), Fault> + Send>;
+/// Takes away what this process made. It runs while the backend is still open; what fails in it is nobody's to
+/// hear.
+pub(crate) struct Removal {
+    pub(crate) subject: Subject,
+    pub(crate) run: Box<dyn FnOnce() + Send>,
+}
+
+/// What a removal takes away. A process needs no more than one of each; they run in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Subject {
+    /// The semaphore, and what was made with it.
+    Semaphore,
+    /// The file that its key is made of.
+    KeyFile,
+}
+
+impl Removal {
+    #[cfg(unix)]
+    fn of(subject: Subject, run: impl FnOnce() + Send + 'static) -> Self {
+        Self { subject, run: Box::new(run) }
+    }
+}
 
 /// Which semaphore of its type a backend has open: within a process, two opens of the same one are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -137,7 +183,7 @@ fn unsupported_type(key_type: KeyType) -> Fault {
 /// How long an acquire may wait, and who may end it.
 pub(crate) struct Wait<'a> {
     pub(crate) patience: Patience,
-    /// Asked whenever a signal handler interrupted the wait; `true` ends it.
+    /// Asked before each sleep, so also after a signal interrupted one; `true` ends the wait.
     pub(crate) interrupted: Option<&'a mut dyn FnMut() -> bool>,
 }
 
@@ -149,15 +195,6 @@ pub(crate) enum Patience {
 }
 
 impl Patience {
-    /// How long is left; `None` for ever.
-    fn remaining(self) -> Option<Duration> {
-        match self {
-            Self::None => Some(Duration::ZERO),
-            Self::Until(deadline) => Some(deadline.saturating_duration_since(Instant::now())),
-            Self::Forever => None,
-        }
-    }
-
     /// What to report when it is at its end.
     fn exhausted(self) -> Fault {
         match self {
@@ -168,8 +205,8 @@ impl Patience {
 }
 
 impl Wait<'_> {
-    /// To be called when a signal interrupted the wait: goes on, or ends it.
-    fn after_signal(&mut self) -> Result<(), Fault> {
+    /// To be called before each sleep, the first and those after a signal: goes on, or ends the wait.
+    fn before_sleep(&mut self) -> Result<(), Fault> {
         if self.interrupted.as_mut().is_some_and(|ends| ends()) {
             return Err(Fault::new(ErrorKind::Interrupted, "the wait was ended by its caller"));
         }

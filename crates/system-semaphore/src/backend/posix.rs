@@ -12,7 +12,7 @@
 use std::ffi::{CStr, CString};
 use std::io;
 
-use super::{Backend, Epoch, Identity, Opened, Patience, Removal, Request, Wait};
+use super::{Backend, Epoch, Identity, Opened, Patience, Removal, Request, Subject, Wait};
 use crate::error::{ErrorKind, Fault};
 use crate::semaphore::{AccessMode, Capabilities};
 use crate::sys::posix::{self as sys, Handle};
@@ -30,24 +30,19 @@ pub(super) fn is_supported() -> bool {
 
 pub(super) fn open(name: &str, request: &Request) -> Result<Opened, Fault> {
     let name = c_name(name)?;
-    if request.initial_value > MAX_PERMITS {
-        let reason = format!(
-            "the initial value {} is more than the {MAX_PERMITS} that a POSIX semaphore can count",
-            request.initial_value
-        );
-        return Err(Fault::new(ErrorKind::OutOfResources, reason));
-    }
     if request.max_permits.is_some_and(|max| max != MAX_PERMITS) {
         let reason = format!("a POSIX semaphore has no maximum of its own; it counts to {MAX_PERMITS}");
         return Err(Fault::unsupported(reason));
     }
-    for _ in 0..OPEN_ATTEMPTS {
-        if let Some(opened) = try_open(&name, request)? {
-            return Ok(opened);
+    request.open_with_value_up_to(MAX_PERMITS, |request| {
+        for _ in 0..OPEN_ATTEMPTS {
+            if let Some(opened) = try_open(&name, request)? {
+                return Ok(opened);
+            }
         }
-    }
-    let reason = "others made and removed it again and again while it was being opened";
-    Err(Fault::new(ErrorKind::Unknown, reason))
+        let reason = "others made and removed it again and again while it was being opened";
+        Err(Fault::new(ErrorKind::Unknown, reason))
+    })
 }
 
 pub(super) fn remove(name: &str) -> Result<(), Fault> {
@@ -119,9 +114,15 @@ fn check_file(_: &CStr) -> Result<(), Fault> {
 }
 
 fn removal(name: CString, address: usize) -> Removal {
-    Box::new(move || match sys::open_existing(&name) {
-        Ok(named) if named.address() == address => sys::unlink(&name).map_err(|error| fault(&error)),
-        _ => Ok(()),
+    Removal::of(Subject::Semaphore, move || {
+        let is_ours = match sys::open_existing(&name) {
+            Ok(named) => named.address() == address,
+            // one that its maker may not open again, by its permissions; what is another user's cannot be removed
+            Err(error) => error.raw_os_error() == Some(libc::EACCES),
+        };
+        if is_ours {
+            let _ = sys::unlink(&name);
+        }
     })
 }
 
@@ -142,6 +143,8 @@ impl Backend for Posix {
             available_permits: true,
             holders: false,
             waiting: false,
+            last_pid: false,
+            recoveries: false,
             reset_voids_permits: false,
             max_permits: MAX_PERMITS,
         }
@@ -156,16 +159,17 @@ impl Backend for Posix {
                 Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
                 Err(error) => return Err(fault(&error)),
             }
-            let outcome = match wait.patience {
+            let deadline = match wait.patience {
                 Patience::None => return Err(wait.patience.exhausted()),
-                Patience::Until(deadline) => self.0.wait(Some(deadline)),
-                Patience::Forever => self.0.wait(None),
+                Patience::Until(deadline) => Some(deadline),
+                Patience::Forever => None,
             };
-            match outcome {
+            wait.before_sleep()?;
+            match self.0.wait(deadline) {
                 Ok(()) => return Ok(0),
                 Err(error) => match error.raw_os_error() {
                     Some(libc::ETIMEDOUT) => return Err(wait.patience.exhausted()),
-                    Some(libc::EINTR) => wait.after_signal()?,
+                    Some(libc::EINTR) => {}
                     _ => return Err(fault(&error)),
                 },
             }

@@ -96,7 +96,7 @@ impl Environment<'_> {
         {
             return dir.clone();
         }
-        let fallback = format!("{}/runtime-{}", self.temp_location(), self.user_name);
+        let fallback = format!("{}/runtime-{}", self.temp_location(), (self.user_name)());
         if is_acceptable(&fallback) { fallback } else { String::new() }
     }
 }

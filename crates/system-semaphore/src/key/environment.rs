@@ -27,9 +27,10 @@ pub struct Environment<'a> {
     pub runtime_dir: Option<String>,
     /// The working directory, which a relative `TMPDIR` is taken from.
     pub current_dir: String,
-    /// The user's name in the user database (the variable `USER` does not count).
-    pub user_name: String,
-    /// The user's home directory.
+    /// Asks for the user's name in the user database (the variable `USER` does not count), which may be slow, and is
+    /// needed only where `XDG_RUNTIME_DIR` will not do.
+    pub user_name: Box<dyn Fn() -> String + 'a>,
+    /// The user's home directory, which counts on Apple's systems.
     pub home_dir: String,
     /// What stands at a path. It is asked only about the directories that the answer depends on.
     pub directories: Box<dyn Fn(&str) -> Directory + 'a>,
@@ -47,7 +48,7 @@ impl Environment<'_> {
             default_temp_dir: "/tmp".into(),
             runtime_dir: None,
             current_dir: "/".into(),
-            user_name: "user".into(),
+            user_name: Box::new(|| "user".into()),
             home_dir: "/home/user".into(),
             directories: Box::new(|_| Directory::Missing { creatable: true }),
         }
@@ -178,8 +179,11 @@ mod unix {
             },
             runtime_dir: variable("XDG_RUNTIME_DIR"),
             current_dir: std::env::current_dir().map_or_else(|_| "/".into(), text),
-            user_name: user::name(),
-            home_dir: std::env::home_dir().map_or_else(String::new, text),
+            user_name: Box::new(user::name),
+            home_dir: match Platform::CURRENT {
+                Platform::Apple { .. } => std::env::home_dir().map_or_else(String::new, text),
+                _ => String::new(),
+            },
             directories: Box::new(create_or_look),
             ..Environment::of(Platform::CURRENT)
         }

@@ -53,7 +53,7 @@ pub(crate) fn is_supported() -> bool {
 /// One step of [`operate`]: this much is added to the count.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Step {
-    /// Within what System V can count; 0 would wait for zero, and is not made.
+    /// 0 waits until the count is 0.
     pub(crate) delta: i16,
     /// Whether the kernel takes it back when the process ends.
     pub(crate) undo: bool,
@@ -79,23 +79,25 @@ impl Step {
 }
 
 /// `semop`: all steps or none, waiting as long as it takes, or until `timeout` is over (`EAGAIN`).
-pub(crate) fn operate<const N: usize>(
-    set: SetId,
-    steps: [Step; N],
-    timeout: Option<Duration>,
-) -> io::Result<()> {
-    let mut operations = steps.map(|step| libc::sembuf {
-        sem_num: 0,
-        sem_op: step.delta,
-        sem_flg: (if step.undo { UNDO } else { 0 } | if step.no_wait { libc::IPC_NOWAIT } else { 0 }) as _,
-    });
+pub(crate) fn operate(set: SetId, steps: &[Step], timeout: Option<Duration>) -> io::Result<()> {
+    let mut operations = [libc::sembuf { sem_num: 0, sem_op: 0, sem_flg: 0 }; MAX_STEPS];
+    let operations = &mut operations[..steps.len()];
+    for (operation, step) in operations.iter_mut().zip(steps) {
+        operation.sem_op = step.delta;
+        let undo = if step.undo { UNDO } else { 0 };
+        let no_wait = if step.no_wait { libc::IPC_NOWAIT } else { 0 };
+        operation.sem_flg = (undo | no_wait) as _;
+    }
     let result = match timeout {
         // SAFETY: the array is live and its length is given
-        None => unsafe { libc::semop(set.0, operations.as_mut_ptr(), N as _) },
-        Some(timeout) => operate_for(set, &mut operations, &timespec(timeout)),
+        None => unsafe { libc::semop(set.0, operations.as_mut_ptr(), operations.len() as _) },
+        Some(timeout) => operate_for(set, operations, &timespec(timeout)),
     };
     check(result).map(drop)
 }
+
+/// The most steps that [`operate`] takes.
+const MAX_STEPS: usize = 6;
 
 #[cfg(target_os = "linux")]
 fn operate_for(set: SetId, operations: &mut [libc::sembuf], timeout: &libc::timespec) -> c_int {
@@ -163,13 +165,24 @@ pub(crate) struct Times {
 
 /// The set's time stamps.
 pub(crate) fn times(set: SetId) -> io::Result<Times> {
+    let status = status(set)?;
+    #[allow(clippy::unnecessary_cast, reason = "time_t has 32 bits on some systems")]
+    Ok(Times { operated: status.sem_otime as i64, changed: status.sem_ctime as i64 })
+}
+
+fn status(set: SetId) -> io::Result<libc::semid_ds> {
     let mut status = MaybeUninit::<libc::semid_ds>::zeroed();
     // SAFETY: IPC_STAT takes a pointer to a semid_ds to fill, which this is
     check(unsafe { libc::semctl(set.0, 0, libc::IPC_STAT, status.as_mut_ptr()) })?;
     // SAFETY: zeroed and then filled in: plain numbers, for which every content is valid
-    let status = unsafe { status.assume_init() };
-    #[allow(clippy::unnecessary_cast, reason = "time_t has 32 bits on some systems")]
-    Ok(Times { operated: status.sem_otime as i64, changed: status.sem_ctime as i64 })
+    Ok(unsafe { status.assume_init() })
+}
+
+/// Whether this process may remove the set: it is its owner's or maker's, or the superuser's.
+pub(crate) fn may_remove(set: SetId) -> io::Result<bool> {
+    let status = status(set)?;
+    let user = super::user::effective_id();
+    Ok(user == 0 || user == status.sem_perm.uid || user == status.sem_perm.cuid)
 }
 
 /// Removes the set; all who wait on it get `EIDRM`.

@@ -131,6 +131,12 @@ pub(crate) fn a_wait_can_be_ended_from_outside(subject: &Subject) {
     semaphore.add_permits(1).expect("there is room");
     assert_eq!(free(&semaphore), 1, "no wait is left that could take it");
 
+    // one that is to end before it begins to wait does, but takes what is free without asking
+    let permit = semaphore.acquire_interruptible(1, None, &mut || true).expect("one is free");
+    let error = semaphore.acquire_interruptible(1, None, &mut || true).expect_err("it would have to wait");
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
+    drop(permit);
+
     // one that nobody ends goes on over a signal
     let mut waiter = subject.puppet("s");
     semaphore.acquire().expect("one is free").forget().expect("it is there");

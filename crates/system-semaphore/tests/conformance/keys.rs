@@ -59,13 +59,19 @@ pub(crate) fn a_plain_name_is_qts_legacy_key(subject: &Subject) {
 pub(crate) fn too_large_an_initial_value_harms_nobody(subject: &Subject) {
     let semaphore = subject.create("s", 3);
     let too_many = semaphore.capabilities().max_permits + 1;
+    let new = |name, mode| SystemSemaphore::new(subject.key(name), too_many, mode);
     for mode in [AccessMode::Open, AccessMode::Create, AccessMode::CreateNew] {
-        let error =
-            SystemSemaphore::new(subject.key("s"), too_many, mode).expect_err("it cannot count so far");
+        let error = new("new", mode).expect_err("it cannot count so far");
         assert_eq!(error.kind(), ErrorKind::OutOfResources, "{error}");
-        let error =
-            SystemSemaphore::new(subject.key("new"), too_many, mode).expect_err("it cannot count so far");
+        assert!(error.to_string().contains(&too_many.to_string()), "{error}");
+    }
+    for mode in [AccessMode::Create, AccessMode::CreateNew] {
+        let error = new("s", mode).expect_err("it cannot count so far");
         assert_eq!(error.kind(), ErrorKind::OutOfResources, "{error}");
     }
     assert_eq!(free(&semaphore), 3, "the one that is there is unharmed");
+    for mode in [AccessMode::Open, AccessMode::OpenExisting] {
+        let open = new("s", mode).expect("what is there is opened, and the value ignored");
+        assert_eq!(free(&open), 3);
+    }
 }

@@ -82,7 +82,7 @@ pub(crate) fn setting_the_key_of_one_clone_leaves_the_others(subject: &Subject) 
 pub(crate) fn what_cannot_be_set_changes_nothing(subject: &Subject) {
     let mut semaphore = subject.create("s", 1);
     let too_many = semaphore.capabilities().max_permits + 1;
-    let error = semaphore.set_key(subject.key("other"), too_many, AccessMode::Open).expect_err("too many");
+    let error = semaphore.set_key(subject.key("other"), too_many, AccessMode::Create).expect_err("too many");
     assert_eq!(error.kind(), ErrorKind::OutOfResources);
     assert_eq!(semaphore.native_key(), &subject.key("s"));
     semaphore.set_native_key(subject.key("s"), 9, AccessMode::Open).expect("it is the same");

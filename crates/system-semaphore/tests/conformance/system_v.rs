@@ -48,6 +48,15 @@ pub(crate) fn forgetting_works_at_both_ends_of_the_count(subject: &Subject) {
     taker.must("forget\ts");
     taker.exit();
     assert_eq!(free(&semaphore), 0);
+
+    // more than half of all, with neither room for so many more nor so many there
+    semaphore.add_permits(20_000).expect("there is room");
+    let mut taker = subject.puppet("s");
+    taker.must("acquire\ts\t20000");
+    semaphore.add_permits(15_000).expect("there is room");
+    taker.must("forget\ts");
+    taker.exit();
+    assert_eq!(free(&semaphore), 15_000);
 }
 
 pub(crate) fn a_reset_wakes_waiters_and_voids_what_is_owed(subject: &Subject) {
@@ -107,6 +116,8 @@ pub(crate) fn a_removed_semaphore_says_so(subject: &Subject) {
     drop(permit);
     drop((semaphore, same_key));
     assert_eq!(free(&successor), 9, "nothing was done to the new one");
+    // whose key file may well have the number that the old one had
+    assert!(fs::exists(subject.path("s")).expect("the directory is there"), "nor to its key file");
 }
 
 pub(crate) fn a_waiter_learns_of_the_removal(subject: &Subject) {
@@ -167,6 +178,35 @@ pub(crate) fn a_maker_at_work_is_waited_for(subject: &Subject) {
     opener.answer().expect("the open came after the value");
     opener.exit();
     subject.remove(&key);
+}
+
+/// A Create that came between the making of a set and its value would be added to it.
+pub(crate) fn create_waits_for_a_maker_at_work_too(subject: &Subject) {
+    let key = subject.key("s");
+    fs::write(key.native_key(), "").expect("a file can be written");
+    let set = raw::make_set(key.native_key(), project(subject));
+    let mut creator = Puppet::of_this_program();
+    creator.tell(&format!("open\ts\t{key}\t3\tCreate"));
+    let naps = creator.naps();
+    wait_for("the creator naps between looks at the set", || creator.naps() > naps + 5);
+    raw::add(set, 3);
+    creator.answer().expect("it is there");
+    assert_eq!(creator.must("available\ts"), "3");
+    creator.exit();
+    subject.remove(&key);
+}
+
+/// As a tidy-up program or `ipcrm` leaves it.
+pub(crate) fn a_left_key_file_can_be_removed(_: &Subject) {
+    let name = format!("system-semaphore test left {}", std::process::id());
+    let semaphore = SystemSemaphore::builder(&name).persistent(true).build().expect("nobody has the name");
+    let path = semaphore.native_key().native_key().to_owned();
+    raw::remove_set(raw::find_set(&path, b'Q'));
+    drop(semaphore);
+    assert!(fs::exists(&path).expect("the directory is there"));
+    SystemSemaphore::remove(&name).expect("its file is there");
+    assert!(!fs::exists(&path).expect("the directory is there"));
+    assert_eq!(SystemSemaphore::remove(&name).expect_err("it is gone").kind(), ErrorKind::NotFound);
 }
 
 /// Key files that come and go get each other's file numbers, of which keys are made. Whoever was slow between making

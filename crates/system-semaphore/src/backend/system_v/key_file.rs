@@ -1,0 +1,143 @@
+//! The file that a System V key is made of: made, looked at, waited for, removed.
+
+use std::ffi::CString;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use super::poll;
+use crate::error::{ErrorKind, Fault};
+use crate::key::ProjectId;
+use crate::sys::system_v::{self as sys, SetId, SetKey};
+
+/// What Qt gives its key files, less the umask.
+const MODE: u32 = 0o640;
+/// How long a new key file without a set is left to its maker, and an old set under a new file to its remover.
+const FIRST_TURN_WAIT: Duration = Duration::from_millis(250);
+
+/// The path of a key file, with the project id.
+#[derive(Clone, Debug)]
+pub(super) struct KeyFile {
+    path: String,
+    c_path: CString,
+    project: ProjectId,
+}
+
+/// Which file a path names. The number of a removed file is soon another's; the time is the file's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileId {
+    device: u64,
+    inode: u64,
+    changed: (i64, i64),
+}
+
+impl FileId {
+    fn of(data: &Metadata) -> Self {
+        Self { device: data.dev(), inode: data.ino(), changed: (data.ctime(), data.ctime_nsec()) }
+    }
+}
+
+impl KeyFile {
+    pub(super) fn new(path: &str, project: ProjectId) -> Result<Self, Fault> {
+        let key_error = |reason| Fault::new(ErrorKind::KeyError, reason);
+        if path.is_empty() {
+            return Err(key_error("the key is empty; give the path of a key file"));
+        }
+        let c_path = CString::new(path).map_err(|_| key_error("the path contains a NUL character"))?;
+        Ok(Self { path: path.to_owned(), c_path, project })
+    }
+
+    /// Makes the file. `None` if something stands there already: anything will do.
+    pub(super) fn make(&self) -> Result<Option<FileId>, Fault> {
+        let made = OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(&self.path);
+        match made.and_then(|file: File| file.metadata()) {
+            Ok(data) => Ok(Some(FileId::of(&data))),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            Err(error) => {
+                let reason =
+                    "the key file cannot be made; check the directory, its rights and the path's length";
+                Err(Fault::new(ErrorKind::KeyError, reason).with_os(error.raw_os_error()))
+            }
+        }
+    }
+
+    /// The key; `None` if nothing stands at the path.
+    pub(super) fn key(&self) -> Result<Option<SetKey>, Fault> {
+        match sys::key(&self.c_path, self.project.get()) {
+            Ok(key) => Ok(Some(key)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if fs::symlink_metadata(&self.path).is_ok_and(|data| data.is_symlink()) {
+                    let reason =
+                        "the key file is a symbolic link to nothing; remove the link or make its target";
+                    return Err(Fault::new(ErrorKind::KeyError, reason));
+                }
+                Ok(None)
+            }
+            Err(error) => {
+                let fault = Fault::new(ErrorKind::KeyError, "ftok cannot read the key file's data");
+                Err(fault.with_os(error.raw_os_error()))
+            }
+        }
+    }
+
+    /// Whether a set that was found by this key is the one of this path. If the file was removed after the key was
+    /// made from it, its number may be another file's by now, and the set that one's.
+    pub(super) fn still_makes(&self, key: SetKey) -> bool {
+        sys::key(&self.c_path, self.project.get()).is_ok_and(|now| now == key)
+    }
+
+    /// Waits, briefly, until whoever has the first turn has had it.
+    ///
+    /// Who makes the file should make the set, since who makes a thing removes it, and the two go together. So who
+    /// finds a new file without a set leaves it to the file's maker for a while; and who has just made the file
+    /// leaves a set that is there already to a predecessor, whose file had the same number, and who is about to
+    /// remove the set. Where the wait is too short, an empty file may stay behind.
+    pub(super) fn wait_for_first_turn(&self, key: SetKey, just_made: bool) {
+        if just_made {
+            poll(FIRST_TURN_WAIT, || sys::open_existing(key).is_err());
+        } else {
+            poll(FIRST_TURN_WAIT, || sys::open_existing(key).is_ok() || !self.looks_just_made());
+        }
+    }
+
+    fn looks_just_made(&self) -> bool {
+        let data = fs::symlink_metadata(&self.path).ok().filter(|data| data.is_file() && data.len() == 0);
+        let age = data.and_then(|data| data.modified().ok()?.elapsed().ok());
+        age.is_some_and(|age| age <= FIRST_TURN_WAIT)
+    }
+
+    /// Removes the file that we made, if that is still what the path names, and nobody has a set on it but us.
+    pub(super) fn remove_made(&self, made: Option<FileId>, own_set: Option<SetId>) {
+        let named = fs::symlink_metadata(&self.path).ok().map(|data| FileId::of(&data));
+        if made.is_none() || made != named {
+            return;
+        }
+        let is_unused = match self.key().ok().flatten().map(sys::open_existing) {
+            Some(Ok(set)) => own_set == Some(set),
+            Some(Err(error)) => error.raw_os_error() == Some(libc::ENOENT),
+            None => false,
+        };
+        if is_unused {
+            // a file left behind is harmless, and nothing more could be done about it
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+
+    /// Removes the file if it is what Qt and we make for a plain name, so that it takes nothing from anybody: an
+    /// empty regular file with a derived name. Tells whether there was such a one.
+    pub(super) fn remove_conventional(&self) -> io::Result<bool> {
+        let name = Path::new(&self.path).file_name().and_then(|name| name.to_str());
+        let data = fs::symlink_metadata(&self.path);
+        let is_conventional = name.is_some_and(|name| name.starts_with("qipc_systemsem_"))
+            && data.is_ok_and(|data| data.is_file() && data.len() == 0);
+        if !is_conventional {
+            return Ok(false);
+        }
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            outcome => outcome.map(|()| true),
+        }
+    }
+}
