@@ -1,6 +1,7 @@
 //! The two sides of the interop suite: processes with Qt's semaphore, and processes with ours, in a place of their
 //! own.
 
+use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use system_semaphore::{Environment, KeyType, NativeIpcKey, SystemSemaphore};
 pub struct Place {
     directory: tempfile::TempDir,
     number: u32,
+    keys: RefCell<Vec<NativeIpcKey>>,
 }
 
 impl Place {
@@ -27,7 +29,7 @@ impl Place {
         let runtime = directory.path().join("runtime");
         fs::create_dir(&runtime).expect("it is ours");
         fs::set_permissions(&runtime, fs::Permissions::from_mode(0o700)).expect("it is ours");
-        Self { directory, number: NUMBER.fetch_add(1, Ordering::Relaxed) }
+        Self { directory, number: NUMBER.fetch_add(1, Ordering::Relaxed), keys: RefCell::default() }
     }
 
     /// A process with Qt's semaphore.
@@ -100,12 +102,17 @@ impl Place {
 
     /// What a plain name means to Qt with this type.
     pub fn legacy_key(&self, name: &str, key_type: KeyType) -> NativeIpcKey {
-        self.environment().legacy_native_key(&self.name(name), key_type)
+        self.given(self.environment().legacy_native_key(&self.name(name), key_type))
     }
 
     /// The native key that Qt recommends for new programs.
     pub fn safe_key(&self, name: &str, key_type: KeyType) -> NativeIpcKey {
-        self.environment().platform_safe_key(&self.name(name), key_type)
+        self.given(self.environment().platform_safe_key(&self.name(name), key_type))
+    }
+
+    fn given(&self, key: NativeIpcKey) -> NativeIpcKey {
+        self.keys.borrow_mut().push(key.clone());
+        key
     }
 
     /// What is left in the temporary and runtime directories.
@@ -122,6 +129,15 @@ impl Place {
         // it may be gone, or only its file left
         let _ = SystemSemaphore::remove(key);
         let _ = fs::remove_file(key.native_key());
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        for key in self.keys.borrow().iter() {
+            // after a failure; nothing is there otherwise
+            let _ = SystemSemaphore::remove(key);
+        }
     }
 }
 
