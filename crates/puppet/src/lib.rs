@@ -18,8 +18,8 @@
 //! | `pass H I N` | N times acquires and forgets one of H and adds one to I | |
 //! | `reset-under-a-waiter H N KEY` | a thread acquires while another resets to N; the guard is H's | |
 //! | `crowd H N FILE` | goes in and out N times, counting who is inside in FILE | the most it saw |
-//! | `come-and-go KEY N` | N times opens, takes, gives back and closes | |
-//! | `alone KEY N` | N times makes a semaphore and checks that nobody else has it | |
+//! | `come-and-go KEY MS` | so long opens, takes, gives back and closes, over and over | how often |
+//! | `alone KEY MS` | so long makes a semaphore and checks that nobody else has it | how often |
 //! | `forked H` | forks; the child checks what a child may do, see `forked.rs` | |
 //! | `exit` | ends without tidying up, as `exit(3)` does | nothing |
 //!

@@ -91,14 +91,10 @@ impl Puppet {
             ["crowd", handle, times, counters] => {
                 crowd(&self.semaphore(handle), number(times), counters).map(text).map_err(say_error)
             }
-            ["come-and-go", key, times] => {
-                (0..number(times)).try_for_each(|_| come_and_go(&parse_key(key))).map_err(say_error)?;
-                Ok(String::new())
+            ["come-and-go", key, ms] => {
+                again_and_again(ms, || come_and_go(&parse_key(key))).map(text).map_err(say_error)
             }
-            ["alone", key, times] => {
-                (0..number(times)).try_for_each(|_| alone(&parse_key(key)))?;
-                Ok(String::new())
-            }
+            ["alone", key, ms] => again_and_again(ms, || alone(&parse_key(key))).map(text),
             ["exit"] => signal::exit(),
             [command, handle, ref rest @ ..] => {
                 let argument = rest.first().copied().map_or(0, number);
@@ -180,11 +176,14 @@ impl Handle {
 fn crowd(semaphore: &SystemSemaphore, times: u32, counters: &str) -> Result<u32, Error> {
     let inside = shared::counter(counters);
     let mut most = 0;
-    for _ in 0..times {
+    for round in 0..times {
         let permit = semaphore.acquire()?;
         most = most.max(inside.fetch_add(1, Ordering::SeqCst) + 1);
-        // so that others get in while we are inside, on a machine of one core too
-        thread::yield_now();
+        // so that others get in while we are inside, on a machine of one core too; not each time, which would take
+        // very long on a busy machine
+        if round % 8 == 0 {
+            thread::yield_now();
+        }
         inside.fetch_sub(1, Ordering::SeqCst);
         permit.release()?;
     }
@@ -200,6 +199,17 @@ fn reset_under_a_waiter(semaphore: &SystemSemaphore, count: u32, key: Key) -> Re
         std::mem::forget(SystemSemaphore::new(key, count, AccessMode::Create)?);
         waiter.join().expect("it does not panic")
     })
+}
+
+/// Does something over and over, for so many milliseconds; tells how often.
+fn again_and_again<E>(ms: &str, mut what: impl FnMut() -> Result<(), E>) -> Result<u32, E> {
+    let end = Instant::now() + Duration::from_millis(u64::from(number(ms)));
+    let mut times = 0;
+    while Instant::now() < end {
+        what()?;
+        times += 1;
+    }
+    Ok(times)
 }
 
 /// One short visit of a process that knows of no other. Its maker may remove the semaphore under it.

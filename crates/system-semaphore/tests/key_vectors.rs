@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use system_semaphore::{Directory, Environment, Facility, KeyType, NativeIpcKey, Platform, SystemSemaphore};
+use system_semaphore::{
+    Directory, Environment, ErrorKind, Facility, KeyType, NativeIpcKey, Platform, SystemSemaphore,
+};
 
 /// Names of rows in which we answer otherwise on purpose, and why.
 type Deviations<'a> = &'a [(&'static str, &'static str)];
@@ -182,7 +184,8 @@ fn key_objects_behave_as_qts() {
     let mut copy = legacy.clone();
     copy.set_native_key(plain.native_key());
     let mut retyped_legacy = legacy.clone();
-    let refused = retyped_legacy.set_type(KeyType::SYSTEM_V).is_err();
+    let refusal = retyped_legacy.set_type(KeyType::SYSTEM_V).map_err(|error| error.kind());
+    let refused = refusal == Err(ErrorKind::KeyError);
     let mut retyped = plain.clone();
     retyped.set_type(KeyType::SYSTEM_V).expect("a plain key's type can be changed");
     let object = |key: NativeIpcKey| describe(&key, &qt["default_ctor"]);
@@ -203,6 +206,8 @@ fn key_objects_behave_as_qts() {
     row("default_ctor", object(NativeIpcKey::new("", posix)));
     row("ctor_type_only_systemv", object(NativeIpcKey::new("", KeyType::SYSTEM_V)));
     row("ctor_string_only", object(NativeIpcKey::new("dummy", posix)));
+    assert_eq!(KeyType::from_number(0).map_err(|error| error.kind()), Err(ErrorKind::KeyError));
+    assert_eq!(KeyType::from_number(0x102).map_err(|error| error.kind()), Err(ErrorKind::KeyError));
     row("ctor_type0", KeyType::from_number(0).map_or(Value::Null, |ty| object(NativeIpcKey::new("", ty))));
     // hash_equal_for_legacy_and_plain is no promise of a hash, but of Qt's
     let ignored = "Qt ignores setType there in silence; we refuse it";

@@ -215,10 +215,10 @@ pub(crate) fn neighbours_with_reused_file_numbers_stay_apart(subject: &Subject) 
     let (ours, theirs) = (subject.key("ours"), subject.key("theirs"));
     let mut neighbours: Vec<Puppet> = (0..3).map(|_| Puppet::of_this_program()).collect();
     for neighbour in &mut neighbours {
-        neighbour.tell(&format!("come-and-go\t{theirs}\t4000"));
+        neighbour.tell(&format!("come-and-go\t{theirs}\t2000"));
     }
     let mut alone = Puppet::of_this_program();
-    alone.must(&format!("alone\t{ours}\t1500"));
+    alone.must(&format!("alone\t{ours}\t2000"));
     for neighbour in &mut neighbours {
         neighbour.answer().expect("they do no harm to each other either");
     }
