@@ -16,7 +16,7 @@ three semaphores; kills one of them half way, and shows that nothing is lost.
 
 Options:
   --slots N      slots of the ring (64)
-  --chunk BYTES  bytes of an item (16384)
+  --chunk BYTES  bytes of an item (a thousandth of the file, from 64 to 16384)
   --producers N  how many producers (2)
   --consumers N  how many consumers (2)
   --kills N      kill N times, at random (once, half way)
@@ -30,7 +30,7 @@ Options:
 pub(crate) struct Arguments {
     pub(crate) file: PathBuf,
     pub(crate) slots: u32,
-    pub(crate) chunk: u32,
+    chunk: Option<u32>,
     pub(crate) producers: usize,
     pub(crate) consumers: usize,
     kills: Option<u32>,
@@ -43,7 +43,7 @@ impl Arguments {
         let mut parsed = Self {
             file: PathBuf::new(),
             slots: 64,
-            chunk: 16 * 1024,
+            chunk: None,
             producers: 2,
             consumers: 2,
             kills: None,
@@ -54,7 +54,7 @@ impl Arguments {
         while let Some(argument) = rest.next() {
             match argument.to_str() {
                 Some("--slots") => parsed.slots = value(&argument, rest.next())?,
-                Some("--chunk") => parsed.chunk = value(&argument, rest.next())?,
+                Some("--chunk") => parsed.chunk = Some(value(&argument, rest.next())?),
                 Some("--producers") => parsed.producers = value(&argument, rest.next())?,
                 Some("--consumers") => parsed.consumers = value(&argument, rest.next())?,
                 Some("--kills") => parsed.kills = Some(value(&argument, rest.next())?),
@@ -74,13 +74,18 @@ impl Arguments {
         if self.file.as_os_str().is_empty() {
             return Err(USAGE.into());
         }
-        if self.slots == 0 || self.chunk == 0 || self.producers == 0 || self.consumers == 0 {
+        if self.slots == 0 || self.chunk == Some(0) || self.producers == 0 || self.consumers == 0 {
             return Err("slots, bytes, producers and consumers: at least one of each".into());
         }
         if self.slots > MAX_SLOTS {
             return Err(format!("at most {MAX_SLOTS} slots: a semaphore counts them").into());
         }
         Ok(self)
+    }
+
+    /// How many bytes make an item of a file of this size.
+    pub(crate) fn chunk(&self, size: u64) -> u64 {
+        self.chunk.map_or_else(|| (size / 1000).clamp(64, 16 * 1024), u64::from)
     }
 
     /// Who is to be killed when, if the file makes so many items.

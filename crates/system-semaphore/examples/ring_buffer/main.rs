@@ -89,11 +89,8 @@ fn run_worker(role: &OsString, rest: &[OsString]) -> Outcome<()> {
 fn run_parent(arguments: Vec<OsString>) -> Outcome<()> {
     let arguments = Arguments::parse(arguments)?;
     let file = &arguments.file;
-    let geometry = Geometry {
-        slots: arguments.slots.into(),
-        chunk: arguments.chunk.into(),
-        size: size_of_file(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?,
-    };
+    let size = size_of_file(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let geometry = Geometry { slots: arguments.slots.into(), chunk: arguments.chunk(size), size };
     let plan = arguments.plan(geometry.items())?;
     introduce(file, geometry, plan.is_empty());
 
@@ -118,7 +115,7 @@ fn run_parent(arguments: Vec<OsString>) -> Outcome<()> {
     check_removed(&prefix)?;
     check_copy(file, &scratch.path().join(WRITTEN_FILE))?;
     scratch.close()?;
-    report_rate(geometry, duration);
+    report_rate(geometry, duration, ring.repairs().jobs);
     Ok(())
 }
 
@@ -208,13 +205,19 @@ fn checksum(path: &Path) -> Outcome<String> {
     }
 }
 
-fn report_rate(geometry: Geometry, duration: Duration) {
+fn report_rate(geometry: Geometry, duration: Duration, repairs: u64) {
     let (items, seconds) = (geometry.items(), duration.as_secs_f64());
     println!(
         "The copy is the same as the file. {items} items in {seconds:.2} s: {:.1} MiB/s, {:.0} items/s.",
         mebibytes(geometry.size) / seconds,
         items as f64 / seconds,
     );
+    if repairs > 0 {
+        let patience = worker::REPAIR_PATIENCE.as_secs_f64();
+        println!(
+            "(In that time is the wait of each repair, {patience} s at most, until a permit must be lost.)"
+        );
+    }
 }
 
 fn mebibytes(bytes: u64) -> f64 {

@@ -16,7 +16,7 @@ use crate::{Outcome, RING_FILE, WRITTEN_FILE};
 
 /// How long a repair waits for permits that others have in hand for a moment, or that the system is about to give
 /// back for a dead process. Whatever is not there then is lost.
-const REPAIR_PATIENCE: Duration = Duration::from_millis(500);
+pub(crate) const REPAIR_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a worker waits for a permit that must be there. If it does not come, the protocol has a hole.
 const PERMIT_PATIENCE: Duration = Duration::from_secs(10);
 
