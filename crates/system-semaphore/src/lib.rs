@@ -39,7 +39,7 @@
 //!
 //! # Platforms
 //!
-//! Run and tested on Linux. What each type of semaphore can do is told by [`Capabilities`]; what it cannot is the
+//! Linux with glibc. What each type of semaphore can do is told by [`Capabilities`]; what it cannot is the
 //! error [`Unsupported`](ErrorKind::Unsupported), at once.
 
 mod attachment;

@@ -131,14 +131,16 @@ impl<'a> Permit<'a> {
     ///
     /// # Errors
     /// The other guard comes back in the error if it is of another semaphore, or if the semaphore was reset
-    /// between the two acquires (they are not worth the same then), or in a forked child.
+    /// between the two acquires (they are not worth the same then), or in a forked child, or if together they would be
+    /// more than the semaphore can count.
     pub fn merge(&mut self, mut other: Self) -> Result<(), MergeError<'a>> {
         let is_same = self.attachment().is_same(other.attachment())
             && self.epoch == other.epoch
             && self.generation == other.generation
             && self.generation == fork::generation();
+        let max = self.attachment().with_open(|open| open.backend.capabilities().max_permits);
         match self.count.checked_add(other.count) {
-            Some(sum) if is_same => {
+            Some(sum) if is_same && sum <= max => {
                 self.count = sum;
                 other.count = 0;
                 Ok(())
@@ -196,7 +198,10 @@ impl<'a> MergeError<'a> {
 impl fmt::Display for MergeError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = &self.permit.attachment().key_text;
-        write!(f, "cannot merge permits of {key:?}: the two are not of one semaphore and one count")
+        write!(
+            f,
+            "cannot merge permits of {key:?}: the two are not of one semaphore between resets, or too many"
+        )
     }
 }
 
