@@ -89,7 +89,14 @@ fn child(handle: Option<SystemSemaphore>, mut guards: Vec<OwnedPermit>) -> Resul
     if semaphore.held_permits() != 0 {
         return Err(20);
     }
+    // one acquired through the inherited handle is known after the own one has gone
+    let permit = semaphore.try_acquire().map_err(|_| 21)?;
     drop(own);
+    permit.hold();
+    if semaphore.held_permits() != 1 {
+        return Err(22);
+    }
+    semaphore.release(1).map_err(|_| 23)?;
     unchanged(16)?;
     // the end of the last handle is the parent's business
     drop(semaphore);

@@ -68,8 +68,11 @@ pub(crate) fn attach(
         if needs_reset {
             match attachment.with_open(|open| open.backend.reset(request.initial_value)) {
                 Ok(()) => {}
-                // removed since; a new one is to be made
-                Err(fault) if fault.kind == ErrorKind::NotFound => continue,
+                // removed since; a new one is to be made, with a file of its own if we made this one
+                Err(fault) if fault.kind == ErrorKind::NotFound => {
+                    removal.into_iter().for_each(|removal| (removal.run)());
+                    continue;
+                }
                 Err(fault) => return Err(fault),
             }
         }
@@ -116,8 +119,12 @@ impl Attachment {
         if self.generation == fork::generation() {
             return operation(&self.open);
         }
-        let inherited = || Entry::of(Arc::clone(&self.open));
-        let open = Arc::clone(&registry().entry(self.identity).or_insert_with(inherited).open);
+        let open = {
+            let mut registry = registry();
+            let entry = registry.entry(self.identity).or_insert_with(|| Entry::of(Arc::clone(&self.open)));
+            entry.is_inherited = true;
+            Arc::clone(&entry.open)
+        };
         operation(&open)
     }
 
@@ -186,7 +193,10 @@ impl Drop for Attachment {
             drop(successor);
             return;
         }
-        if self.open.held() == 0 || duties.end_the_semaphore() {
+        let is_needed = registry
+            .get(&self.identity)
+            .is_some_and(|entry| entry.is_inherited || entry.open.held() > 0 && !duties.end_the_semaphore());
+        if !is_needed {
             registry.remove(&self.identity);
         }
         if !duties.persistent {
@@ -239,11 +249,13 @@ impl Account {
 struct Entry {
     attachment: Weak<Attachment>,
     open: Arc<Open>,
+    /// Whether handles inherited from a parent use it, of which nobody knows when the last one goes.
+    is_inherited: bool,
 }
 
 impl Entry {
     fn of(open: Arc<Open>) -> Self {
-        Self { attachment: Weak::new(), open }
+        Self { attachment: Weak::new(), open, is_inherited: false }
     }
 }
 

@@ -70,7 +70,7 @@ fn try_open(name: &CString, request: &Request) -> Result<Option<Opened>, Fault> 
     }
     match request.mode {
         AccessMode::CreateNew => Err(Fault::new(ErrorKind::AlreadyExists, "it exists already")),
-        AccessMode::Create => match sys::unlink(name) {
+        AccessMode::Create => match check_file(name).map(|()| sys::unlink(name))? {
             Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(fault(&error)),
             _ => Ok(None),
         },

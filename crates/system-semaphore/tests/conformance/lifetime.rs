@@ -101,7 +101,10 @@ pub(crate) fn a_maximum_of_its_own_is_refused(subject: &Subject) {
 pub(crate) fn a_forked_child_owns_nothing(subject: &Subject) {
     // the puppet made it, so its end must not remove it in the child's name
     let mut puppet = Puppet::of_this_program();
-    puppet.must(&format!("open\ts\t{}\t4\tCreateNew", subject.key("s")));
+    puppet.must(&format!("open\tfirst\t{}\t1\tCreateNew", subject.key("s")));
+    // and has reset it, so that what the child opens itself knows less than what it inherits
+    puppet.must(&format!("open\ts\t{}\t4\tCreate", subject.key("s")));
+    puppet.must("close\tfirst");
     puppet.must("acquire\ts\t1");
     puppet.must("hold\ts");
     puppet.must("acquire\ts\t1");

@@ -90,6 +90,7 @@ const SYSTEM_V_CASES: &[Case] = cases![
     system_v::a_maker_at_work_is_waited_for,
     system_v::create_waits_for_a_maker_at_work_too,
     system_v::a_left_key_file_can_be_removed,
+    system_v::a_semaphore_that_is_not_removed_can_be_found,
     system_v::neighbours_with_reused_file_numbers_stay_apart,
     system_v::a_zero_that_was_set_is_not_waited_for,
     system_v::others_clearing_the_debt_again_and_again_does_no_harm,

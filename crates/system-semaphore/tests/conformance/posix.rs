@@ -36,9 +36,11 @@ pub(crate) fn a_file_that_is_no_semaphore_is_refused(subject: &Subject) {
     fs::remove_dir(&path).expect("it was made here");
     for content in [&b""[..], b"x", &[0; 31]] {
         fs::write(&path, content).expect("a file can be written");
-        let error = SystemSemaphore::open(&key, 1).expect_err("it is too short");
-        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
-        assert!(error.to_string().contains(&path), "{error}");
+        for mode in [AccessMode::Open, AccessMode::Create] {
+            let error = SystemSemaphore::new(&key, 1, mode).expect_err("it is too short");
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+            assert!(error.to_string().contains(&path), "{error}");
+        }
         assert_eq!(fs::read(&path).expect("it is still there"), content);
     }
     fs::remove_file(&path).expect("it was made here");

@@ -2,6 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use puppet::{Puppet, raw, wait_for};
 use system_semaphore::{AccessMode, ErrorKind, KeyType, NativeIpcKey, SystemSemaphore};
@@ -207,6 +211,50 @@ pub(crate) fn a_left_key_file_can_be_removed(_: &Subject) {
     SystemSemaphore::remove(&name).expect("its file is there");
     assert!(!fs::exists(&path).expect("the directory is there"));
     assert_eq!(SystemSemaphore::remove(&name).expect_err("it is gone").kind(), ErrorKind::NotFound);
+}
+
+/// Somebody removes the semaphore by its name again and again while others open it. Who has it open may learn that it
+/// was removed, but never have one that nobody else can find.
+pub(crate) fn a_semaphore_that_is_not_removed_can_be_found(_: &Subject) {
+    let name = format!("system-semaphore test found {}", std::process::id());
+    let end = Instant::now() + Duration::from_secs(1);
+    let both = Barrier::new(2);
+    let over = AtomicBool::new(false);
+    // both leave in the same round
+    let is_over = || {
+        if both.wait().is_leader() {
+            over.store(Instant::now() >= end, Ordering::SeqCst);
+        }
+        both.wait();
+        over.load(Ordering::SeqCst)
+    };
+    thread::scope(|scope| {
+        let remover = scope.spawn(|| {
+            while !is_over() {
+                busy(fastrand::u32(..4_000));
+                // that there is none just now is as good
+                let _ = SystemSemaphore::remove(&name);
+                both.wait();
+            }
+        });
+        while !is_over() {
+            let maker = SystemSemaphore::open(&name, 1).expect("it can be made");
+            busy(fastrand::u32(..1_500));
+            drop(maker);
+            let semaphore = SystemSemaphore::open(&name, 1).expect("it can be made");
+            both.wait();
+            if semaphore.available_permits().is_ok() {
+                SystemSemaphore::new(&name, 0, AccessMode::OpenExisting)
+                    .expect("it is there, so it is found");
+            }
+        }
+        remover.join().expect("it does not panic");
+    });
+    let _ = SystemSemaphore::remove(&name);
+}
+
+fn busy(rounds: u32) {
+    (0..rounds).for_each(|_| std::hint::spin_loop());
 }
 
 /// Key files that come and go get each other's file numbers, of which keys are made. Whoever was slow between making

@@ -5,6 +5,7 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::poll;
@@ -108,36 +109,86 @@ impl KeyFile {
         age.is_some_and(|age| age <= FIRST_TURN_WAIT)
     }
 
-    /// Removes the file that we made, if that is still what the path names, and nobody has a set on it but us.
+    /// Removes the file that we made, if that is still what the path names, and nobody else has a set on it.
     pub(super) fn remove_made(&self, made: Option<FileId>, own_set: Option<SetId>) {
         let named = fs::symlink_metadata(&self.path).ok().map(|data| FileId::of(&data));
         if made.is_none() || made != named {
             return;
         }
-        let is_unused = match self.key().ok().flatten().map(sys::open_existing) {
-            Some(Ok(set)) => own_set == Some(set),
-            Some(Err(error)) => error.raw_os_error() == Some(libc::ENOENT),
-            None => false,
-        };
-        if is_unused {
-            // a file left behind is harmless, and nothing more could be done about it
-            let _ = fs::remove_file(&self.path);
+        // A file left behind is harmless, and nothing more could be done about it: errors are passed over.
+        match self.key().ok().flatten().map(sys::open_existing) {
+            Some(Ok(set)) if own_set == Some(set) => {
+                let _ = fs::remove_file(&self.path);
+            }
+            Some(Err(error)) if error.raw_os_error() == Some(libc::ENOENT) => {
+                // Somebody may be making a set just now. Who has made it before the file was taken away is found on
+                // it; who makes it later sees that the path does not make its key any more.
+                let Ok(taken) = self.take() else { return };
+                let is_unused = taken.set().is_err_and(|error| error.raw_os_error() == Some(libc::ENOENT));
+                if is_unused { taken.delete() } else { taken.put_back() }
+            }
+            _ => {}
         }
     }
 
-    /// Removes the file if it is what Qt and we make for a plain name, so that it takes nothing from anybody: an
-    /// empty regular file with a derived name. Tells whether there was such a one.
-    pub(super) fn remove_conventional(&self) -> io::Result<bool> {
+    /// Removes the file that we made for an open that has failed, if the failure was a set that was there before the
+    /// file: left there, the file would keep its number, and with it the collision.
+    pub(super) fn remove_after_failure(&self, made: Option<FileId>) {
+        let Some(made_id) = made else { return };
+        let Some(Ok(set)) = self.key().ok().flatten().map(sys::open_existing) else {
+            return self.remove_made(made, None);
+        };
+        if sys::times(set).is_ok_and(|times| times.changed < made_id.changed.0) {
+            self.remove_made(made, Some(set));
+        }
+    }
+
+    /// Takes the file away if it is what Qt and we make for a plain name, so that it takes nothing from anybody: an
+    /// empty regular file with a derived name.
+    pub(super) fn take_conventional(&self) -> io::Result<Option<TakenFile<'_>>> {
         let name = Path::new(&self.path).file_name().and_then(|name| name.to_str());
         let data = fs::symlink_metadata(&self.path);
         let is_conventional = name.is_some_and(|name| name.starts_with("qipc_systemsem_"))
             && data.is_ok_and(|data| data.is_file() && data.len() == 0);
         if !is_conventional {
-            return Ok(false);
+            return Ok(None);
         }
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            outcome => outcome.map(|()| true),
+        match self.take() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            outcome => outcome.map(Some),
         }
+    }
+
+    /// Gives the file another name, which nobody looks for.
+    fn take(&self) -> io::Result<TakenFile<'_>> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = format!("{}.removed-{}-{number}", self.path, std::process::id());
+        fs::rename(&self.path, &path)?;
+        Ok(TakenFile { from: self, path })
+    }
+}
+
+/// A key file that was taken away from its path. As long as it is there its number is nobody else's.
+pub(super) struct TakenFile<'a> {
+    from: &'a KeyFile,
+    path: String,
+}
+
+impl TakenFile<'_> {
+    /// The set on it.
+    pub(super) fn set(&self) -> io::Result<SetId> {
+        let c_path = CString::new(self.path.as_str()).map_err(io::Error::from)?;
+        sys::key(&c_path, self.from.project.get()).and_then(sys::open_existing)
+    }
+
+    pub(super) fn delete(self) {
+        let _ = fs::remove_file(&self.path);
+    }
+
+    /// Puts it back, unless there is another at its path by now.
+    pub(super) fn put_back(self) {
+        let _ = fs::hard_link(&self.path, &self.from.path);
+        self.delete();
     }
 }

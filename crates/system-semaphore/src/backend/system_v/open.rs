@@ -28,8 +28,13 @@ pub(in crate::backend) fn open(path: &str, project: ProjectId, request: &Request
     request.open_with_value_up_to(MAX_PERMITS, |request| {
         let mut made_file = None;
         for _ in 0..ATTEMPTS {
-            if let Some(opened) = try_open(&file, request, &mut made_file)? {
-                return Ok(opened);
+            match try_open(&file, request, &mut made_file) {
+                Ok(Some(opened)) => return Ok(opened),
+                Ok(None) => {}
+                Err(fault) => {
+                    file.remove_after_failure(made_file);
+                    return Err(fault);
+                }
             }
         }
         let reason =
@@ -38,24 +43,35 @@ pub(in crate::backend) fn open(path: &str, project: ProjectId, request: &Request
     })
 }
 
+/// The file is taken away before its set is looked for: between a look and a deletion by path another may have made
+/// both anew, and its set without its file could be found by nobody.
 pub(in crate::backend) fn remove(path: &str, project: ProjectId) -> Result<(), Fault> {
     let file = KeyFile::new(path, project)?;
     let key = file.key()?.ok_or_else(not_there)?;
-    let set = match sys::open_existing(key) {
-        Ok(set) if file.still_makes(key) => set,
-        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(fault(&error)),
-        // a leftover without a set
-        _ => {
-            let was_there = file.remove_conventional().map_err(|error| fault(&error))?;
-            return if was_there { Ok(()) } else { Err(not_there()) };
-        }
-    };
-    // Before the file goes: a set without its file could be found by nobody.
-    if !sys::may_remove(set).map_err(|error| fault(&error))? {
-        return Err(fault(&io::Error::from_raw_os_error(libc::EPERM)));
+    let set = sys::open_existing(key).and_then(|set| sys::may_remove(set).map(|may| (set, may)));
+    match set {
+        Ok((_, false)) => return Err(fault(&io::Error::from_raw_os_error(libc::EPERM))),
+        Err(error) if error.raw_os_error() == Some(libc::EACCES) => return Err(fault(&error)),
+        _ => {}
     }
-    file.remove_conventional().map_err(|error| fault(&error))?;
-    sys::remove(set).map_err(|error| fault(&error))
+    match file.take_conventional() {
+        Ok(Some(taken)) => match taken.set().map(sys::remove) {
+            Ok(Err(error)) if !was_removed(&error) => {
+                taken.put_back();
+                Err(fault(&error))
+            }
+            // a leftover without a set is something to remove, too
+            _ => {
+                taken.delete();
+                Ok(())
+            }
+        },
+        // a file of the user's, or of another user: it stays
+        Ok(None) | Err(_) => match set {
+            Ok((set, _)) if file.still_makes(key) => sys::remove(set).map_err(|error| fault(&error)),
+            _ => Err(not_there()),
+        },
+    }
 }
 
 /// One attempt; `None` if something vanished between two steps. `made_file` is the last file that this or an
@@ -76,10 +92,7 @@ fn try_open(
         match sys::create_new(key, request.permissions.unwrap_or(MODE)) {
             Ok(set) => return initialise(file, key, set, *made_file, request.initial_value),
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
-            Err(error) => {
-                file.remove_made(*made_file, None);
-                return Err(creation_fault(&error));
-            }
+            Err(error) => return Err(creation_fault(&error)),
         }
     }
     if request.mode == AccessMode::CreateNew {
@@ -126,7 +139,6 @@ fn initialise(
         Err(error) if was_removed(&error) => return Ok(None),
         Err(error) => {
             // what the system said first is worth reporting, not what it says to the clearing up
-            file.remove_made(made_file, Some(set));
             let _ = sys::remove(set);
             return Err(fault(&error));
         }
@@ -148,7 +160,16 @@ fn set_first_value(set: SetId, value: i16) -> io::Result<()> {
     match untouched {
         Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
             let was_operated_on = sys::times(set)?.operated != 0;
-            if was_operated_on && value != 0 { sys::operate(set, &[add], None) } else { Ok(()) }
+            if !was_operated_on || value == 0 {
+                return Ok(());
+            }
+            match sys::operate(set, &[add], None) {
+                // there is room for less: to the top, then
+                Err(error) if error.raw_os_error() == Some(libc::ERANGE) => {
+                    sys::set_value(set, i32::from(i16::MAX))
+                }
+                outcome => outcome,
+            }
         }
         outcome => outcome,
     }
@@ -157,10 +178,16 @@ fn set_first_value(set: SetId, value: i16) -> io::Result<()> {
 /// What the maker of a set owes, and who opened it with Create. The file goes first: the other way round somebody
 /// could make a new set on a file about to vanish, and share it with nobody.
 fn set_removal(file: KeyFile, made_file: Option<FileId>, set: SetId) -> Removal {
-    Removal::of(Subject::Semaphore, move || {
-        file.remove_made(made_file, Some(set));
-        // gone already, or not ours to remove: nobody is left to tell
-        let _ = sys::remove(set);
+    Removal::of(Subject::Semaphore, move || match sys::may_remove(set) {
+        Ok(true) => {
+            file.remove_made(made_file, Some(set));
+            // nobody is left to tell if it cannot be
+            let _ = sys::remove(set);
+        }
+        // another user's, who let us reset it
+        Ok(false) => {}
+        // gone already
+        Err(_) => file.remove_made(made_file, None),
     })
 }
 
