@@ -49,6 +49,8 @@ impl Books {
 /// Numbers the step that went wrong.
 fn child(handle: Option<SystemSemaphore>, mut guards: Vec<OwnedPermit>) -> Result<(), u8> {
     let semaphore = handle.ok_or(17)?;
+    // before any use of the inherited one
+    let own = SystemSemaphore::open(semaphore.native_key(), 0).map_err(|_| 14)?;
     let before = semaphore.available_permits().map_err(|_| 1)?;
     let unchanged = |step| match semaphore.available_permits() {
         Ok(count) if count == before => Ok(()),
@@ -69,18 +71,17 @@ fn child(handle: Option<SystemSemaphore>, mut guards: Vec<OwnedPermit>) -> Resul
         return Err(8);
     }
     // the handle works, and what the child takes is the child's
-    let own = semaphore.try_acquire().map_err(|_| 9)?;
-    if own.num_permits() != 1 {
+    let permit = semaphore.try_acquire().map_err(|_| 9)?;
+    if permit.num_permits() != 1 {
         return Err(10);
     }
-    own.hold();
+    permit.hold();
     if semaphore.held_permits() != 1 {
         return Err(11);
     }
     semaphore.release(1).map_err(|_| 12)?;
     unchanged(13)?;
-    // another handle of its own is the same semaphore, and its end takes nothing away
-    let own = SystemSemaphore::open(semaphore.native_key(), 0).map_err(|_| 14)?;
+    // the handle of its own is the same semaphore, and its end takes nothing away
     semaphore.try_acquire().map_err(|_| 15)?.hold();
     if own.held_permits() != 1 {
         return Err(18);

@@ -220,6 +220,7 @@ pub(crate) fn a_semaphore_that_is_not_removed_can_be_found(_: &Subject) {
     let end = Instant::now() + Duration::from_secs(1);
     let both = Barrier::new(2);
     let over = AtomicBool::new(false);
+    let mut lost = 0;
     // both leave in the same round
     let is_over = || {
         if both.wait().is_leader() {
@@ -251,6 +252,7 @@ pub(crate) fn a_semaphore_that_is_not_removed_can_be_found(_: &Subject) {
         remover.join().expect("it does not panic");
     });
     let _ = SystemSemaphore::remove(&name);
+    assert_eq!(lost, 0, "semaphores that were there could not be found");
 }
 
 fn busy(rounds: u32) {
