@@ -131,7 +131,7 @@ impl<'a> Permit<'a> {
     ///
     /// # Errors
     /// The other guard comes back in the error if it is of another semaphore, or if the semaphore was reset
-    /// between the two acquires (they are not worth the same then), or in a forked child, or if together they would be
+    /// between the two acquires (they are not worth the same then, even none), or in a forked child, or if together they would be
     /// more than the semaphore can count.
     pub fn merge(&mut self, mut other: Self) -> Result<(), MergeError<'a>> {
         let is_same = self.attachment().is_same(other.attachment())

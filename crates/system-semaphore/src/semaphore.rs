@@ -16,7 +16,8 @@ pub enum AccessMode {
     /// Use it if it exists (the initial value is then ignored), else create it. Qt's `Open`.
     #[default]
     Open,
-    /// Create it, or set the count of the one that is there to the initial value. Qt's `Create`.
+    /// Create it, or set the count of the one that is there to the initial value. Qt's `Create`. Who opens it so owes
+    /// its removal, as its maker does.
     ///
     /// What this does to those who use it already depends on the type: on System V the count is set for
     /// everybody, waiters wake, and the kernel forgets what it would have given back at anybody's death; on POSIX a
@@ -140,7 +141,8 @@ impl SystemSemaphore {
         }
     }
 
-    /// Removes a semaphore from the system by its key, whoever uses it.
+    /// Removes a semaphore from the system by its key, whoever uses it. Those who do learn it on System V
+    /// ([`NotFound`](ErrorKind::NotFound)), and keep it among themselves on POSIX.
     ///
     /// With a System V semaphore goes its key file, if it is one that was made for a plain name; any other file
     /// named in a native key stays.

@@ -228,8 +228,9 @@ impl FromStr for NativeIpcKey {
 /// Everything that takes a key takes `impl Into<Key>`, so strings and native keys can be passed as they are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
-    /// A plain name: any text. It becomes the [legacy key](crate::legacy_native_key) of the platform's best
-    /// type, which on Unix today is the semaphore that `QSystemSemaphore(name)` means.
+    /// A plain name: any text. It becomes the [legacy key](crate::legacy_native_key) of the type that
+    /// [`Builder::key_type`](crate::Builder::key_type) says, else of the platform's best type: today
+    /// [`NativeIpcKey::legacy_default_type`], so that it is the semaphore that `QSystemSemaphore(name)` means.
     Name(String),
     /// A native key, used as it is.
     Native(NativeIpcKey),
