@@ -27,20 +27,23 @@ pub(in crate::backend) fn open(path: &str, project: ProjectId, request: &Request
     }
     request.open_with_value_up_to(MAX_PERMITS, |request| {
         let mut made_file = None;
-        for _ in 0..ATTEMPTS {
-            match try_open(&file, request, &mut made_file) {
-                Ok(Some(opened)) => return Ok(opened),
-                Ok(None) => {}
-                Err(fault) => {
-                    file.remove_after_failure(made_file);
-                    return Err(fault);
-                }
-            }
-        }
-        let reason =
-            "others removed it again and again while it was being opened; keep one process that made it";
-        Err(Fault::new(ErrorKind::Unknown, reason))
+        try_again_and_again(&file, request, &mut made_file)
+            .inspect_err(|_| file.remove_after_failure(made_file))
     })
+}
+
+fn try_again_and_again(
+    file: &KeyFile,
+    request: &Request,
+    made_file: &mut Option<FileId>,
+) -> Result<Opened, Fault> {
+    for _ in 0..ATTEMPTS {
+        if let Some(opened) = try_open(file, request, made_file)? {
+            return Ok(opened);
+        }
+    }
+    let reason = "others removed it again and again while it was being opened; keep one process that made it";
+    Err(Fault::new(ErrorKind::Unknown, reason))
 }
 
 /// The file is taken away before its set is looked for: between a look and a deletion by path another may have made
@@ -55,12 +58,12 @@ pub(in crate::backend) fn remove(path: &str, project: ProjectId) -> Result<(), F
         _ => {}
     }
     match file.take_conventional() {
-        Ok(Some(taken)) => match taken.set().map(sys::remove) {
-            Ok(Err(error)) if !was_removed(&error) => {
+        Ok(Some(taken)) => match taken.set().and_then(sys::remove) {
+            // without a set it was a leftover, which is something to remove, too
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) && !was_removed(&error) => {
                 taken.put_back();
                 Err(fault(&error))
             }
-            // a leftover without a set is something to remove, too
             _ => {
                 taken.delete();
                 Ok(())
@@ -179,15 +182,15 @@ fn set_first_value(set: SetId, value: i16) -> io::Result<()> {
 /// could make a new set on a file about to vanish, and share it with nobody.
 fn set_removal(file: KeyFile, made_file: Option<FileId>, set: SetId) -> Removal {
     Removal::of(Subject::Semaphore, move || match sys::may_remove(set) {
-        Ok(true) => {
+        // another user's, who let us reset it
+        Ok(false) => {}
+        Err(error) if was_removed(&error) => file.remove_made(made_file, None),
+        // also where its permissions keep its owner from asking
+        _ => {
             file.remove_made(made_file, Some(set));
             // nobody is left to tell if it cannot be
             let _ = sys::remove(set);
         }
-        // another user's, who let us reset it
-        Ok(false) => {}
-        // gone already
-        Err(_) => file.remove_made(made_file, None),
     })
 }
 
