@@ -1,25 +1,35 @@
 //! What a process has of one semaphore: the open backend, the account of what is held without a guard, and what is to
 //! be done when the last handle goes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, hash_map};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::backend::{self, Backend, Epoch, Identity, Opened, Removal, Request, Subject};
+use crate::backend::{self, Backend, Epoch, Identity, Opened, Quick, Removal, Request, Subject};
 use crate::error::{ErrorKind, Fault};
 use crate::key::{KeyType, NativeIpcKey};
+use crate::semaphore::Capabilities;
 use crate::sys::fork::{self, PerProcess};
 
 /// One semaphore as the handles of this process share it.
 #[derive(Debug)]
 pub(crate) struct Attachment {
-    open: Arc<Open>,
-    /// The text of the key it was first opened by, for messages.
-    pub(crate) key_text: Arc<str>,
-    identity: (KeyType, Identity),
+    quick: Option<Quick>,
+    /// This process's generation, as it is now.
+    now: &'static AtomicU32,
     /// The process that opened it; a forked child has a copy, but none of its duties.
     generation: u32,
+    open: Arc<Open>,
+    /// Itself.
+    shared: Weak<Self>,
+    /// The text of the key it was first opened by, for messages.
+    pub(crate) key_text: Arc<str>,
+    /// What it could do when it was opened.
+    pub(crate) capabilities: Capabilities,
+    identity: (KeyType, Identity),
+    /// No other attachment of this process or its parents has this number.
+    number: u64,
     duties: Mutex<Duties>,
 }
 
@@ -58,11 +68,7 @@ impl fmt::Debug for Duties {
 }
 
 /// Opens the semaphore, or joins what this process has of it already.
-pub(crate) fn attach(
-    key: &NativeIpcKey,
-    request: &Request,
-    persistent: bool,
-) -> Result<Arc<Attachment>, Fault> {
+pub(crate) fn attach(key: &NativeIpcKey, request: &Request) -> Result<Arc<Attachment>, Fault> {
     for _ in 0..RESET_ATTEMPTS {
         let Joined { attachment, removal, needs_reset } = open_or_join(key, request)?;
         if needs_reset {
@@ -77,7 +83,7 @@ pub(crate) fn attach(
             }
         }
         // Only now: an open that failed removes nothing.
-        lock(&attachment.duties).add(removal, persistent);
+        lock(&attachment.duties).add(removal, request.persistent);
         return Ok(attachment);
     }
     let reason = "others removed it again and again while it was being reset";
@@ -94,38 +100,102 @@ struct Joined {
 }
 
 fn open_or_join(key: &NativeIpcKey, request: &Request) -> Result<Joined, Fault> {
+    let open = || backend::open(key, request);
+    // An open may have to wait for others, and other semaphores are not to wait with it.
+    let before = if backend::guards_what_it_opens(key.key_type()) { Some(open()?) } else { None };
     // Held to the end: between the open and the entry no other thread's last handle may remove what was opened.
     let mut registry = registry();
-    let Opened { backend, removal, needs_reset } = backend::open(key, request)?;
+    let Opened { backend, removal, needs_reset } = before.map_or_else(open, Ok)?;
     let identity = (key.key_type(), backend.identity());
-    let entry = registry.entry(identity).or_insert_with(|| Entry::of(Arc::new(Open::new(backend))));
+    let (entry, spare) = registry.enter(identity, backend);
     let attachment = entry.attachment.upgrade().unwrap_or_else(|| {
-        Arc::new(Attachment {
-            open: Arc::clone(&entry.open),
-            key_text: key.to_string().into(),
-            identity,
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        Arc::new_cyclic(|shared| Attachment {
+            quick: entry.open.backend.quick(),
+            now: fork::cell(),
             generation: fork::generation(),
+            open: Arc::clone(&entry.open),
+            shared: Weak::clone(shared),
+            key_text: key.to_string().into(),
+            capabilities: entry.open.backend.capabilities(),
+            identity,
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
             duties: Mutex::default(),
         })
     });
     entry.attachment = Arc::downgrade(&attachment);
+    // closing it may take as long as opening did
+    drop(registry);
+    drop(spare);
     Ok(Joined { attachment, removal, needs_reset })
 }
 
 impl Attachment {
-    /// The open semaphore as this process shares it. A forked child that uses what it inherited shares it with what
-    /// it opens itself.
-    pub(crate) fn with_open<T>(&self, operation: impl FnOnce(&Open) -> T) -> T {
-        if self.generation == fork::generation() {
+    /// Does something with the open semaphore as this process shares it. A forked child that uses what it inherited
+    /// shares it with what it opens itself.
+    #[inline]
+    pub(crate) fn with_open<T>(&self, operation: impl FnOnce(&Open) -> Result<T, Fault>) -> Result<T, Fault> {
+        if self.is_own() {
             return operation(&self.open);
         }
-        let open = {
-            let mut registry = registry();
-            let entry = registry.entry(self.identity).or_insert_with(|| Entry::of(Arc::clone(&self.open)));
-            entry.is_inherited = true;
-            Arc::clone(&entry.open)
+        operation(&*self.open_of_child()?)
+    }
+
+    /// Whether this process opened it.
+    #[inline(always)]
+    pub(crate) fn is_own(&self) -> bool {
+        // no process has the generation 0, which a new child finds there
+        self.now.load(Ordering::Relaxed) == self.generation
+    }
+
+    /// Takes permits, if that is a matter of nanoseconds. The process that they are of comes with them.
+    #[inline(always)]
+    pub(crate) fn acquire_at_once(&self, count: u32) -> Option<(Epoch, u32)> {
+        if !self.is_own() {
+            return None;
+        }
+        self.quick.as_ref()?.acquire(count).map(|epoch| (epoch, self.generation))
+    }
+
+    /// Gives permits back that this process has acquired, if that is a matter of nanoseconds.
+    #[inline(always)]
+    pub(crate) fn give_back_at_once(&self, count: u32, epoch: Epoch, generation: u32) -> bool {
+        generation == self.generation
+            && self.is_own()
+            && self.quick.as_ref().is_some_and(|quick| quick.give_back(count, epoch))
+    }
+
+    /// Another owner of it.
+    pub(crate) fn share(&self) -> Arc<Self> {
+        self.shared.upgrade().expect("who has a reference to it keeps it alive")
+    }
+
+    /// What a forked child uses in the place of what it inherited.
+    #[cold]
+    fn open_of_child(&self) -> Result<Arc<Open>, Fault> {
+        if let Some((_, open)) = registry().inherited.get(&self.number) {
+            return Ok(Arc::clone(open));
+        }
+        let opened = self.open.backend.open_in_child().transpose()?;
+        let mut registry = registry();
+        let (identity, entry, spare) = match opened {
+            None => {
+                let as_it_is = || Entry::of(Arc::clone(&self.open));
+                (self.identity, registry.entries.entry(self.identity).or_insert_with(as_it_is), None)
+            }
+            Some(Opened { backend, .. }) => {
+                let identity = (self.identity.0, backend.identity());
+                let (entry, spare) = registry.enter(identity, backend);
+                (identity, entry, spare)
+            }
         };
-        operation(&open)
+        let open = Arc::clone(&entry.open);
+        // another thread may have been first, with another file that has gone since
+        let (_, open) = registry.inherited.entry(self.number).or_insert((identity, open));
+        let open = Arc::clone(open);
+        drop(registry);
+        drop(spare);
+        Ok(open)
     }
 
     /// Whether the two are of one semaphore.
@@ -146,12 +216,13 @@ impl Open {
             || self.backend.epoch(),
             |now, held| if now == epoch { held.saturating_add(count) } else { held },
         );
+        self.backend.holds_from_now();
     }
 
     /// Gives back what is held without a guard, up to `count`, and creates the rest.
     pub(crate) fn release(&self, count: u32) -> Result<(), Fault> {
         let (held, epoch) = self.take(count);
-        self.backend.release(held, count - held).inspect_err(|_| self.hold(held, epoch))
+        self.backend.release(held, epoch, count - held).inspect_err(|_| self.hold(held, epoch))
     }
 
     /// Forgets what is held without a guard, up to `count`; tells how many those were.
@@ -178,12 +249,16 @@ impl Open {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        if self.generation != fork::generation() {
+        // what is taken out of the registry goes after its lock: closing may take as long as opening
+        let (_inherited, _entry);
+        let mut registry = registry();
+        if !self.is_own() {
+            _inherited = registry.inherited.remove(&self.number);
+            _entry = _inherited.as_ref().and_then(|(identity, _)| registry.forget_unneeded(*identity, false));
             return;
         }
-        let mut registry = registry();
         let mut duties = std::mem::take(&mut *lock(&self.duties));
-        let successor = registry.get(&self.identity).and_then(|entry| entry.attachment.upgrade());
+        let successor = registry.entries.get(&self.identity).and_then(|entry| entry.attachment.upgrade());
         if let Some(successor) = successor {
             // another thread opened it anew just now
             lock(&successor.duties)
@@ -193,12 +268,7 @@ impl Drop for Attachment {
             drop(successor);
             return;
         }
-        let is_needed = registry
-            .get(&self.identity)
-            .is_some_and(|entry| entry.is_inherited || entry.open.held() > 0 && !duties.end_the_semaphore());
-        if !is_needed {
-            registry.remove(&self.identity);
-        }
+        _entry = registry.forget_unneeded(self.identity, duties.end_the_semaphore());
         if !duties.persistent {
             for removal in duties.removals.into_values() {
                 (removal.run)();
@@ -246,20 +316,48 @@ impl Account {
     }
 }
 
+/// What this process has open.
+#[derive(Default)]
+struct Registry {
+    entries: HashMap<(KeyType, Identity), Entry>,
+    /// What attachments inherited from a parent stand for in this process.
+    inherited: HashMap<u64, ((KeyType, Identity), Arc<Open>)>,
+}
+
 struct Entry {
     attachment: Weak<Attachment>,
     open: Arc<Open>,
-    /// Whether handles inherited from a parent use it, of which nobody knows when the last one goes.
-    is_inherited: bool,
 }
 
 impl Entry {
     fn of(open: Arc<Open>) -> Self {
-        Self { attachment: Weak::new(), open, is_inherited: false }
+        Self { attachment: Weak::new(), open }
     }
 }
 
-type Registry = HashMap<(KeyType, Identity), Entry>;
+impl Registry {
+    /// The entry of what was opened; the backend comes back if it is open already.
+    fn enter(
+        &mut self,
+        identity: (KeyType, Identity),
+        backend: Box<dyn Backend>,
+    ) -> (&mut Entry, Option<Box<dyn Backend>>) {
+        match self.entries.entry(identity) {
+            hash_map::Entry::Occupied(entry) => (entry.into_mut(), Some(backend)),
+            hash_map::Entry::Vacant(entry) => (entry.insert(Entry::of(Arc::new(Open::new(backend)))), None),
+        }
+    }
+
+    /// Takes an entry out if no handle needs it any more, nor, unless the semaphore ends anyway, what is held without
+    /// a guard.
+    fn forget_unneeded(&mut self, identity: (KeyType, Identity), ends: bool) -> Option<Entry> {
+        let entry = self.entries.get(&identity)?;
+        let is_needed = entry.attachment.strong_count() > 0
+            || self.inherited.values().any(|(_, open)| Arc::ptr_eq(open, &entry.open))
+            || !ends && entry.open.held() > 0;
+        if is_needed { None } else { self.entries.remove(&identity) }
+    }
+}
 
 /// This process's registry. A forked child begins with an empty one: it owns nothing, and another thread of its
 /// parent may have held the lock at the fork.

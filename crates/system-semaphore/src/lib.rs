@@ -33,9 +33,22 @@
 //!
 //! # Names
 //!
-//! A plain name, such as `"market"`, means the platform's best type of semaphore (on Unix today: System V) and
-//! the native key that `QSystemSemaphore("market")` has. The exact native name is given by a [`NativeIpcKey`],
-//! which has a text form (`posix:/market`).
+//! A plain name, such as `"market"`, means the platform's best type of semaphore
+//! ([`NativeIpcKey::best_type`]; on Linux: [`Robust`](KeyType::Robust)). The exact native name is given by a
+//! [`NativeIpcKey`], which has a text form (`robust:market`, `posix:/market`). The semaphore that
+//! `QSystemSemaphore("market")` means has the [`legacy_native_key`] of Qt's type:
+//!
+//! ```
+//! use system_semaphore::{NativeIpcKey, SystemSemaphore};
+//!
+//! # let name = &format!("doc-qt-{}", std::process::id());
+//! # let market = SystemSemaphore::builder(name).key_type(NativeIpcKey::legacy_default_type()).build()?;
+//! # /*
+//! let market = SystemSemaphore::builder("market").key_type(NativeIpcKey::legacy_default_type()).build()?;
+//! # */
+//! assert_eq!(market.native_key().key_type(), NativeIpcKey::legacy_default_type());
+//! # Ok::<(), system_semaphore::Error>(())
+//! ```
 //!
 //! # Platforms
 //!
@@ -56,6 +69,8 @@ pub use key::{
     Directory, Environment, Facility, Key, KeyType, NativeIpcKey, Platform, ProjectId, legacy_native_key,
     platform_safe_key,
 };
+#[cfg(unix)]
+pub use permit::InheritablePermit;
 pub use permit::{MergeError, OwnedPermit, Permit};
 pub use semaphore::{AccessMode, Builder, Capabilities, Holder, SystemSemaphore};
 

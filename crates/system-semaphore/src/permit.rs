@@ -1,6 +1,8 @@
 //! Permits as guards.
 
 use std::fmt;
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::attachment::Attachment;
@@ -46,16 +48,18 @@ pub struct Permit<'a> {
 pub type OwnedPermit = Permit<'static>;
 
 enum Semaphore<'a> {
-    Borrowed(&'a Arc<Attachment>),
+    Borrowed(&'a Attachment),
     Owned(Arc<Attachment>),
 }
 
 impl<'a> Permit<'a> {
-    pub(crate) fn new(attachment: &'a Arc<Attachment>, count: u32, epoch: Epoch) -> Self {
-        Self { semaphore: Semaphore::Borrowed(attachment), count, epoch, generation: fork::generation() }
+    #[inline(always)]
+    pub(crate) fn new(attachment: &'a Attachment, count: u32, epoch: Epoch, generation: u32) -> Self {
+        Self { semaphore: Semaphore::Borrowed(attachment), count, epoch, generation }
     }
 
-    fn attachment(&self) -> &Arc<Attachment> {
+    #[inline(always)]
+    fn attachment(&self) -> &Attachment {
         match &self.semaphore {
             Semaphore::Borrowed(attachment) => attachment,
             Semaphore::Owned(attachment) => attachment,
@@ -82,6 +86,10 @@ impl<'a> Permit<'a> {
     /// [`OutOfResources`](crate::ErrorKind::OutOfResources) if others have created so many permits that the count
     /// has no room for all (it is filled up then). The permits are this process's no longer in any case.
     pub fn release(mut self) -> Result<()> {
+        if self.attachment().give_back_at_once(self.count, self.epoch, self.generation) {
+            self.count = 0;
+            return Ok(());
+        }
         let count = self.take();
         if count == 0 {
             return Ok(());
@@ -112,7 +120,11 @@ impl<'a> Permit<'a> {
     pub fn hold(mut self) {
         let count = self.take();
         if count > 0 {
-            self.attachment().with_open(|open| open.hold(count, self.epoch));
+            // it is of this process, so its semaphore is open here
+            let _ = self.attachment().with_open(|open| {
+                open.hold(count, self.epoch);
+                Ok(())
+            });
         }
     }
 
@@ -138,7 +150,7 @@ impl<'a> Permit<'a> {
             && self.epoch == other.epoch
             && self.generation == other.generation
             && self.generation == fork::generation();
-        let max = self.attachment().with_open(|open| open.backend.capabilities().max_permits);
+        let max = self.attachment().capabilities.max_permits;
         match self.count.checked_add(other.count) {
             Some(sum) if is_same && sum <= max => {
                 self.count = sum;
@@ -153,10 +165,20 @@ impl<'a> Permit<'a> {
     /// semaphore open after the last handle is gone.
     #[doc(alias = "acquire_owned")]
     pub fn into_owned(mut self) -> OwnedPermit {
-        let attachment = Arc::clone(self.attachment());
+        let attachment = self.attachment().share();
         let count = std::mem::take(&mut self.count);
         let (epoch, generation) = (self.epoch, self.generation);
         Permit { semaphore: Semaphore::Owned(attachment), count, epoch, generation }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn give_back_slowly(&mut self) {
+        let count = self.take();
+        if count > 0 {
+            // `release` is for who wants to know
+            let _ = self.attachment().with_open(|open| open.backend.give_back(count, self.epoch));
+        }
     }
 
     fn error(&self, action: String, fault: crate::error::Fault) -> Error {
@@ -166,10 +188,9 @@ impl<'a> Permit<'a> {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let count = self.take();
-        if count > 0 {
-            // `release` is for who wants to know
-            let _ = self.attachment().with_open(|open| open.backend.give_back(count, self.epoch));
+        let count = self.count;
+        if count == 0 || !self.attachment().give_back_at_once(count, self.epoch, self.generation) {
+            self.give_back_slowly();
         }
     }
 }
@@ -179,6 +200,66 @@ impl fmt::Debug for Permit<'_> {
         f.debug_struct("Permit")
             .field("key", &self.attachment().key_text)
             .field("count", &self.num_permits())
+            .finish()
+    }
+}
+
+/// Permits that belong to a descriptor, made by
+/// [`acquire_inheritable`](crate::SystemSemaphore::acquire_inheritable): they come back when nobody has it open any more.
+///
+/// Dropping this closes this process's descriptor. If no child has inherited it, the permits are back then.
+#[cfg(unix)]
+#[must_use = "dropping it gives the permits back, unless a child has inherited them"]
+pub struct InheritablePermit {
+    /// `None` only while it is dropped.
+    descriptor: Option<OwnedFd>,
+    attachment: Arc<Attachment>,
+    count: u32,
+}
+
+#[cfg(unix)]
+impl InheritablePermit {
+    pub(crate) fn new(attachment: Arc<Attachment>, descriptor: OwnedFd, count: u32) -> Self {
+        Self { descriptor: Some(descriptor), attachment, count }
+    }
+
+    /// How many permits these are.
+    #[must_use]
+    pub fn num_permits(&self) -> u32 {
+        self.count
+    }
+}
+
+/// The descriptor, to be passed on. Programs that are started inherit it without more ado.
+#[cfg(unix)]
+impl AsFd for InheritablePermit {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_ref().expect("it is there until it is dropped").as_fd()
+    }
+}
+
+#[cfg(unix)]
+impl Drop for InheritablePermit {
+    fn drop(&mut self) {
+        drop(self.descriptor.take());
+        // nobody need wait until somebody finds them
+        if !self.attachment.is_own() {
+            return;
+        }
+        let _ = self.attachment.with_open(|open| {
+            open.backend.look_for_dead();
+            Ok(())
+        });
+    }
+}
+
+#[cfg(unix)]
+impl fmt::Debug for InheritablePermit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InheritablePermit")
+            .field("key", &self.attachment.key_text)
+            .field("count", &self.count)
+            .field("descriptor", &self.descriptor)
             .finish()
     }
 }

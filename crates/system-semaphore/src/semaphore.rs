@@ -8,7 +8,10 @@ use crate::attachment::{Attachment, attach};
 use crate::backend::{self, Patience, Request, Wait};
 use crate::error::{Error, ErrorKind, Fault, Result};
 use crate::key::{Key, KeyType, NativeIpcKey};
+#[cfg(unix)]
+use crate::permit::InheritablePermit;
 use crate::permit::Permit;
+use crate::sys::fork;
 
 /// What to do if the semaphore exists, and what if it does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -54,6 +57,13 @@ pub struct Capabilities {
     pub recoveries: bool,
     /// [`AccessMode::Create`] voids permits taken before. (Without this, giving one back adds one.)
     pub reset_voids_permits: bool,
+    /// It is gone after its last user, however that one ended. (Without this it stays if its maker is killed.)
+    pub ends_with_last_user: bool,
+    /// It can have a [maximum of its own](Builder::max_permits).
+    pub own_maximum: bool,
+    /// Permits can go over to another program; see
+    /// [`acquire_inheritable`](SystemSemaphore::acquire_inheritable).
+    pub inheritable_permits: bool,
     /// The largest count.
     pub max_permits: u32,
 }
@@ -62,8 +72,8 @@ pub struct Capabilities {
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// The process id, as seen from here.
-    pub pid: u32,
+    /// The process id, unless it is one of another PID namespace.
+    pub pid: Option<u32>,
     /// The name of its program, where that may be read.
     pub command: Option<String>,
     /// How many permits it holds.
@@ -136,8 +146,8 @@ impl SystemSemaphore {
                 initial_value: 0,
                 permissions: None,
                 max_permits: None,
+                persistent: false,
             },
-            persistent: false,
         }
     }
 
@@ -210,7 +220,8 @@ impl SystemSemaphore {
     /// What this type of semaphore can do.
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
-        self.attachment.with_open(|open| open.backend.capabilities())
+        let now = self.attachment.with_open(|open| Ok(open.backend.capabilities()));
+        now.unwrap_or(self.attachment.capabilities)
     }
 
     /// Takes a permit, waiting as long as it takes.
@@ -219,7 +230,7 @@ impl SystemSemaphore {
     /// [`NotFound`](ErrorKind::NotFound) if the semaphore is removed from the system, also while waiting (where the
     /// type tells: System V).
     pub fn acquire(&self) -> Result<Permit<'_>> {
-        self.acquire_many(1)
+        self.acquire_with(1, Patience::Forever, None)
     }
 
     /// Takes `count` permits, all or none, waiting as long as it takes. None at all (0) come at once.
@@ -236,7 +247,7 @@ impl SystemSemaphore {
     /// # Errors
     /// [`NoPermits`](ErrorKind::NoPermits) if it would, and as for [`acquire`](Self::acquire).
     pub fn try_acquire(&self) -> Result<Permit<'_>> {
-        self.try_acquire_many(1)
+        self.acquire_with(1, Patience::None, None)
     }
 
     /// Takes `count` permits, all or none, if that needs no wait.
@@ -313,7 +324,61 @@ impl SystemSemaphore {
         self.acquire_with(count, deadline.map_or(Patience::Forever, Patience::Until), Some(interrupted))
     }
 
+    /// Takes `count` permits, all or none, waiting until `deadline` (`None`: as long as it takes), that belong to a
+    /// descriptor instead of this process: they come back when nobody has that open any more.
+    ///
+    /// Children inherit the descriptor, and so does the program that this process becomes by `exec`. So the permits
+    /// follow a command that is started with them, even if the one who started it is killed. (A program that closes
+    /// descriptors it does not know ends the permits' way there.) All other permits end with the process or program.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// # use system_semaphore::SystemSemaphore;
+    /// # let name = &format!("doc-inheritable-{}", std::process::id());
+    /// let printers = SystemSemaphore::create(name, 1)?;
+    /// let permit = printers.acquire_inheritable(1, None)?;
+    /// let mut child = std::process::Command::new("sleep").arg("0.01").spawn().expect("there is sleep");
+    /// drop(permit); // the child has it still
+    /// assert_eq!(printers.available_permits()?, 0);
+    /// child.wait().expect("it can be waited for");
+    /// assert_eq!(printers.available_permits()?, 1);
+    /// # }
+    /// # Ok::<(), system_semaphore::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) where the type has no such permits
+    /// ([`Capabilities::inheritable_permits`]); [`OutOfResources`](ErrorKind::OutOfResources) if no descriptor, or no place
+    /// among the semaphore's users, is left; and as for [`acquire_many_deadline`](Self::acquire_many_deadline).
+    #[cfg(unix)]
+    pub fn acquire_inheritable(&self, count: u32, deadline: Option<Instant>) -> Result<InheritablePermit> {
+        let patience = deadline.map_or(Patience::Forever, Patience::Until);
+        let descriptor = self.attachment.with_open(|open| {
+            refuse_too_many(count, open.backend.capabilities())?;
+            open.backend.acquire_inheritable(count, &mut Wait { patience, interrupted: None })
+        });
+        match descriptor {
+            Ok(descriptor) => Ok(InheritablePermit::new(Arc::clone(&self.attachment), descriptor, count)),
+            Err(fault) => Err(self.error(format!("acquire {count} inheritable permits of"), fault)),
+        }
+    }
+
+    #[inline(always)]
     fn acquire_with(
+        &self,
+        count: u32,
+        patience: Patience,
+        interrupted: Option<&mut dyn FnMut() -> bool>,
+    ) -> Result<Permit<'_>> {
+        match self.attachment.acquire_at_once(count) {
+            Some((epoch, generation)) => Ok(Permit::new(&self.attachment, count, epoch, generation)),
+            None => self.acquire_slowly(count, patience, interrupted),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn acquire_slowly(
         &self,
         count: u32,
         patience: Patience,
@@ -323,13 +388,11 @@ impl SystemSemaphore {
             if count == 0 {
                 return Ok(open.backend.epoch());
             }
-            match refusal(count, patience, open.backend.capabilities()) {
-                Some(fault) => Err(fault),
-                None => open.backend.acquire(count, &mut Wait { patience, interrupted }),
-            }
+            refuse(count, patience, open.backend.capabilities())?;
+            open.backend.acquire(count, &mut Wait { patience, interrupted })
         });
         match outcome {
-            Ok(epoch) => Ok(Permit::new(&self.attachment, count, epoch)),
+            Ok(epoch) => Ok(Permit::new(&self.attachment, count, epoch, fork::generation())),
             Err(fault) if count == 1 => Err(self.error("acquire a permit of", fault)),
             Err(fault) => Err(self.error(format!("acquire {count} permits of"), fault)),
         }
@@ -352,7 +415,8 @@ impl SystemSemaphore {
         }
         self.attachment
             .with_open(|open| {
-                too_many(count, open.backend.capabilities()).map_or_else(|| open.release(count), Err)
+                refuse_too_many(count, open.backend.capabilities())?;
+                open.release(count)
             })
             .map_err(|fault| self.error(format!("release {count} permits of"), fault))
     }
@@ -368,8 +432,8 @@ impl SystemSemaphore {
         }
         self.attachment
             .with_open(|open| {
-                too_many(count, open.backend.capabilities())
-                    .map_or_else(|| open.backend.release(0, count), Err)
+                refuse_too_many(count, open.backend.capabilities())?;
+                open.backend.release(0, 0, count)
             })
             .map_err(|fault| self.error(format!("add {count} permits to"), fault))
     }
@@ -389,7 +453,7 @@ impl SystemSemaphore {
     /// How many permits this process holds without a guard.
     #[must_use]
     pub fn held_permits(&self) -> u32 {
-        self.attachment.with_open(|open| open.held())
+        self.attachment.with_open(|open| Ok(open.held())).unwrap_or(0)
     }
 
     /// How many permits are free at this moment. Others may take them in the next.
@@ -447,22 +511,26 @@ impl SystemSemaphore {
     }
 }
 
-/// Why an acquire can never succeed on a semaphore of these capabilities.
-fn refusal(count: u32, patience: Patience, capabilities: Capabilities) -> Option<Fault> {
-    if let Some(fault) = too_many(count, capabilities) {
-        Some(fault)
-    } else if count > 1 && !capabilities.several_at_once {
-        Some(Fault::unsupported("this type of semaphore cannot give several permits at once, all or none"))
-    } else if matches!(patience, Patience::Until(_)) && !capabilities.timeout {
-        Some(Fault::unsupported("this type of semaphore has no timeouts on this platform"))
-    } else {
-        None
+/// Refuses an acquire that can never succeed on a semaphore of these capabilities.
+fn refuse(count: u32, patience: Patience, capabilities: Capabilities) -> Result<(), Fault> {
+    refuse_too_many(count, capabilities)?;
+    if count > 1 && !capabilities.several_at_once {
+        return Err(Fault::unsupported(
+            "this type of semaphore cannot give several permits at once, all or none",
+        ));
     }
+    if matches!(patience, Patience::Until(_)) && !capabilities.timeout {
+        return Err(Fault::unsupported("this type of semaphore has no timeouts on this platform"));
+    }
+    Ok(())
 }
 
-fn too_many(count: u32, Capabilities { max_permits, .. }: Capabilities) -> Option<Fault> {
-    (count > max_permits)
-        .then(|| Fault::new(ErrorKind::OutOfResources, format!("it can never have more than {max_permits}")))
+fn refuse_too_many(count: u32, Capabilities { max_permits, .. }: Capabilities) -> Result<(), Fault> {
+    if count > max_permits {
+        let reason = format!("it can never have more than {max_permits}");
+        return Err(Fault::new(ErrorKind::OutOfResources, reason));
+    }
+    Ok(())
 }
 
 impl fmt::Debug for SystemSemaphore {
@@ -492,7 +560,6 @@ pub struct Builder {
     key: Key,
     key_type: Option<KeyType>,
     request: Request,
-    persistent: bool,
 }
 
 impl Builder {
@@ -508,7 +575,8 @@ impl Builder {
         self
     }
 
-    /// The type of semaphore that a plain name means. A native key has its own.
+    /// The type of semaphore that a plain name means, [`NativeIpcKey::best_type`] if not said. A native key has its
+    /// own.
     pub fn key_type(mut self, key_type: KeyType) -> Self {
         self.key_type = Some(key_type);
         self
@@ -525,7 +593,7 @@ impl Builder {
     /// Whether it stays in the system when this process's last handle is gone. It is removed by
     /// [`SystemSemaphore::remove`] then.
     pub fn persistent(mut self, persistent: bool) -> Self {
-        self.persistent = persistent;
+        self.request.persistent = persistent;
         self
     }
 
@@ -545,7 +613,7 @@ impl Builder {
     pub fn build(self) -> Result<SystemSemaphore> {
         let key = self.key.resolve(self.key_type)?;
         let text: Arc<str> = key.to_string().into();
-        let attachment = attach(&key, &self.request, self.persistent)
+        let attachment = attach(&key, &self.request)
             .map_err(|fault| Error::new(describe(self.request.mode), Arc::clone(&text), fault))?;
         Ok(SystemSemaphore { attachment, name: Arc::new(Name { key, text }) })
     }

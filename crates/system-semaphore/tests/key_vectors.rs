@@ -227,6 +227,8 @@ fn types_and_defaults_are_those_of_qt() {
     let support = &vectors["support"];
     assert_eq!(support["DefaultTypeForOs"], Platform::Unix.default_type().number());
     assert_eq!(support["legacyDefaultTypeForOs"], Platform::Unix.legacy_default_type().number());
+    assert_eq!(support["DefaultTypeForOs"], Platform::Linux.default_type().number());
+    assert_eq!(support["legacyDefaultTypeForOs"], Platform::Linux.legacy_default_type().number());
     if !cfg!(target_os = "linux") {
         return;
     }
@@ -326,6 +328,105 @@ fn half_a_character_at_the_cut_does_no_harm() {
         apple.platform_safe_key(&name, KeyType::Posix).native_key(),
         format!("/{}\u{FFFD}", "x".repeat(28))
     );
+}
+
+/// Qt knows nothing of the robust type; these are our own rules.
+#[test]
+fn robust_keys_have_the_name_itself() {
+    let linux = Environment::of(Platform::Linux);
+    for (name, native) in [
+        ("market", "market"),
+        ("/a b?\u{E4}", "/a b?\u{E4}"),
+        (r"Local\market", "market"),
+        (r"local\market", r"local\market"),
+        (r"LocalMarket", r"LocalMarket"),
+        (r"Global\market", r"Global\market"),
+        (r"Global\Local\market", r"Global\Local\market"),
+        // what is behind Local\ does not come to be a prefix itself
+        (r"Local\Global\market", r"Local\Global\market"),
+        (r"Local\Local\market", r"Local\Local\market"),
+        (r"Local\Local\Global\market", r"Local\Local\Global\market"),
+        (r"Local\GlobalMarket", "GlobalMarket"),
+        // a NUL, and any length: the backend says what cannot be
+        ("a\0b", "a\0b"),
+        (&"x".repeat(2000), &"x".repeat(2000)),
+    ] {
+        let safe = linux.platform_safe_key(name, KeyType::Robust);
+        assert_eq!(safe, NativeIpcKey::new(native, KeyType::Robust), "{name:?}");
+        let legacy = linux.legacy_native_key(name, KeyType::Robust);
+        assert_eq!((legacy.key_type(), legacy.native_key()), (KeyType::Robust, native), "{name:?}");
+        assert_eq!(legacy.legacy_key(), Some(name));
+    }
+    for (platform, name) in [
+        (Platform::Linux, ""),
+        (Platform::Linux, r"Local\"),
+        (Platform::Unix, "market"),
+        (Platform::Apple { sandboxed: false }, "market"),
+        (Platform::Qnx, "market"),
+        (Platform::Windows, "market"),
+        (Platform::Other, "market"),
+    ] {
+        let environment = Environment::of(platform);
+        let empty = NativeIpcKey::new("", KeyType::Robust);
+        assert_eq!(environment.platform_safe_key(name, KeyType::Robust), empty, "{platform:?} {name:?}");
+        assert_eq!(environment.legacy_native_key(name, KeyType::Robust), empty, "{platform:?} {name:?}");
+    }
+}
+
+#[test]
+fn robust_keys_have_a_number_and_a_text_form() {
+    assert_eq!(KeyType::Robust.number(), 512);
+    assert_eq!(KeyType::from_number(512).expect("it is a type"), KeyType::Robust);
+    for number in [0, 258, 511, 513, u16::MAX] {
+        let error = KeyType::from_number(number).expect_err("it is no type");
+        assert_eq!(error.kind(), ErrorKind::KeyError);
+        assert!(error.to_string().contains("512 (robust)"), "{error}");
+    }
+    for (text, native) in [
+        ("robust:market", "market"),
+        (r"robust:Global\market", r"Global\market"),
+        ("robust:a%3Fb%00", "a?b\0"),
+        ("robust:/%2Fmarket", "//market"),
+    ] {
+        let key = NativeIpcKey::new(native, KeyType::Robust);
+        assert_eq!(key.to_string(), text);
+        assert_eq!(text.parse::<NativeIpcKey>().expect("it is a key"), key);
+    }
+    let key: NativeIpcKey = r"RoBust:market?legacyKey=Local\market".parse().expect("it is a key");
+    assert_eq!(key, Environment::of(Platform::Linux).legacy_native_key(r"Local\market", KeyType::Robust));
+    for text in ["market", "robus:market", "robust-1:market", "robusts:market"] {
+        let error = text.parse::<NativeIpcKey>().expect_err("it is no key");
+        assert!(error.to_string().contains("must begin with robust:"), "{error}");
+    }
+}
+
+#[test]
+fn plain_names_are_of_the_platforms_best_type() {
+    for (platform, best) in [
+        (Platform::Linux, KeyType::Robust),
+        (Platform::Unix, KeyType::SYSTEM_V),
+        (Platform::Apple { sandboxed: false }, KeyType::SYSTEM_V),
+        (Platform::Apple { sandboxed: true }, KeyType::Posix),
+        (Platform::Qnx, KeyType::Posix),
+        (Platform::Windows, KeyType::Windows),
+        (Platform::Other, KeyType::SYSTEM_V),
+    ] {
+        assert_eq!(platform.best_type(), best, "{platform:?}");
+        assert_eq!(platform.has_type(best), platform != Platform::Other, "{platform:?}");
+    }
+    assert_eq!(NativeIpcKey::best_type(), Platform::CURRENT.best_type());
+    if cfg!(target_os = "linux") {
+        assert_eq!(Platform::CURRENT, Platform::Linux);
+        // refused, so that nothing is made, but with the key that the name became
+        let error = SystemSemaphore::open("Local\\a\0b", 1).expect_err("a NUL is in it");
+        assert_eq!(error.kind(), ErrorKind::KeyError);
+        assert_eq!(error.key(), r"robust:a%00b?legacyKey=Local\a%00b");
+        for empty in ["", r"Local\"] {
+            let error = SystemSemaphore::open(empty, 1).expect_err("nothing is named");
+            assert_eq!((error.kind(), error.key()), (ErrorKind::KeyError, empty));
+            assert!(error.to_string().contains("the key is empty"), "{error}");
+        }
+    }
 }
 
 /// A few rows against real directories; `$ENVDIR` is a scratch directory here as it was for Qt.

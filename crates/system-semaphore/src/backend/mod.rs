@@ -6,23 +6,47 @@
 
 #[cfg(unix)]
 mod posix;
+#[cfg(target_os = "linux")]
+mod robust;
 #[cfg(unix)]
 mod system_v;
 
 use std::fmt;
+#[cfg(unix)]
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use crate::error::{ErrorKind, Fault};
 use crate::key::{KeyType, NativeIpcKey};
 use crate::semaphore::{AccessMode, Capabilities, Holder};
 
+#[cfg(target_os = "linux")]
+pub(crate) use robust::Quick;
+
+/// There is no quick way.
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug)]
+pub(crate) enum Quick {}
+
+#[cfg(not(target_os = "linux"))]
+impl Quick {
+    pub(crate) fn acquire(&self, _: u32) -> Option<Epoch> {
+        match *self {}
+    }
+
+    pub(crate) fn give_back(&self, _: u32, _: Epoch) -> bool {
+        match *self {}
+    }
+}
+
 /// What an opener asks for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Request {
     pub(crate) mode: AccessMode,
     pub(crate) initial_value: u32,
     pub(crate) permissions: Option<u32>,
     pub(crate) max_permits: Option<u32>,
+    pub(crate) persistent: bool,
 }
 
 impl Request {
@@ -85,7 +109,7 @@ impl Removal {
 
 /// Which semaphore of its type a backend has open: within a process, two opens of the same one are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Identity(pub(crate) u64);
+pub(crate) struct Identity(pub(crate) u128);
 
 /// Counts the resets that this process knows of; a permit from an earlier epoch is no longer what it was.
 pub(crate) type Epoch = u32;
@@ -106,11 +130,14 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
     /// the count has no room for all, it is filled up and the rest is reported lost.
     fn give_back(&self, count: u32, epoch: Epoch) -> Result<(), Fault>;
 
-    /// In one step, gives back `held` permits of the current epoch and creates `created`; all or nothing.
-    fn release(&self, held: u32, created: u32) -> Result<(), Fault>;
+    /// In one step, gives back `held` permits of this epoch and creates `created`; all or nothing.
+    fn release(&self, held: u32, epoch: Epoch, created: u32) -> Result<(), Fault>;
 
     /// Stops owning what [`acquire`](Self::acquire) took, without giving it back.
     fn forget(&self, count: u32, epoch: Epoch) -> Result<(), Fault>;
+
+    /// Takes note that what the process holds, it holds for longer.
+    fn holds_from_now(&self) {}
 
     /// How many permits are free.
     fn available(&self) -> Result<u32, Fault>;
@@ -140,6 +167,25 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
     fn recoveries(&self) -> Result<u64, Fault> {
         Err(Fault::unsupported("this type of semaphore does not count dead holders"))
     }
+
+    /// What a forked child has to open to use what it inherited; `None`: it can use that as it is.
+    fn open_in_child(&self) -> Option<Result<Opened, Fault>> {
+        None
+    }
+
+    /// Takes permits that live as long as anybody has the descriptor, which programs started from here inherit.
+    #[cfg(unix)]
+    fn acquire_inheritable(&self, _count: u32, _wait: &mut Wait<'_>) -> Result<OwnedFd, Fault> {
+        Err(Fault::unsupported("permits of this type of semaphore end with the process or program"))
+    }
+
+    /// A way around this trait for operations that are a matter of nanoseconds.
+    fn quick(&self) -> Option<Quick> {
+        None
+    }
+
+    /// Gives back what the dead held, if the kernel does not.
+    fn look_for_dead(&self) {}
 }
 
 /// Opens or makes the semaphore of this key.
@@ -149,8 +195,16 @@ pub(crate) fn open(key: &NativeIpcKey, request: &Request) -> Result<Opened, Faul
         KeyType::SystemV(project) => system_v::open(key.native_key(), project, request),
         #[cfg(unix)]
         KeyType::Posix => posix::open(key.native_key(), request),
+        #[cfg(target_os = "linux")]
+        KeyType::Robust => robust::open(key.native_key(), request),
         other => Err(unsupported_type(other)),
     }
+}
+
+/// Whether [`open`] by itself sees to it that nobody removes what it has opened. Where it does not, it must not run while
+/// the last handle of another thread goes.
+pub(crate) fn guards_what_it_opens(key_type: KeyType) -> bool {
+    key_type == KeyType::Robust
 }
 
 /// Removes the semaphore of this key from the system.
@@ -160,6 +214,8 @@ pub(crate) fn remove(key: &NativeIpcKey) -> Result<(), Fault> {
         KeyType::SystemV(project) => system_v::remove(key.native_key(), project),
         #[cfg(unix)]
         KeyType::Posix => posix::remove(key.native_key()),
+        #[cfg(target_os = "linux")]
+        KeyType::Robust => robust::remove(key.native_key()),
         other => Err(unsupported_type(other)),
     }
 }
@@ -171,6 +227,7 @@ pub(crate) fn is_supported(key_type: KeyType) -> bool {
         KeyType::SystemV(_) => system_v::is_supported(),
         #[cfg(unix)]
         KeyType::Posix => posix::is_supported(),
+        KeyType::Robust => cfg!(target_os = "linux"),
         _ => false,
     }
 }
@@ -195,6 +252,16 @@ pub(crate) enum Patience {
 }
 
 impl Patience {
+    /// Whether it is at its end.
+    #[cfg(target_os = "linux")]
+    fn is_exhausted(self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Until(deadline) => Instant::now() >= deadline,
+            Self::Forever => false,
+        }
+    }
+
     /// What to report when it is at its end.
     fn exhausted(self) -> Fault {
         match self {

@@ -131,7 +131,7 @@ struct Posix(Handle);
 
 impl Backend for Posix {
     fn identity(&self) -> Identity {
-        Identity(self.0.address() as u64)
+        Identity(self.0.address() as u128)
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -146,6 +146,9 @@ impl Backend for Posix {
             last_pid: false,
             recoveries: false,
             reset_voids_permits: false,
+            ends_with_last_user: false,
+            own_maximum: false,
+            inheritable_permits: false,
             max_permits: MAX_PERMITS,
         }
     }
@@ -183,7 +186,7 @@ impl Backend for Posix {
         Ok(())
     }
 
-    fn release(&self, held: u32, created: u32) -> Result<(), Fault> {
+    fn release(&self, held: u32, _: Epoch, created: u32) -> Result<(), Fault> {
         let count = u64::from(held) + u64::from(created);
         if count > u64::from(MAX_PERMITS - self.available()?) {
             return Err(no_room());

@@ -1,5 +1,5 @@
-//! From a plain name to a native key, as Qt derives it. Pure functions of the name, the type and the
-//! [`Environment`].
+//! From a plain name to a native key, as Qt derives it, and for the robust type by a rule of our own. Pure
+//! functions of the name, the type and the [`Environment`].
 
 use sha1::{Digest, Sha1};
 
@@ -10,6 +10,10 @@ use super::{KeyType, NativeIpcKey};
 const APPLE_NAME_UNITS: usize = 29;
 /// Windows' `MAX_PATH`, where Qt cuts names.
 const WINDOWS_NAME_UNITS: usize = 260;
+/// In front of names of this user (on Windows: of this session) alone.
+const LOCAL: &str = "Local\\";
+/// In front of names of all users.
+const GLOBAL: &str = "Global\\";
 
 impl Environment<'_> {
     /// [`legacy_native_key`](crate::legacy_native_key) in this environment.
@@ -24,6 +28,7 @@ impl Environment<'_> {
             format!("{}{letters}{hash}", self.facility.legacy_prefix())
         };
         let native = match (key_type, self.platform) {
+            (KeyType::Robust, _) => robust_name(name).to_owned(),
             (KeyType::Windows, _) => base(),
             (KeyType::Posix, Platform::Apple { sandboxed: true }) => name.to_owned(),
             (KeyType::Posix, Platform::Apple { sandboxed: false }) => {
@@ -32,7 +37,8 @@ impl Environment<'_> {
             (KeyType::Posix, _) => format!("/{}", base()),
             (KeyType::SystemV(_), _) => format!("{}/{}", self.temp_location(), base()),
         };
-        NativeIpcKey { legacy: name.to_owned(), ..NativeIpcKey::new(native, key_type) }
+        let legacy = if native.is_empty() { "" } else { name };
+        NativeIpcKey { legacy: legacy.to_owned(), ..NativeIpcKey::new(native, key_type) }
     }
 
     /// [`platform_safe_key`](crate::platform_safe_key) in this environment.
@@ -42,6 +48,7 @@ impl Environment<'_> {
             return NativeIpcKey::new("", key_type);
         }
         let native = match (key_type, self.platform) {
+            (KeyType::Robust, _) => robust_name(name).to_owned(),
             (KeyType::Windows, _) => first_utf16_units(&self.windows_name(name), WINDOWS_NAME_UNITS),
             (KeyType::Posix, Platform::Apple { .. }) => {
                 format!("/{}", first_utf16_units(name, APPLE_NAME_UNITS))
@@ -54,7 +61,7 @@ impl Environment<'_> {
     }
 
     fn windows_name(&self, name: &str) -> String {
-        let namespace = ["Local\\", "Global\\"].into_iter().find(|&prefix| name.starts_with(prefix));
+        let namespace = [LOCAL, GLOBAL].into_iter().find(|&prefix| name.starts_with(prefix));
         let (namespace, rest) = name.split_at(namespace.map_or(0, str::len));
         format!("{namespace}{}{rest}", self.facility.windows_prefix())
     }
@@ -115,6 +122,13 @@ impl Facility {
             Self::SharedMemory => "shm_",
         }
     }
+}
+
+/// The name without the prefix that says the default aloud, unless it keeps what is behind it from being read as a
+/// prefix.
+fn robust_name(name: &str) -> &str {
+    let rest = name.strip_prefix(LOCAL);
+    rest.filter(|rest| !rest.starts_with(LOCAL) && !rest.starts_with(GLOBAL)).unwrap_or(name)
 }
 
 /// Resolves `.`, `..` and repeated slashes of an absolute path by its text alone. A `..` that would leave the

@@ -70,7 +70,9 @@ impl Environment<'_> {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Platform {
-    /// Linux, the BSDs and other Unix systems with System V and POSIX semaphores.
+    /// Linux: all that [`Unix`](Self::Unix) has, and robust semaphores.
+    Linux,
+    /// The BSDs and other Unix systems with System V and POSIX semaphores.
     Unix,
     /// macOS and its relatives. Sandboxed ones (always, but for macOS) have no System V semaphores.
     Apple {
@@ -95,6 +97,8 @@ impl Platform {
         Self::Qnx
     } else if cfg!(windows) {
         Self::Windows
+    } else if cfg!(target_os = "linux") {
+        Self::Linux
     } else if cfg!(all(unix, not(target_os = "android"))) {
         Self::Unix
     } else {
@@ -105,10 +109,25 @@ impl Platform {
     #[must_use]
     pub fn has_type(self, key_type: KeyType) -> bool {
         match key_type {
-            KeyType::SystemV(_) => matches!(self, Self::Unix | Self::Apple { .. }),
-            KeyType::Posix => matches!(self, Self::Unix | Self::Apple { .. } | Self::Qnx),
+            KeyType::Robust => self == Self::Linux,
+            KeyType::SystemV(_) => matches!(self, Self::Linux | Self::Unix | Self::Apple { .. }),
+            KeyType::Posix => matches!(self, Self::Linux | Self::Unix | Self::Apple { .. } | Self::Qnx),
             KeyType::Windows => self == Self::Windows,
         }
+    }
+
+    /// See [`NativeIpcKey::best_type`](crate::NativeIpcKey::best_type).
+    ///
+    /// ```
+    /// use system_semaphore::{KeyType, Platform};
+    ///
+    /// assert_eq!(Platform::Linux.best_type(), KeyType::Robust);
+    /// assert_eq!(Platform::Unix.best_type(), KeyType::SYSTEM_V);
+    /// assert_eq!(Platform::Windows.best_type(), KeyType::Windows);
+    /// ```
+    #[must_use]
+    pub fn best_type(self) -> KeyType {
+        if self == Self::Linux { KeyType::Robust } else { self.legacy_default_type() }
     }
 
     /// See [`NativeIpcKey::default_type`](crate::NativeIpcKey::default_type).

@@ -17,11 +17,13 @@ pub use environment::{Directory, Environment, Facility, Platform};
 
 /// Which kind of operating-system object a key names.
 ///
-/// The numbers and the text forms are Qt's (`QNativeIpcKey::Type`).
+/// The numbers and the text forms are Qt's (`QNativeIpcKey::Type`), but for those of [`Robust`](Self::Robust), which
+/// Qt does not know.
 ///
 /// ```
 /// use system_semaphore::KeyType;
 ///
+/// assert_eq!(KeyType::Robust.to_string(), "robust");
 /// assert_eq!(KeyType::SYSTEM_V.number(), 81);
 /// assert_eq!(KeyType::from_number(256)?, KeyType::Posix);
 /// assert_eq!(KeyType::from_number(84)?.to_string(), "systemv-84");
@@ -31,6 +33,11 @@ pub use environment::{Directory, Environment, Facility, Platform};
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum KeyType {
+    /// A crash-safe semaphore of this library in shared memory; the native name is the name itself. Linux only,
+    /// and the [best type](NativeIpcKey::best_type) there.
+    ///
+    /// The semaphore belongs to the user; one whose name begins with `Global\` is for all users.
+    Robust,
     /// A System V semaphore set; the native name is the path of the key file that `ftok` is asked about.
     SystemV(ProjectId),
     /// A POSIX named semaphore; the native name is what `sem_open` takes.
@@ -45,11 +52,14 @@ impl KeyType {
 
     const POSIX_NUMBER: u16 = 0x100;
     const WINDOWS_NUMBER: u16 = 0x101;
+    const ROBUST_NUMBER: u16 = 0x200;
 
-    /// Qt's number for this type: 1 to 255 for System V (its project id), 256 POSIX, 257 Windows.
+    /// Qt's number for this type: 1 to 255 for System V (its project id), 256 POSIX, 257 Windows. And ours: 512
+    /// robust.
     #[must_use]
     pub fn number(self) -> u16 {
         match self {
+            Self::Robust => Self::ROBUST_NUMBER,
             Self::SystemV(project) => u16::from(project.get()),
             Self::Posix => Self::POSIX_NUMBER,
             Self::Windows => Self::WINDOWS_NUMBER,
@@ -60,13 +70,14 @@ impl KeyType {
     ///
     /// # Errors
     /// [`KeyError`](ErrorKind::KeyError) for a number that is no type. (Qt takes 0 and everything from 258 on
-    /// for System V.)
+    /// for System V, 512 too.)
     pub fn from_number(number: u16) -> Result<Self> {
         match number {
+            Self::ROBUST_NUMBER => Ok(Self::Robust),
             Self::POSIX_NUMBER => Ok(Self::Posix),
             Self::WINDOWS_NUMBER => Ok(Self::Windows),
             _ => u8::try_from(number).ok().and_then(ProjectId::new).map(Self::SystemV).ok_or_else(|| {
-                let reason = "key types are 1 to 255 (System V), 256 (POSIX) and 257 (Windows)";
+                let reason = "key types are 1 to 255 (System V), 256 (POSIX), 257 (Windows) and 512 (robust)";
                 Error::new("use the key type", number.to_string(), Fault::new(ErrorKind::KeyError, reason))
             }),
         }
@@ -76,6 +87,7 @@ impl KeyType {
 impl fmt::Display for KeyType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Robust => f.write_str("robust"),
             Self::SystemV(ProjectId::QT) => f.write_str("systemv"),
             Self::SystemV(project) => write!(f, "systemv-{}", project.get()),
             Self::Posix => f.write_str("posix"),
@@ -113,7 +125,7 @@ impl ProjectId {
 /// way, the name they were derived from. Qt's `QNativeIpcKey`.
 ///
 /// The text form ([`Display`](fmt::Display) and [`FromStr`]) is Qt's, `type:native?legacyKey=name`, and goes
-/// both ways for any content.
+/// both ways for any content: `robust:market`, `posix:/market`.
 ///
 /// ```
 /// use system_semaphore::{KeyType, NativeIpcKey};
@@ -137,7 +149,21 @@ impl NativeIpcKey {
         Self { key_type, native: native_key.into(), legacy: String::new() }
     }
 
-    /// The type that a native name has when nothing else is said: Windows on Windows, POSIX elsewhere.
+    /// The type that a plain name means in this library: robust on Linux, Windows on Windows, POSIX where System V is
+    /// forbidden, System V elsewhere.
+    ///
+    /// ```
+    /// use system_semaphore::{KeyType, NativeIpcKey};
+    ///
+    /// # #[cfg(target_os = "linux")]
+    /// assert_eq!(NativeIpcKey::best_type(), KeyType::Robust);
+    /// ```
+    #[must_use]
+    pub fn best_type() -> KeyType {
+        Platform::CURRENT.best_type()
+    }
+
+    /// The type that a native name has in Qt when nothing else is said: Windows on Windows, POSIX elsewhere.
     #[must_use]
     pub fn default_type() -> KeyType {
         Platform::CURRENT.default_type()
@@ -229,8 +255,9 @@ impl FromStr for NativeIpcKey {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
     /// A plain name: any text. It becomes the [legacy key](crate::legacy_native_key) of the type that
-    /// [`Builder::key_type`](crate::Builder::key_type) says, else of the platform's best type: today
-    /// [`NativeIpcKey::legacy_default_type`], so that it is the semaphore that `QSystemSemaphore(name)` means.
+    /// [`Builder::key_type`](crate::Builder::key_type) says, else of the platform's
+    /// [best type](NativeIpcKey::best_type). The semaphore that `QSystemSemaphore(name)` means is that of the type
+    /// [`NativeIpcKey::legacy_default_type`].
     Name(String),
     /// A native key, used as it is.
     Native(NativeIpcKey),
@@ -241,10 +268,10 @@ impl Key {
     pub(crate) fn resolve(self, wanted: Option<KeyType>) -> Result<NativeIpcKey> {
         match self {
             Self::Name(name) => {
-                let key_type = wanted.unwrap_or_else(NativeIpcKey::legacy_default_type);
+                let key_type = wanted.unwrap_or_else(NativeIpcKey::best_type);
                 let key = legacy_native_key(&name, key_type);
                 if key.is_empty() {
-                    let reason = if name.is_empty() {
+                    let reason = if Platform::CURRENT.has_type(key_type) {
                         "the key is empty; give the semaphore a name".into()
                     } else {
                         format!("keys of type {key_type} are not supported on this platform")
@@ -295,9 +322,11 @@ impl From<&NativeIpcKey> for Key {
     }
 }
 
-/// The native key of this type that suits the platform and keeps the name readable, exactly as Qt's
+/// The native key of this type that suits the platform and keeps the name readable, on Qt's types exactly as its
 /// `QSystemSemaphore::platformSafeKey` makes it.
 ///
+/// - Robust: the name itself. A `Local\` in front goes, as it only says aloud that the name is the user's own; but
+///   not one that a second `Local\` or a `Global\` follows, which would then count.
 /// - POSIX: `"/" + name` (on Apple the first 29 UTF-16 units of the name).
 /// - System V: the name itself if it begins with `/`, else a file of that name in the user's runtime directory,
 ///   which is created (mode 0700) if need be, as Qt does.
@@ -311,18 +340,21 @@ impl From<&NativeIpcKey> for Key {
 ///
 /// # #[cfg(target_os = "linux")]
 /// assert_eq!(platform_safe_key("printer", KeyType::Posix).native_key(), "/printer");
+/// # #[cfg(target_os = "linux")]
+/// assert_eq!(platform_safe_key(r"Local\printer", KeyType::Robust).to_string(), "robust:printer");
 /// ```
 #[must_use]
 pub fn platform_safe_key(name: &str, key_type: KeyType) -> NativeIpcKey {
     Environment::current().platform_safe_key(name, key_type)
 }
 
-/// The native key of this type that programs from Qt 4.4 on have used for a plain name, exactly as Qt's
+/// The native key of this type that programs from Qt 4.4 on have used for a plain name, on Qt's types exactly as its
 /// `QSystemSemaphore::legacyNativeKey` makes it: letters of the name and its SHA-1, so any name will do. This is
 /// what a plain name means in this library, too.
 ///
-/// System V keys are files in the temporary directory (`TMPDIR`, else `/tmp`): processes with different ones do
-/// not share. The native name is empty when the name is, and for types the platform lacks.
+/// Robust keys have the native name that [`platform_safe_key`] gives. System V keys are files in the temporary
+/// directory (`TMPDIR`, else `/tmp`): processes with different ones do not share. The native name is empty when
+/// the name is, and for types the platform lacks.
 ///
 /// ```
 /// use system_semaphore::{KeyType, legacy_native_key};
@@ -331,6 +363,8 @@ pub fn platform_safe_key(name: &str, key_type: KeyType) -> NativeIpcKey {
 /// # #[cfg(target_os = "linux")]
 /// assert_eq!(key.native_key(), "/qipc_systemsem_printer3d3221b2db3115d65e938a1c497f209256c6185f");
 /// assert_eq!(key.legacy_key(), Some("printer"));
+/// # #[cfg(target_os = "linux")]
+/// assert_eq!(legacy_native_key("printer", KeyType::Robust).to_string(), "robust:printer?legacyKey=printer");
 /// ```
 #[must_use]
 pub fn legacy_native_key(name: &str, key_type: KeyType) -> NativeIpcKey {

@@ -1,7 +1,7 @@
 //! The text form of a native key, both ways, as Qt writes and reads it: `type:path[?legacyKey=name]`.
 //!
 //! It is nearly, but not quite, a URL. The rules were found by reading and running Qt 6.12 and are checked
-//! against what it answered.
+//! against what it answered. `robust:` is ours, by the same rules.
 
 use std::fmt::{self, Write};
 use std::str::Utf8Chunk;
@@ -50,7 +50,9 @@ pub(super) enum Malformed {
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Scheme => "it must begin with systemv:, systemv-N: (N from 1 to 255), posix: or windows:",
+            Self::Scheme => {
+                "it must begin with robust:, systemv:, systemv-N: (N from 1 to 255), posix: or windows:"
+            }
             Self::Authority => {
                 "behind the type, // would begin a host name; write /%2F for a name that begins with //"
             }
@@ -72,6 +74,7 @@ pub(super) fn parse(text: &str) -> Result<NativeIpcKey, Malformed> {
 fn parse_scheme(scheme: &str) -> Option<KeyType> {
     let scheme = scheme.to_ascii_lowercase();
     match scheme.as_str() {
+        "robust" => Some(KeyType::Robust),
         "systemv" => Some(KeyType::SYSTEM_V),
         "posix" => Some(KeyType::Posix),
         "windows" => Some(KeyType::Windows),

@@ -28,7 +28,12 @@ pub(crate) fn generation() -> u32 {
 fn take_next(cell: &AtomicU32) -> u32 {
     let next = LAST.fetch_add(1, Ordering::Relaxed) + 1;
     match cell.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed) {
-        Ok(_) => next,
+        Ok(_) => {
+            // after a `clone` that ran no handlers
+            #[cfg(target_os = "linux")]
+            super::descriptor::close_inherited(Some(next));
+            next
+        }
         // another thread of this child was first
         Err(taken) => taken,
     }
@@ -38,7 +43,8 @@ fn take_next(cell: &AtomicU32) -> u32 {
 /// moment of a fork would stay locked in the child for ever.
 static CELL: AtomicPtr<AtomicU32> = AtomicPtr::new(ptr::null_mut());
 
-fn cell() -> &'static AtomicU32 {
+/// Where this process's generation stands, or 0 in a child that has not asked for it.
+pub(crate) fn cell() -> &'static AtomicU32 {
     match existing_cell() {
         Some(cell) => cell,
         None => make_cell(),
@@ -55,8 +61,13 @@ fn make_cell() -> &'static AtomicU32 {
     let made = map_wiped_page().unwrap_or_else(|| Box::leak(Box::new(AtomicU32::new(0))));
     // If another thread was first, what we made is not worth giving back.
     if CELL.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-        // SAFETY: the handler does nothing but an atomic store, which is allowed in a forked child
-        let _: c_int = unsafe { libc::pthread_atfork(None, None, Some(wipe)) };
+        #[cfg(target_os = "linux")]
+        let (before, after): (Option<Handler>, Option<Handler>) =
+            (Some(super::descriptor::before_fork), Some(super::descriptor::after_fork_in_parent));
+        #[cfg(not(target_os = "linux"))]
+        let (before, after) = (None, None);
+        // SAFETY: the handlers do nothing but atomic stores and `close`, which are allowed in a forked child
+        let _: c_int = unsafe { libc::pthread_atfork(before, after, Some(in_child)) };
     }
     existing_cell().expect("one was just stored")
 }
@@ -77,10 +88,15 @@ fn map_wiped_page() -> Option<&'static mut AtomicU32> {
     unsafe { page.cast::<AtomicU32>().as_mut() }
 }
 
-extern "C" fn wipe() {
+#[cfg(target_os = "linux")]
+type Handler = unsafe extern "C" fn();
+
+extern "C" fn in_child() {
     if let Some(cell) = existing_cell() {
         cell.store(0, Ordering::Relaxed);
     }
+    #[cfg(target_os = "linux")]
+    super::descriptor::after_fork_in_child();
 }
 
 /// A value that every process has for itself: a forked child starts with a new one and leaves its parent's alone.

@@ -4,9 +4,17 @@
 //! [`std::io::Error`].
 #![allow(unsafe_code)]
 
+#[cfg(target_os = "linux")]
+pub(crate) mod descriptor;
 pub(crate) mod fork;
+#[cfg(target_os = "linux")]
+pub(crate) mod lock;
+#[cfg(target_os = "linux")]
+pub(crate) mod memory;
 pub(crate) mod posix;
 pub(crate) mod system_v;
+#[cfg(target_os = "linux")]
+pub(crate) mod thread;
 pub(crate) mod user;
 
 use std::ffi::c_int;

@@ -105,6 +105,9 @@ const POSIX_CASES: &[Case] = cases![
     posix::a_file_that_is_no_semaphore_is_refused,
 ];
 
+/// For the crash-safe engine alone.
+const ROBUST_CASES: &[Case] = cases![];
+
 fn main() {
     puppet::serve();
     let arguments = Arguments::from_args();
@@ -113,6 +116,7 @@ fn main() {
     for (key_type, label, cases) in [
         (subject::system_v(), "system_v", [CASES, SYSTEM_V_CASES]),
         (KeyType::Posix, "posix", [CASES, POSIX_CASES]),
+        (KeyType::Robust, "robust", [CASES, ROBUST_CASES]),
     ] {
         for (name, case) in cases.into_iter().flatten() {
             trials.push(Trial::test(format!("{label}::{name}"), move || {

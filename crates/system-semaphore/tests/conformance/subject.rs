@@ -79,6 +79,7 @@ impl Subject {
     fn native(&self, name: &str) -> NativeIpcKey {
         let native = match self.key_type {
             KeyType::SystemV(_) => self.path(name),
+            KeyType::Robust => format!("system-semaphore-test-{}-{}-{name}", std::process::id(), self.number),
             _ => format!("/system-semaphore-test-{}-{}-{name}", std::process::id(), self.number),
         };
         NativeIpcKey::new(native, self.key_type)
@@ -101,7 +102,7 @@ impl Subject {
     /// Removes a persistent semaphore; a key file named by the user is the user's to remove.
     pub(crate) fn remove(&self, key: &NativeIpcKey) {
         SystemSemaphore::remove(key).expect("it is there");
-        if self.key_type != KeyType::Posix {
+        if matches!(self.key_type, KeyType::SystemV(_)) {
             fs::remove_file(key.native_key()).expect("it was made for the semaphore");
         }
     }

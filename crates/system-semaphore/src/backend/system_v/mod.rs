@@ -73,7 +73,7 @@ impl SystemV {
 
 impl Backend for SystemV {
     fn identity(&self) -> Identity {
-        Identity(u64::from(self.set.number().unsigned_abs()))
+        Identity(u128::from(self.set.number().unsigned_abs()))
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -88,6 +88,9 @@ impl Backend for SystemV {
             last_pid: true,
             recoveries: false,
             reset_voids_permits: false,
+            ends_with_last_user: false,
+            own_maximum: false,
+            inheritable_permits: false,
             max_permits: MAX_PERMITS,
         }
     }
@@ -132,7 +135,7 @@ impl Backend for SystemV {
         }
     }
 
-    fn release(&self, held: u32, created: u32) -> Result<(), Fault> {
+    fn release(&self, held: u32, _: Epoch, created: u32) -> Result<(), Fault> {
         let total = held.saturating_add(created);
         let (give, create) = (Step::undone(count(held)?).or_fail(), Step::lasting(count(created)?).or_fail());
         let add_all = Step::lasting(count(total)?).or_fail();

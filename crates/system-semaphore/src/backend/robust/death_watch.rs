@@ -1,0 +1,295 @@
+//! Waking waiters when a holder dies: one thread a process, and only while somebody waits.
+//!
+//! When the last descriptor of an open is closed, which is what a death does, inotify reports it for the file. The
+//! *watcher* of a semaphore, whoever has the lock on [`WATCHER_BYTE`], listens for the close of descriptors that could
+//! write: those of its users. Every other waiting process is a *deputy*. If all listened, each close would wake a thread in
+//! each; so the watcher keeps one more descriptor that can only read, and deputies listen for the close of such ones. So
+//! the death of a watcher calls its deputies, of whom one follows it, even if it dies together with a holder. A watcher that
+//! is stopped is covered by the bounded sleeps of the waiters.
+//!
+//! Where there is no inotify instance to be had, or no thread, waiters look for themselves every [`PROBE`].
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, inotify};
+use rustix::io::Errno;
+
+use super::Core;
+use super::layout::WATCHER_BYTE;
+use super::recovery::{Pass, recover};
+use super::trouble::Trouble;
+use crate::sys::descriptor::PrivateDescriptor;
+use crate::sys::fork::PerProcess;
+use crate::sys::{lock, thread};
+
+/// How often waiters look for deaths where nobody tells them.
+const PROBE: Duration = Duration::from_millis(100);
+/// The longest sleep of who is told.
+const WATCHED: Duration = Duration::from_secs(1);
+/// How long a semaphore that nobody waits for is still watched: the next waiter may come soon.
+const LINGER: Duration = Duration::from_secs(3);
+/// The close is reported moments before the locks are gone. So long after a report it is looked again.
+const AGAIN: [Duration; 4] = [
+    Duration::from_millis(20),
+    Duration::from_millis(2),
+    Duration::from_micros(300),
+    Duration::from_micros(50),
+];
+
+/// Somebody's wish to have a semaphore watched, until it is dropped.
+pub(super) struct Watch(Arc<Core>);
+
+/// Has the semaphore watched. Deaths of before may have gone unseen.
+pub(super) fn watch(core: &Arc<Core>) -> Watch {
+    let mut watching = watching();
+    watching.start();
+    watching.subject(core).waiters += 1;
+    Watch(Arc::clone(core))
+}
+
+impl Watch {
+    /// The longest sleep that is safe.
+    pub(super) fn longest_sleep(&self) -> Duration {
+        let mut watching = watching();
+        let has_thread = watching.has_thread;
+        if has_thread && watching.subject(&self.0).watch.is_some() { WATCHED } else { PROBE }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut watching = watching();
+        let subject = watching.subject(&self.0);
+        subject.waiters -= 1;
+        subject.idle_since = Instant::now();
+    }
+}
+
+/// Ends the watch of a semaphore that is to be closed.
+pub(super) fn forget(core: &Arc<Core>) {
+    let mut watching = watching();
+    watching.retire(|subject| Arc::ptr_eq(&subject.core, core));
+}
+
+/// What this process watches.
+#[derive(Default)]
+struct Watching {
+    inotify: Option<Arc<PrivateDescriptor>>,
+    subjects: Vec<Subject>,
+    has_thread: bool,
+}
+
+struct Subject {
+    core: Arc<Core>,
+    waiters: u32,
+    idle_since: Instant,
+    /// The number of the inotify watch.
+    watch: Option<i32>,
+    /// What makes this process the watcher: a descriptor whose close calls the deputies.
+    tripwire: Option<PrivateDescriptor>,
+    /// How often it is to be looked again.
+    again: usize,
+}
+
+fn watching() -> MutexGuard<'static, Watching> {
+    static WATCHING: PerProcess<Mutex<Watching>> = PerProcess::new();
+    WATCHING.get().lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Watching {
+    /// Sees that there is an inotify instance and a thread, if they are to be had.
+    fn start(&mut self) {
+        if self.inotify.is_none() {
+            let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+            let opened = PrivateDescriptor::open(|| Ok(inotify::init(flags)?));
+            self.inotify = opened.ok().map(Arc::new);
+        }
+        if let Some(inotify) = &self.inotify
+            && !self.has_thread
+        {
+            let inotify = Arc::clone(inotify);
+            self.has_thread = thread::spawn_without_signals("semaphore deaths", move || run(&inotify));
+        }
+    }
+
+    fn subject(&mut self, core: &Arc<Core>) -> &mut Subject {
+        let index = self.subjects.iter().position(|subject| Arc::ptr_eq(&subject.core, core));
+        let index = index.unwrap_or_else(|| {
+            self.subjects.push(Subject {
+                core: Arc::clone(core),
+                waiters: 0,
+                idle_since: Instant::now(),
+                watch: None,
+                tripwire: None,
+                again: 0,
+            });
+            self.subjects.len() - 1
+        });
+        let subject = &mut self.subjects[index];
+        if let Some(inotify) = &self.inotify
+            && subject.watch.is_none()
+        {
+            subject.listen(inotify);
+        }
+        subject
+    }
+
+    fn retire(&mut self, is_over: impl Fn(&Subject) -> bool) {
+        let mut over = Vec::new();
+        self.subjects.retain_mut(|subject| {
+            let is_over = is_over(subject);
+            if is_over {
+                subject.resign();
+                over.extend(subject.watch);
+            }
+            !is_over
+        });
+        let Some(inotify) = &self.inotify else { return };
+        // two opens of one file in a process have one watch
+        for watch in over {
+            if !self.subjects.iter().any(|subject| subject.watch == Some(watch)) {
+                // it fails only if it is gone already
+                let _ = inotify::remove_watch(&**inotify, watch);
+            }
+        }
+    }
+
+    /// Reads what happened; `false` if the descriptor does not work.
+    fn take_reports(&mut self, inotify: &PrivateDescriptor) -> bool {
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(inotify, &mut buffer);
+        loop {
+            match reader.next() {
+                Ok(event) => {
+                    let is_lost = event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW);
+                    let is_users = event.events().contains(inotify::ReadFlags::CLOSE_WRITE);
+                    for subject in &mut self.subjects {
+                        let is_mine = subject.watch == Some(event.wd()) && subject.is_watcher() == is_users;
+                        if is_lost || is_mine {
+                            subject.again = AGAIN.len() + 1;
+                        }
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// Gives up hope: waiters look for themselves.
+    fn lose_inotify(&mut self) {
+        self.inotify = None;
+        for subject in &mut self.subjects {
+            subject.watch = None;
+            subject.resign();
+        }
+    }
+}
+
+impl Subject {
+    fn is_watcher(&self) -> bool {
+        self.tripwire.is_some()
+    }
+
+    /// Listens for the end of the watcher, or as the watcher.
+    fn listen(&mut self, inotify: &PrivateDescriptor) {
+        // first, so that no watcher can go unseen between the two
+        self.add_watch(inotify, inotify::WatchFlags::CLOSE_NOWRITE);
+        if self.watch.is_some() {
+            let _: bool = self.candidate(inotify);
+        }
+    }
+
+    fn add_watch(&mut self, inotify: &PrivateDescriptor, flags: inotify::WatchFlags) {
+        let Ok(file) = self.core.file() else { return };
+        // by number: the file's name may be another one's by now
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let flags = flags | inotify::WatchFlags::MASK_ADD;
+        self.watch = inotify::add_watch(inotify, path, flags).ok();
+    }
+
+    /// Becomes the watcher, if there is none; tells whether it has.
+    fn candidate(&mut self, inotify: &PrivateDescriptor) -> bool {
+        let is_elected = self.run_for_it().unwrap_or(false);
+        if is_elected {
+            self.add_watch(inotify, inotify::WatchFlags::CLOSE_WRITE);
+        }
+        is_elected
+    }
+
+    fn run_for_it(&mut self) -> Result<bool, Trouble> {
+        let file = self.core.file()?;
+        if self.is_watcher() || !lock::try_lock(file, WATCHER_BYTE)? {
+            return Ok(false);
+        }
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        match PrivateDescriptor::open(|| Ok(rustix::fs::open(&*path, flags, Mode::empty())?)) {
+            Ok(tripwire) => {
+                self.tripwire = Some(tripwire);
+                Ok(true)
+            }
+            Err(error) => {
+                lock::unlock(file, WATCHER_BYTE)?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Lets somebody else be the watcher.
+    fn resign(&mut self) {
+        if self.tripwire.is_some()
+            && let Ok(file) = self.core.file()
+        {
+            // before the tripwire calls the deputies
+            let _ = lock::unlock(file, WATCHER_BYTE);
+        }
+        self.tripwire = None;
+    }
+
+    /// Looks for the dead, or for the end of the watcher.
+    fn look(&mut self, inotify: &PrivateDescriptor) {
+        self.again -= 1;
+        if self.candidate(inotify) {
+            // some may be dying that nobody has watched
+            self.again = AGAIN.len();
+        }
+        if recover(&self.core, Pass::All).is_ok_and(|found| found > 0) {
+            self.again = self.again.min(1);
+        }
+    }
+}
+
+/// The thread.
+fn run(inotify: &Arc<PrivateDescriptor>) {
+    let mut timeout = LINGER;
+    loop {
+        let mut descriptors = [PollFd::from_borrowed_fd(inotify.as_fd(), PollFlags::IN)];
+        let timespec = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: timeout.subsec_nanos().into() };
+        let polled = poll(&mut descriptors, Some(&timespec));
+        let is_broken = descriptors[0].revents().intersects(PollFlags::NVAL | PollFlags::ERR);
+        let mut watching = watching();
+        if matches!(polled, Err(errno) if errno != Errno::INTR)
+            || is_broken
+            || !watching.take_reports(inotify)
+        {
+            watching.lose_inotify();
+        }
+        watching.retire(|subject| subject.waiters == 0 && subject.idle_since.elapsed() >= LINGER);
+        for subject in watching.subjects.iter_mut().filter(|subject| subject.again > 0) {
+            subject.look(inotify);
+        }
+        if watching.subjects.is_empty() || watching.inotify.is_none() {
+            watching.inotify = None;
+            watching.has_thread = false;
+            return;
+        }
+        let looks = watching.subjects.iter().map(|subject| subject.again).max().unwrap_or(0);
+        timeout = if looks > 0 { AGAIN[looks - 1] } else { LINGER };
+    }
+}

@@ -1,0 +1,491 @@
+//! Opening, closing and removing.
+//!
+//! Who opens or closes has the *registry lock* ([`REGISTRY_BYTE`]) meanwhile, and then looks whether the path still names
+//! the file; if not, it starts over. A new file has no name before it is complete, and gets it together with its
+//! first user, so nobody ever meets one that is half made.
+//!
+//! A file that nobody uses, and that is not persistent, is a leftover of users that were killed: who opens it starts
+//! afresh with an initial value of its own.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use std::{process, thread};
+
+use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags, Stat, fallocate, fstat, linkat, openat};
+use rustix::io::{Errno, pread, pwrite, retry_on_intr};
+
+use super::layout::{
+    FILE_SIZE, INITIAL, MAGIC, MAX_PERMITS, NAME_AT, PAGE, REGISTRY_BYTE, REMOVED, RESET, SLOTS, State,
+    VERSION,
+};
+use super::operation::{complete_reset, next_epoch};
+use super::people::{self, Identity};
+use super::place::{Place, describe_file_type};
+use super::recovery::{Pass, free, is_anybody_here, recover};
+use super::trouble::Trouble;
+use super::{Core, breakpoint, waiting};
+use crate::backend::Request;
+use crate::error::{ErrorKind, Fault};
+use crate::semaphore::AccessMode;
+use crate::sys::descriptor::PrivateDescriptor;
+use crate::sys::lock;
+
+/// Who may use a semaphore if nothing is said.
+const MODE: u32 = 0o600;
+/// How often an open begins again when the name comes or goes between two steps.
+const OPEN_ATTEMPTS: u32 = 100;
+/// How long an open waits for the registry lock, which is a matter of microseconds unless its owner is stopped.
+const OPEN_PATIENCE: Duration = Duration::from_secs(3);
+/// The same for a close, which nobody wants to wait for: what it leaves, the next open or close cleans up.
+const CLOSE_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Opens or makes the semaphore, and takes a slot in it.
+pub(super) fn open(place: &Place, request: &Request) -> Result<Arc<Core>, Fault> {
+    if matches!(request.mode, AccessMode::Create | AccessMode::CreateNew) {
+        check_value(request.initial_value, max_permits(request)?.unwrap_or(MAX_PERMITS))?;
+    }
+    let make = request.mode != AccessMode::OpenExisting;
+    for _ in 0..OPEN_ATTEMPTS {
+        let Some(directory) = place.open_directory(make)? else {
+            if make {
+                continue;
+            }
+            return Err(not_found());
+        };
+        let outcome = match open_file(place, &directory)? {
+            Some(core) => join(&core, place, &directory, request).map(|joined| joined.then_some(core)),
+            None if make => create(place, &directory, request),
+            None => Err(not_found()),
+        };
+        match outcome {
+            Ok(Some(core)) => return Ok(Arc::new(core)),
+            Ok(None) => {}
+            Err(fault) => {
+                place.leave_no_directory();
+                return Err(fault);
+            }
+        }
+    }
+    let reason = "others made and removed it again and again while it was being opened (or /proc is not mounted, \
+                  which is needed to make one)";
+    Err(Fault::new(ErrorKind::Unknown, reason))
+}
+
+fn not_found() -> Fault {
+    Fault::new(ErrorKind::NotFound, "there is no such semaphore")
+}
+
+/// Opens another description of the same file, with a slot of its own.
+pub(super) fn open_again(core: &Core) -> Result<Core, Fault> {
+    let path = format!("/proc/self/fd/{}", core.file()?.as_raw_fd());
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    let file = PrivateDescriptor::open(|| Ok(rustix::fs::open(&*path, flags, Mode::empty())?));
+    let again = Core::new(file.map_err(Trouble::from)?)?;
+    let registered = Registered::new(&again, OPEN_PATIENCE)?;
+    take_slot(&again)?;
+    drop(registered);
+    Ok(again)
+}
+
+/// The file, if there is one and it is a semaphore's.
+fn open_file(place: &Place, directory: &OwnedFd) -> Result<Option<Core>, Fault> {
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let open = || Ok(openat(directory, &*place.file, flags, Mode::empty())?);
+    let file = match PrivateDescriptor::open(open) {
+        Ok(file) => file,
+        Err(error) => {
+            let errno = Errno::from_io_error(&error);
+            if errno == Some(Errno::NOENT) {
+                return Ok(None);
+            }
+            return Err(explain(place, place.look(directory), error));
+        }
+    };
+    check(&file, place)?;
+    Core::new(file).map(Some).map_err(|trouble| explain_full(place, trouble))
+}
+
+/// Why the file cannot be opened.
+fn explain(place: &Place, data: Option<Stat>, error: std::io::Error) -> Fault {
+    let path = place.path();
+    if let Some(trouble) = data.as_ref().and_then(describe_file_type) {
+        return corrupt(&path, trouble);
+    }
+    match (error.raw_os_error(), data) {
+        (Some(libc::EACCES | libc::EPERM), Some(data)) => Fault::new(
+            ErrorKind::PermissionDenied,
+            format!("{} belongs to user {}, who has not allowed it", path.display(), data.st_uid),
+        ),
+        _ => explain_full(place, error.into()),
+    }
+}
+
+/// Names the file where memory is full.
+fn explain_full(place: &Place, trouble: Trouble) -> Fault {
+    match trouble {
+        Trouble::System(libc::ENOSPC | libc::EDQUOT) => Fault::new(
+            ErrorKind::OutOfResources,
+            format!("there is no room for {}; make some in its file system", place.path().display()),
+        ),
+        other => other.into(),
+    }
+}
+
+fn corrupt(path: &Path, trouble: &str) -> Fault {
+    let reason = format!("{} {trouble}; remove it if nobody needs it", path.display());
+    Fault::new(ErrorKind::Corrupt, reason)
+}
+
+/// Whether it is a semaphore's file. What is looked at here never changes.
+fn check(file: &PrivateDescriptor, place: &Place) -> Result<(), Fault> {
+    let data = fstat(file).map_err(Trouble::from)?;
+    let path = place.path();
+    let bad = |trouble: &str| Err(corrupt(&path, trouble));
+    if let Some(trouble) = describe_file_type(&data) {
+        return bad(trouble);
+    }
+    if place.is_private() && data.st_uid != crate::sys::user::effective_id() {
+        let reason = format!(
+            "{} belongs to user {}, though the directory is this user's; remove it",
+            path.display(),
+            data.st_uid
+        );
+        return Err(Fault::new(ErrorKind::PermissionDenied, reason));
+    }
+    let mut head = [0; 12];
+    let size = pread(file, &mut head, 0).map_err(Trouble::from)?;
+    let magic = u64::from_ne_bytes(head[..8].try_into().expect("8 bytes"));
+    let version = u32::from_ne_bytes(head[8..].try_into().expect("4 bytes"));
+    if size < head.len() {
+        return bad(&format!("has only {size} bytes, which is too short for a semaphore"));
+    }
+    if magic != MAGIC {
+        return bad("is not the file of a semaphore");
+    }
+    if version > VERSION {
+        return bad(&format!(
+            "was made by a newer version of this library (layout {version}, this one knows {VERSION}); use that one"
+        ));
+    }
+    if version != VERSION || u64::try_from(data.st_size) != Ok(FILE_SIZE) {
+        return bad(&format!(
+            "is damaged: layout {version} with {} bytes instead of layout {VERSION} with {FILE_SIZE}",
+            data.st_size
+        ));
+    }
+    if let Some(name) = &place.hashed
+        && read_name(file).map_err(Trouble::from)?.as_deref() != Some(name.as_bytes())
+    {
+        let reason =
+            format!("{} belongs to another name with the same hash; choose another name", path.display());
+        return Err(Fault::new(ErrorKind::KeyError, reason));
+    }
+    Ok(())
+}
+
+fn write_name(file: &PrivateDescriptor, name: &str) -> Result<(), Errno> {
+    let mut bytes = (name.len() as u32).to_ne_bytes().to_vec();
+    bytes.extend_from_slice(name.as_bytes());
+    match pwrite(file, &bytes, NAME_AT)? {
+        written if written == bytes.len() => Ok(()),
+        _ => Err(Errno::NOSPC),
+    }
+}
+
+fn read_name(file: &PrivateDescriptor) -> Result<Option<Vec<u8>>, Errno> {
+    let mut bytes = vec![0; (FILE_SIZE - NAME_AT) as usize];
+    let read = pread(file, &mut bytes, NAME_AT)?;
+    bytes.truncate(read);
+    let Some((length, name)) = bytes.split_first_chunk() else { return Ok(None) };
+    Ok(name.get(..u32::from_ne_bytes(*length) as usize).map(<[u8]>::to_vec))
+}
+
+/// Makes a file without a name, completes it, and names it. `None` if the name or the directory came or went.
+fn create(place: &Place, directory: &OwnedFd, request: &Request) -> Result<Option<Core>, Fault> {
+    let max_permits = max_permits(request)?.unwrap_or(MAX_PERMITS);
+    check_value(request.initial_value, max_permits)?;
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let made = PrivateDescriptor::open(|| Ok(openat(directory, ".", flags, Mode::RUSR | Mode::WUSR)?));
+    let file = match made {
+        Ok(file) => file,
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => {
+            let reason = format!(
+                "the file system of {} cannot make files without a name (O_TMPFILE)",
+                place.path().display()
+            );
+            return Err(Fault::unsupported(reason));
+        }
+        Err(error) => return Err(explain_full(place, error.into())),
+    };
+    let full = |errno: Errno| explain_full(place, errno.into());
+    // what the umask has taken off is put on again: the permissions are explicit
+    rustix::fs::fchmod(&file, mode(request)).map_err(full)?;
+    rustix::fs::ftruncate(&file, FILE_SIZE).map_err(full)?;
+    reserve(&file, PAGE).map_err(full)?;
+    if let Some(name) = &place.hashed {
+        write_name(&file, name).map_err(full)?;
+    }
+    let core = Core::new(file).map_err(|trouble| explain_full(place, trouble))?;
+    let layout = core.layout();
+    layout.max_permits.store(max_permits, Ordering::Relaxed);
+    layout.persistent.store(request.persistent.into(), Ordering::Relaxed);
+    layout.state.word.store(State::new(INITIAL, 0, false, request.initial_value).0, Ordering::Relaxed);
+    layout.version.store(VERSION, Ordering::Relaxed);
+    layout.magic.store(MAGIC, Ordering::Release);
+    take_slot(&core)?;
+    let path = format!("/proc/self/fd/{}", core.file()?.as_raw_fd());
+    match linkat(CWD, path, directory, &*place.file, AtFlags::SYMLINK_FOLLOW) {
+        Ok(()) => Ok(Some(core)),
+        Err(Errno::EXIST | Errno::NOENT) => Ok(None),
+        Err(errno) => Err(explain_full(place, errno.into())),
+    }
+}
+
+/// Reserves memory for the beginning of the file: a page that cannot be had is an error here, and SIGBUS later.
+pub(super) fn reserve(file: impl AsFd, length: u64) -> Result<(), Errno> {
+    match retry_on_intr(|| fallocate(&file, FallocateFlags::empty(), 0, length)) {
+        // a file system that cannot reserve: not that of shared memory
+        Err(Errno::OPNOTSUPP) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn mode(request: &Request) -> Mode {
+    Mode::from_raw_mode(request.permissions.unwrap_or(MODE) & 0o777)
+}
+
+/// The maximum that was asked for.
+fn max_permits(request: &Request) -> Result<Option<u32>, Fault> {
+    match request.max_permits {
+        Some(0) => Err(Fault::unsupported("a semaphore must be able to have at least one permit")),
+        Some(max) if max > MAX_PERMITS => {
+            Err(Fault::unsupported(format!("the largest maximum is {MAX_PERMITS}, and {max} was asked for")))
+        }
+        max => Ok(max),
+    }
+}
+
+fn check_value(initial_value: u32, max: u32) -> Result<(), Fault> {
+    if initial_value <= max {
+        return Ok(());
+    }
+    let reason = format!("the initial value {initial_value} is more than the {max} that it can count");
+    Err(Fault::new(ErrorKind::OutOfResources, reason))
+}
+
+/// Becomes a user of an existing one. `false` if the name is another file's by now.
+fn join(core: &Core, place: &Place, directory: &OwnedFd, request: &Request) -> Result<bool, Fault> {
+    let registered = Registered::new(core, OPEN_PATIENCE)?;
+    breakpoint::pass(breakpoint::Step::Registered);
+    if !names(place, directory, core) {
+        return Ok(false);
+    }
+    let layout = core.layout();
+    let is_leftover = layout.persistent.load(Ordering::Acquire) == 0 && !is_anybody_here(core)?;
+    match request.mode {
+        AccessMode::OpenExisting if is_leftover => {
+            // who may not unlink it leaves it to those who may
+            let _ = place.unlink(directory);
+            return Err(not_found());
+        }
+        AccessMode::CreateNew if !is_leftover => {
+            return Err(Fault::new(ErrorKind::AlreadyExists, "it exists already"));
+        }
+        _ => {}
+    }
+    let max = max_permits(request)?;
+    if is_leftover {
+        let max = max.unwrap_or(MAX_PERMITS);
+        check_value(request.initial_value, max)?;
+        renew(core, request, max)?;
+    } else {
+        recover(core, Pass::All)?;
+    }
+    let resets = !is_leftover && request.mode == AccessMode::Create;
+    let max = max.unwrap_or(layout.max_permits());
+    if resets {
+        check_value(request.initial_value, max)?;
+    }
+    take_slot(core).map_err(|fault| match fault.os {
+        Some(libc::ENOSPC | libc::EDQUOT) => explain_full(place, Trouble::System(libc::ENOSPC)),
+        _ => fault,
+    })?;
+    if resets {
+        layout.max_permits.store(max, Ordering::Release);
+        reset(core, request.initial_value);
+    }
+    if request.persistent {
+        layout.persistent.store(1, Ordering::Release);
+    }
+    drop(registered);
+    Ok(true)
+}
+
+/// Starts afresh where nobody is left. Who is killed half way leaves a leftover again: `persistent` comes later.
+fn renew(core: &Core, request: &Request, max_permits: u32) -> Result<(), Trouble> {
+    let layout = core.layout();
+    // the permissions are those of whoever made it, if they are not ours to change
+    let _ = rustix::fs::fchmod(core.file()?, mode(request));
+    for word in &layout.used {
+        word.store(0, Ordering::Relaxed);
+    }
+    layout.recoveries.store(0, Ordering::Relaxed);
+    layout.several.store(0, Ordering::Relaxed);
+    layout.max_permits.store(max_permits, Ordering::Release);
+    reset(core, request.initial_value);
+    Ok(())
+}
+
+/// Begins a new epoch with this many free permits. The caller has the registry lock, so there is no other reset.
+fn reset(core: &Core, count: u32) {
+    let layout = core.layout();
+    // of a resetter that was killed between its two steps
+    complete_reset(layout, layout.state());
+    let epoch = next_epoch(layout.epoch.load(Ordering::Acquire));
+    loop {
+        let state = layout.state();
+        if layout.exchange(state, State::new(RESET, epoch, state.waiters(), count)) {
+            break;
+        }
+    }
+    breakpoint::pass(breakpoint::Step::ResetSwapped);
+    layout.epoch.store(epoch, Ordering::Release);
+    if count > 0 {
+        waiting::wake(core, count);
+    }
+}
+
+/// Makes a free slot this process's. The caller has the registry lock, or the file has no name yet.
+fn take_slot(core: &Core) -> Result<(), Fault> {
+    let layout = core.layout();
+    let file = core.file()?;
+    for number in (0..SLOTS).filter(|number| !layout.is_used(*number)) {
+        // a recoverer may be about to free it
+        if !lock::try_lock(file, number).map_err(Trouble::from)? {
+            continue;
+        }
+        let slot = core.slot(number)?;
+        let state = layout.state();
+        if state.slot() == RESET {
+            complete_reset(layout, state);
+        }
+        // The numbers go on: a helper that was stopped long ago must not take an operation of ours for one that it saw.
+        slot.pending().with_amount(0).store(&slot.committed);
+        slot.epoch.store(layout.epoch.load(Ordering::Acquire), Ordering::Release);
+        let who = Identity::own();
+        slot.pid.store(who.pid, Ordering::Relaxed);
+        slot.pid_namespace.store(who.pid_namespace, Ordering::Relaxed);
+        slot.start_time.store(who.start_time, Ordering::Relaxed);
+        slot.waiting_threads.store(0, Ordering::Relaxed);
+        slot.recoverer.store(0, Ordering::Relaxed);
+        layout.set_used(number, true);
+        core.set_own_slot(number);
+        return Ok(());
+    }
+    let reason = format!("{SLOTS} processes use it already; end some, or use several semaphores");
+    Err(Fault::new(ErrorKind::OutOfResources, reason))
+}
+
+/// Stops using it, and removes the file if nobody else does.
+pub(super) fn close(core: &Core, place: &Place) {
+    // what fails here is nobody's to hear, and the next open cleans up
+    let _ = try_close(core, place);
+}
+
+fn try_close(core: &Core, place: &Place) -> Result<(), Fault> {
+    let file = core.file()?;
+    if let Some(own) = core.own_slot() {
+        free(core, own)?;
+        // before the registry lock: of two that close at once, the later one sees that nobody is left
+        lock::unlock(file, own).map_err(Trouble::from)?;
+    }
+    let registered = Registered::new(core, CLOSE_PATIENCE)?;
+    breakpoint::pass(breakpoint::Step::Registered);
+    if core.layout().persistent.load(Ordering::Acquire) == 0
+        && !is_anybody_here(core)?
+        && let Some(directory) = place.open_directory(false)?
+        && names(place, &directory, core)
+    {
+        let _ = place.unlink(&directory);
+    }
+    drop(registered);
+    Ok(())
+}
+
+/// Removes the semaphore, whoever uses it: they are told.
+pub(super) fn remove(place: &Place) -> Result<(), Fault> {
+    for _ in 0..OPEN_ATTEMPTS {
+        let Some(directory) = place.open_directory(false)? else { return Err(not_found()) };
+        let Some(core) = open_file(place, &directory)? else { return Err(not_found()) };
+        let registered = Registered::new(&core, OPEN_PATIENCE)?;
+        if !names(place, &directory, &core) {
+            continue;
+        }
+        let layout = core.layout();
+        let is_leftover = layout.persistent.load(Ordering::Acquire) == 0 && !is_anybody_here(&core)?;
+        place.unlink(&directory).map_err(|errno| {
+            let fault = Fault::from(Trouble::from(errno));
+            Fault::new(fault.kind, format!("cannot unlink {}", place.path().display())).with_os(fault.os)
+        })?;
+        loop {
+            let state = layout.state();
+            if layout.exchange(state, State::new(REMOVED, 0, false, 0)) {
+                break;
+            }
+        }
+        waiting::wake(&core, u32::MAX);
+        drop(registered);
+        return if is_leftover { Err(not_found()) } else { Ok(()) };
+    }
+    Err(Fault::new(ErrorKind::Unknown, "others made and removed it again and again"))
+}
+
+/// Whether the path still names this file.
+fn names(place: &Place, directory: &OwnedFd, core: &Core) -> bool {
+    place.look(directory).is_some_and(|data| core.is(&data))
+}
+
+/// The registry lock. It is given up when this is dropped.
+struct Registered<'a>(&'a Core);
+
+impl<'a> Registered<'a> {
+    fn new(core: &'a Core, patience: Duration) -> Result<Self, Fault> {
+        let file = core.file()?;
+        let registrar = &core.layout().registrar;
+        let begin = Instant::now();
+        let mut tries = 0;
+        while !lock::try_lock(file, REGISTRY_BYTE).map_err(Trouble::from)? {
+            if begin.elapsed() >= patience {
+                return Err(in_the_way(registrar.load(Ordering::Relaxed)));
+            }
+            match tries {
+                0..20 => thread::yield_now(),
+                _ => thread::sleep(Duration::from_micros(20) * (tries - 19).min(50)),
+            }
+            tries += 1;
+        }
+        registrar.store(process::id(), Ordering::Relaxed);
+        Ok(Self(core))
+    }
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.0.layout().registrar.store(0, Ordering::Relaxed);
+        if let Ok(file) = self.0.file() {
+            let _ = lock::unlock(file, REGISTRY_BYTE);
+        }
+    }
+}
+
+fn in_the_way(pid: u32) -> Fault {
+    let (seconds, stopped) = (OPEN_PATIENCE.as_secs(), people::is_stopped(pid));
+    let what = if stopped { "is stopped while it opens or closes it" } else { "is opening or closing it" };
+    let reason =
+        format!("process {pid} {what}, and others have to wait; after {seconds} s: let it go on, or end it");
+    Fault::new(ErrorKind::TimedOut, reason)
+}

@@ -1,0 +1,440 @@
+//! The crash-safe engine: the best type of semaphore on Linux.
+//!
+//! A semaphore is a file in shared memory ([`layout`]). Taking and giving back is one compare-and-swap in it
+//! ([`operation`]). Each process that uses it has a slot, in which stands what it holds, and a lock on one byte of the
+//! file, which the kernel drops when the process is gone. Whoever finds such a slot gives back what is in it
+//! ([`recovery`]); waiters sleep on a futex ([`waiting`]) and are woken by deaths ([`death_watch`]). The file comes
+//! and goes with its users ([`life`]), at a [`place`] that its name says.
+//!
+//! docs/design.md tells why, and what of it is tested where.
+
+mod breakpoint;
+mod clock;
+mod death_watch;
+mod layout;
+mod life;
+mod operation;
+mod people;
+mod place;
+mod quick;
+mod recovery;
+#[cfg(test)]
+mod tests;
+mod trouble;
+mod turn;
+mod waiting;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{Stat, fstat};
+use rustix::io::FdFlags;
+
+use self::layout::{Layout, PAGE, REMOVED, RESET, Record, Slot};
+use self::operation::{Actor, Operation, Outcome, Waiters, complete_reset};
+use self::people::Identity as Process;
+use self::place::Place;
+pub(crate) use self::quick::Quick;
+use self::recovery::{Pass, recover};
+use self::trouble::Trouble;
+use self::turn::Turn;
+use super::{Backend, Epoch, Identity, Opened, Patience, Request, Wait};
+use crate::error::{ErrorKind, Fault};
+use crate::semaphore::{Capabilities, Holder};
+use crate::sys::descriptor::PrivateDescriptor;
+use crate::sys::memory::Mapping;
+use crate::sys::{fork, lock};
+
+pub(super) fn open(name: &str, request: &Request) -> Result<Opened, Fault> {
+    let place = Place::of(name)?;
+    let core = life::open(&place, request)?;
+    Ok(Robust::new(core, place, request.initial_value)?.opened())
+}
+
+pub(super) fn remove(name: &str) -> Result<(), Fault> {
+    life::remove(&Place::of(name)?)
+}
+
+/// The file, open and mapped.
+#[derive(Debug)]
+struct Core {
+    map: Mapping<Layout>,
+    /// `None` only while it is dropped.
+    file: Option<PrivateDescriptor>,
+    device: u64,
+    inode: u64,
+    /// This open's slot, or [`NO_SLOT`].
+    own: AtomicU32,
+    /// So many slots are known to lie in memory that is there.
+    reserved: AtomicU32,
+    /// Threads take turns at recovering.
+    recovering: Mutex<()>,
+    /// How often a waiter looks before it sleeps.
+    spins: AtomicU32,
+}
+
+const NO_SLOT: u32 = u32::MAX;
+/// The slots in the first page, which is there if there is anything.
+const FIRST_SLOTS: u32 = (PAGE as u32 - SLOTS_AT) / SLOT_SIZE;
+const SLOTS_AT: u32 = std::mem::offset_of!(Layout, slots) as u32;
+const SLOT_SIZE: u32 = size_of::<Slot>() as u32;
+
+impl Core {
+    fn new(file: PrivateDescriptor) -> Result<Self, Trouble> {
+        let data = fstat(&file)?;
+        Ok(Self {
+            map: Mapping::new(file.as_fd())?,
+            file: Some(file),
+            device: data.st_dev,
+            inode: data.st_ino,
+            own: AtomicU32::new(NO_SLOT),
+            reserved: AtomicU32::new(FIRST_SLOTS),
+            recovering: Mutex::new(()),
+            spins: AtomicU32::new(0),
+        })
+    }
+
+    #[inline]
+    fn layout(&self) -> &Layout {
+        &self.map
+    }
+
+    /// The descriptor, if it still is that of the file: other code of the process may have closed it, and the system given
+    /// its number to another. (The locks live on with the mapping.)
+    fn file(&self) -> Result<BorrowedFd<'_>, Trouble> {
+        let file = self.file.as_ref().ok_or(Trouble::LostDescriptor)?.as_fd();
+        match fstat(file) {
+            Ok(data) if self.is(&data) => Ok(file),
+            _ => Err(Trouble::LostDescriptor),
+        }
+    }
+
+    fn is(&self, data: &Stat) -> bool {
+        (data.st_dev, data.st_ino) == (self.device, self.inode)
+    }
+
+    fn own_slot(&self) -> Option<u16> {
+        u16::try_from(self.own.load(Ordering::Relaxed)).ok()
+    }
+
+    fn set_own_slot(&self, number: u16) {
+        self.own.store(number.into(), Ordering::Relaxed);
+    }
+
+    /// A slot, whose number may come from the file.
+    #[inline]
+    fn slot(&self, number: u16) -> Result<&Slot, Trouble> {
+        let slot = self.layout().slots.get(usize::from(number)).ok_or(Trouble::Corrupt)?;
+        if u32::from(number) >= self.reserved.load(Ordering::Relaxed) {
+            self.reserve(number)?;
+        }
+        Ok(slot)
+    }
+
+    /// Sees that the memory of a slot is there: to touch what is not, where there is no more, is SIGBUS.
+    #[cold]
+    fn reserve(&self, number: u16) -> Result<(), Trouble> {
+        let end = u64::from(SLOTS_AT + (u32::from(number) + 1) * SLOT_SIZE).next_multiple_of(PAGE);
+        life::reserve(self.file()?, end)?;
+        self.reserved.fetch_max((end as u32 - SLOTS_AT) / SLOT_SIZE, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn recovering(&self) -> MutexGuard<'_, ()> {
+        self.recovering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether who has not waited lets those go first who have.
+    #[cold]
+    fn is_fair_now(&self) -> bool {
+        let until = self.layout().fair_until.load(Ordering::Relaxed);
+        // a moment far ahead is none that anybody has written
+        until != 0 && (1..1000).contains(&until.wrapping_sub(clock::milliseconds()))
+    }
+
+    /// A process that is stopped in the middle of a recovery, and the dead one.
+    fn stopped_recoverer(&self) -> Option<(u32, u32)> {
+        self.layout().used_slots().find_map(|number| {
+            let slot = self.slot(number).ok()?;
+            let recoverer = slot.recoverer.load(Ordering::Relaxed);
+            let is_stopped = recoverer != 0 && people::is_stopped(recoverer);
+            is_stopped.then(|| (recoverer, slot.pid.load(Ordering::Relaxed)))
+        })
+    }
+
+    /// Whether the slot's process lives.
+    fn is_alive(&self, number: u16) -> Result<bool, Trouble> {
+        Ok(Some(number) == self.own_slot() || lock::is_locked(self.file()?, number..number + 1)?)
+    }
+
+    /// The epoch of now.
+    fn epoch(&self) -> u32 {
+        let layout = self.layout();
+        let state = layout.state();
+        if state.slot() == RESET {
+            complete_reset(layout, state);
+        }
+        layout.epoch.load(Ordering::Acquire)
+    }
+
+    /// The slots of living processes.
+    fn living_slots(&self) -> Result<Vec<(u16, &Slot)>, Trouble> {
+        let mut living = Vec::new();
+        for number in self.layout().used_slots() {
+            if self.is_alive(number)? {
+                living.push((number, self.slot(number)?));
+            }
+        }
+        Ok(living)
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        if self.file().is_err()
+            && let Some(file) = self.file.take()
+        {
+            file.disown();
+        }
+    }
+}
+
+/// A process's open semaphore.
+#[derive(Debug)]
+struct Robust {
+    core: Arc<Core>,
+    /// The number of its slot.
+    number: u16,
+    turn: Arc<Turn>,
+    place: Place,
+    initial_value: u32,
+    /// The process that opened it: in a forked child nothing of it is there.
+    generation: u32,
+    /// Whether the slot goes on without this.
+    keeps_slot: AtomicBool,
+}
+
+impl Robust {
+    fn new(core: Arc<Core>, place: Place, initial_value: u32) -> Result<Self, Fault> {
+        Ok(Self {
+            number: core.own_slot().ok_or(Trouble::Corrupt)?,
+            core,
+            turn: Arc::new(Turn::new()),
+            place,
+            initial_value,
+            generation: fork::generation(),
+            keeps_slot: AtomicBool::new(false),
+        })
+    }
+
+    fn opened(self) -> Opened {
+        Opened { backend: Box::new(self), removal: None, needs_reset: false }
+    }
+
+    fn actor(&self) -> Actor<'_> {
+        let layout = self.core.layout();
+        Actor { core: &self.core, layout, number: self.number, slot: &layout.slots[usize::from(self.number)] }
+    }
+
+    /// Gives everything up but the descriptor, with which the slot and its permits live on.
+    fn into_descriptor(self) -> Result<OwnedFd, Fault> {
+        self.keeps_slot.store(true, Ordering::Relaxed);
+        let core = Arc::clone(&self.core);
+        drop(self);
+        let file = Arc::into_inner(core).and_then(|mut core| core.file.take());
+        let file = file.ok_or(Trouble::LostDescriptor)?.into_inner();
+        rustix::io::fcntl_setfd(&file, FdFlags::empty()).map_err(Trouble::from)?;
+        Ok(file)
+    }
+
+    fn own(&self) -> &Slot {
+        self.actor().slot
+    }
+
+    fn operate(&self, operation: &Operation) -> Result<Outcome, Trouble> {
+        let _turn = self.turn.take()?;
+        self.actor().operate(operation)
+    }
+
+    /// Gives, and wakes those for whom there is something.
+    fn give(&self, operation: &Operation) -> Result<Outcome, Trouble> {
+        let outcome = self.operate(operation)?;
+        if let Outcome::Done { before, .. } = outcome
+            && before.waiters()
+        {
+            waiting::wake(&self.core, operation.give);
+        }
+        Ok(outcome)
+    }
+
+    /// Notes since when the process holds what it holds, which counts until its next operation.
+    fn note_since(&self) {
+        let Ok(_turn) = self.turn.take() else { return };
+        let own = self.own();
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        own.committed().with_amount(seconds as u32).store(&own.since);
+    }
+}
+
+impl Drop for Robust {
+    fn drop(&mut self) {
+        if self.generation != fork::generation() {
+            return;
+        }
+        death_watch::forget(&self.core);
+        if self.keeps_slot.load(Ordering::Relaxed) {
+            return;
+        }
+        let epoch = self.core.epoch();
+        if self.own().held(epoch) > 0 {
+            // by guards that nobody will drop: these permits come back when the process ends
+            std::mem::forget(Arc::clone(&self.core));
+        } else {
+            life::close(&self.core, &self.place);
+        }
+    }
+}
+
+/// What to say where there is no room.
+fn no_room(core: &Core) -> Fault {
+    let max = core.layout().max_permits();
+    Fault::new(ErrorKind::OutOfResources, format!("it can have at most {max} permits"))
+}
+
+impl Backend for Robust {
+    fn identity(&self) -> Identity {
+        Identity(u128::from(self.core.device) << 64 | u128::from(self.core.inode))
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            returns_on_death: true,
+            created_permits_stay: true,
+            timeout: true,
+            several_at_once: true,
+            available_permits: true,
+            holders: true,
+            waiting: true,
+            last_pid: false,
+            recoveries: true,
+            reset_voids_permits: true,
+            ends_with_last_user: true,
+            own_maximum: true,
+            inheritable_permits: true,
+            max_permits: self.core.layout().max_permits(),
+        }
+    }
+
+    fn acquire(&self, count: u32, wait: &mut Wait<'_>) -> Result<Epoch, Fault> {
+        let queues = wait.patience != Patience::None;
+        match self.operate(&Operation::acquire(count, queues, Waiters::Keep)) {
+            Ok(Outcome::Done { epoch, .. }) => Ok(epoch),
+            Ok(Outcome::TooFew(state)) => self.wait(count, state, wait),
+            Ok(Outcome::TooMany | Outcome::Void) => Err(Trouble::Corrupt.into()),
+            Err(trouble) => Err(trouble.into()),
+        }
+    }
+
+    fn give_back(&self, count: u32, epoch: Epoch) -> Result<(), Fault> {
+        match self.give(&Operation::give_back(count, epoch, Waiters::Clear))? {
+            Outcome::Done { before, after, .. } if after.count() - before.count() < count => {
+                Err(no_room(&self.core))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn release(&self, held: u32, epoch: Epoch, created: u32) -> Result<(), Fault> {
+        match self.give(&Operation::release(held, epoch, created))? {
+            Outcome::TooMany => Err(no_room(&self.core)),
+            // what was held was voided by a reset
+            Outcome::Void if created > 0 => self.release(0, epoch, created),
+            _ => Ok(()),
+        }
+    }
+
+    fn forget(&self, count: u32, epoch: Epoch) -> Result<(), Fault> {
+        let _turn = self.turn.take()?;
+        operation::forget(self.own(), count, epoch);
+        Ok(())
+    }
+
+    fn holds_from_now(&self) {
+        self.note_since();
+    }
+
+    fn available(&self) -> Result<u32, Fault> {
+        // what cannot be recovered is not available
+        let _ = recover(&self.core, Pass::Holders);
+        match self.core.layout().state() {
+            state if state.slot() == REMOVED => Err(Trouble::Removed.into()),
+            state => Ok(state.count()),
+        }
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.core.epoch()
+    }
+
+    fn waiting(&self) -> Result<u32, Fault> {
+        let living = self.core.living_slots()?;
+        Ok(living.iter().map(|(_, slot)| slot.waiting_threads.load(Ordering::Relaxed)).sum())
+    }
+
+    fn holders(&self) -> Result<Vec<Holder>, Fault> {
+        let _ = recover(&self.core, Pass::Holders);
+        let epoch = self.core.epoch();
+        let holders = self.core.living_slots()?.into_iter().filter_map(|(_, slot)| {
+            let held = slot.held(epoch);
+            (held > 0).then(|| describe(slot, held))
+        });
+        Ok(holders.collect())
+    }
+
+    fn recoveries(&self) -> Result<u64, Fault> {
+        let _ = recover(&self.core, Pass::Holders);
+        Ok(self.core.layout().recoveries.load(Ordering::Acquire))
+    }
+
+    fn open_in_child(&self) -> Option<Result<Opened, Fault>> {
+        let request = Request { initial_value: self.initial_value, ..Request::default() };
+        let core = life::open(&self.place, &request);
+        let open = |core| Self::new(core, self.place.clone(), self.initial_value);
+        Some(core.and_then(open).map(Self::opened))
+    }
+
+    fn acquire_inheritable(&self, count: u32, wait: &mut Wait<'_>) -> Result<OwnedFd, Fault> {
+        let core = Arc::new(life::open_again(&self.core)?);
+        let own = Self::new(core, self.place.clone(), self.initial_value)?;
+        own.acquire(count, wait)?;
+        own.note_since();
+        own.into_descriptor()
+    }
+
+    fn quick(&self) -> Option<Quick> {
+        Some(Quick::new(&self.core, self.number, &self.turn))
+    }
+
+    fn look_for_dead(&self) {
+        let _ = recover(&self.core, Pass::Holders);
+    }
+}
+
+/// A holder, for people.
+fn describe(slot: &Slot, permits: u32) -> Holder {
+    let process = Process {
+        pid: slot.pid.load(Ordering::Relaxed),
+        pid_namespace: slot.pid_namespace.load(Ordering::Relaxed),
+        start_time: slot.start_time.load(Ordering::Relaxed),
+    };
+    let since = Record::load(&slot.since, Ordering::Acquire);
+    let is_known = since.amount() != 0 && since.seq() == slot.committed().seq();
+    Holder {
+        pid: process.visible_pid(),
+        command: process.command(),
+        permits,
+        since: is_known.then(|| UNIX_EPOCH + Duration::from_secs(since.amount().into())),
+    }
+}

@@ -1,0 +1,283 @@
+//! One operation: taking permits, giving them back, creating them.
+//!
+//! An operation changes the count of free permits and what its process holds, two words that cannot be changed
+//! at once. So that a death between the two leaves no doubt,
+//!
+//! 1. the process writes down what it will hold (`pending`), with the operation's number;
+//! 2. it changes the count by one compare-and-swap, which leaves its *tag* (slot and number) in the state;
+//! 3. it writes down what it holds now (`committed`), with the same number.
+//!
+//! The operation happened if and only if its tag came into the state. Nobody overwrites a tag before it is sure
+//! that this is known without it: either the tag's owner has written `committed`, or the overwriter itself notes
+//! the number in `helped`. So whether a dead process's last operation happened can always be told:
+//! `committed` says so, or the tag is still there, or `helped` says so ([`super::recovery`]).
+//!
+//! A *reset* replaces the state by a tag that no process has and the next *epoch*. Slots of another epoch hold
+//! nothing. Whoever meets that tag brings the header up to date, if the resetter has not yet, and whoever finds its
+//! own slot behind adopts the new epoch before it does anything else.
+//!
+//! The tag has 20 bits of the number. The compare-and-swap is fooled if a process stalls between loading the
+//! state and swapping it while another does an exact multiple of 2^20 operations that end at the same count and dies
+//! right after its last swap, before `committed`.
+
+use std::sync::atomic::Ordering;
+
+use super::layout::{INITIAL, Layout, REMOVED, RESET, Record, Slot, State, tag_of};
+use super::trouble::Trouble;
+use super::{Core, breakpoint};
+
+/// What is to happen to the count and to what the process holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Operation {
+    pub(super) take: u32,
+    pub(super) give: u32,
+    /// The epoch in which what is given was taken: after another reset it is void.
+    pub(super) taken_in: Option<u32>,
+    /// Lets those go first who wait, while the rule is fair (see [`super::waiting`]).
+    pub(super) queues: bool,
+    pub(super) held: Held,
+    pub(super) when_full: WhenFull,
+    pub(super) waiters: Waiters,
+}
+
+/// What happens to the permits that the process holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Held {
+    More(u32),
+    Less(u32),
+}
+
+impl Held {
+    /// The difference that it makes to who holds so many.
+    fn difference(self, held: u32) -> i64 {
+        match self {
+            Self::More(count) => i64::from(held.saturating_add(count)) - i64::from(held),
+            Self::Less(count) => -i64::from(held.min(count)),
+        }
+    }
+}
+
+/// What to do if there is no room for what is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WhenFull {
+    Refuse,
+    FillUp,
+}
+
+/// What becomes of the mark that somebody waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiters {
+    Keep,
+    Set,
+    /// The operation then wakes them.
+    Clear,
+}
+
+impl Operation {
+    pub(super) fn acquire(count: u32, queues: bool, waiters: Waiters) -> Self {
+        Self {
+            take: count,
+            give: 0,
+            taken_in: None,
+            queues,
+            held: Held::More(count),
+            when_full: WhenFull::Refuse,
+            waiters,
+        }
+    }
+
+    pub(super) fn give_back(count: u32, epoch: u32, waiters: Waiters) -> Self {
+        Self {
+            take: 0,
+            give: count,
+            taken_in: Some(epoch),
+            queues: false,
+            held: Held::Less(count),
+            when_full: WhenFull::FillUp,
+            waiters,
+        }
+    }
+
+    /// Gives back permits taken in this epoch, and creates others, in one step.
+    pub(super) fn release(held: u32, epoch: u32, created: u32) -> Self {
+        Self {
+            take: 0,
+            give: held.saturating_add(created),
+            taken_in: (held > 0).then_some(epoch),
+            queues: false,
+            held: Held::Less(held),
+            when_full: WhenFull::Refuse,
+            waiters: Waiters::Clear,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Outcome {
+    Done {
+        before: State,
+        after: State,
+        epoch: u32,
+    },
+    /// Nothing happened: there are too few free permits, or others go first.
+    TooFew(State),
+    /// Nothing happened: there is no room.
+    TooMany,
+    /// Nothing happened: the permits were voided by a reset.
+    Void,
+}
+
+/// In whose name an operation is done. Nobody else writes to the slot: this is its process, with the turn, or its
+/// recoverer.
+#[derive(Clone, Copy)]
+pub(super) struct Actor<'a> {
+    pub(super) core: &'a Core,
+    pub(super) layout: &'a Layout,
+    pub(super) number: u16,
+    pub(super) slot: &'a Slot,
+}
+
+impl<'a> Actor<'a> {
+    pub(super) fn new(core: &'a Core, number: u16) -> Result<Self, Trouble> {
+        Ok(Self { core, layout: core.layout(), number, slot: core.slot(number)? })
+    }
+
+    /// Does an operation.
+    pub(super) fn operate(self, operation: &Operation) -> Result<Outcome, Trouble> {
+        loop {
+            let state = self.layout.state();
+            if state.slot() != self.number && !self.settle_tag(state)? {
+                continue;
+            }
+            if self.is_under_way(state) {
+                return Err(Trouble::Reentered);
+            }
+            if let Some(outcome) = self.attempt(state, operation) {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// Whether an operation of this slot was applied and is not written down. As nobody else writes to the slot, it is of
+    /// this very thread, which was interrupted by a signal handler on the [quick](super::quick) way.
+    fn is_under_way(self, state: State) -> bool {
+        let (committed, pending) = (self.slot.committed(), self.slot.pending());
+        let has_tag = state.slot() == self.number && state.seq() == tag_of(pending.seq());
+        let is_applied = has_tag || self.slot.helped.load(Ordering::Acquire) == pending.seq();
+        pending.seq() != committed.seq() && is_applied
+    }
+
+    /// One attempt to do an operation on this state, whose tag can be overwritten; `None` if the state has changed.
+    fn attempt(self, state: State, operation: &Operation) -> Option<Outcome> {
+        let own = self.slot;
+        let epoch = own.epoch.load(Ordering::Relaxed);
+        if operation.taken_in.is_some_and(|taken_in| taken_in != epoch) {
+            return Some(Outcome::Void);
+        }
+        if operation.queues && state.waiters() && self.core.is_fair_now() {
+            return Some(Outcome::TooFew(state));
+        }
+        let Some(left) = state.count().checked_sub(operation.take) else {
+            return Some(Outcome::TooFew(state));
+        };
+        let count = if operation.give == 0 {
+            left
+        } else {
+            let room = self.layout.max_permits().saturating_sub(left);
+            if operation.give > room && operation.when_full == WhenFull::Refuse {
+                return Some(Outcome::TooMany);
+            }
+            left + operation.give.min(room)
+        };
+        let committed = Record::load(&own.committed, Ordering::Relaxed);
+        let pending = committed.next(operation.held.difference(committed.amount()));
+        // its store is a release: it must not be seen before the `committed` of the operation before
+        pending.store(&own.pending);
+        let waiters = match operation.waiters {
+            Waiters::Keep => state.waiters(),
+            Waiters::Set => true,
+            Waiters::Clear => state.waiters() && self.core.is_fair_now(),
+        };
+        let after = State::new(self.number, pending.seq(), waiters, count);
+        breakpoint::pass(breakpoint::Step::BeforeSwap);
+        if !self.layout.exchange(state, after) {
+            return None;
+        }
+        breakpoint::pass(breakpoint::Step::AfterSwap);
+        pending.store(&own.committed);
+        Some(Outcome::Done { before: state, after, epoch })
+    }
+
+    /// Makes sure that the tag in this state can be overwritten, and that the slot is in the epoch of the state.
+    /// `false`: the state is no longer this one.
+    ///
+    /// For a tag of this very slot none of that is to be done: nothing was reset since its last operation, or there would
+    /// be another tag.
+    #[cold]
+    fn settle_tag(self, state: State) -> Result<bool, Trouble> {
+        match state.slot() {
+            REMOVED => return Err(Trouble::Removed),
+            INITIAL => {}
+            RESET => complete_reset(self.layout, state),
+            other => {
+                if !help(self.layout, self.core.slot(other)?, state) {
+                    return Ok(false);
+                }
+            }
+        }
+        adopt_epoch(self.layout, self.slot);
+        Ok(true)
+    }
+}
+
+/// Notes that the operation whose tag this is was applied, if its process has not written it down yet.
+/// `false`: the state is no longer this one.
+fn help(layout: &Layout, other: &Slot, state: State) -> bool {
+    // before the next two: if it changes after this, the exchange below fails
+    let helped = other.helped.load(Ordering::Acquire);
+    if tag_of(other.committed().seq()) == state.seq() {
+        return true;
+    }
+    let pending = other.pending().seq();
+    if tag_of(pending) != state.seq() || pending == helped {
+        return true;
+    }
+    // The state must still be this one *after* the records were read, or they may be of a later operation. The exchange
+    // is a plain one: a comparison of which number is newer would wrap.
+    layout.state() == state
+        && other.helped.compare_exchange(helped, pending, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+}
+
+/// Brings the header's epoch up to what the tag of a reset says, if the resetter has not yet.
+pub(super) fn complete_reset(layout: &Layout, state: State) {
+    let epoch = layout.epoch.load(Ordering::Acquire);
+    let next = next_epoch(epoch);
+    if tag_of(next) == state.seq() {
+        // if it fails, somebody else has done the same
+        let _ = layout.epoch.compare_exchange(epoch, next, Ordering::AcqRel, Ordering::Relaxed);
+    }
+}
+
+pub(super) fn next_epoch(epoch: u32) -> u32 {
+    epoch.wrapping_add(1)
+}
+
+/// Lets a slot begin the current epoch, if it is behind. To be called after the state was loaded: what the state's tag
+/// says of the epoch is known then.
+fn adopt_epoch(layout: &Layout, own: &Slot) {
+    let epoch = layout.epoch.load(Ordering::Acquire);
+    if own.epoch.load(Ordering::Relaxed) != epoch {
+        // in this order: a slot of an old epoch holds nothing anyway
+        own.committed().with_amount(0).store(&own.committed);
+        own.epoch.store(epoch, Ordering::Release);
+    }
+}
+
+/// Stops holding permits, without giving them back: one store, so there is nothing to tell after a death. Permits of
+/// another epoch are not held.
+pub(super) fn forget(own: &Slot, count: u32, epoch: u32) {
+    if own.epoch.load(Ordering::Relaxed) == epoch {
+        let committed = own.committed();
+        committed.with_amount(committed.amount().saturating_sub(count)).store(&own.committed);
+    }
+}

@@ -1,0 +1,62 @@
+//! What is told to people: which process is who, and what it is doing. Nothing else depends on it.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
+
+use crate::sys::fork::PerProcess;
+
+/// How a process is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) pid: u32,
+    /// The inode number of its PID namespace; 0 if that is not known.
+    pub(super) pid_namespace: u32,
+    /// When it started, in the kernel's ticks: who has the same pid later started later. 0 if that is not known.
+    pub(super) start_time: u64,
+}
+
+impl Identity {
+    /// This process.
+    pub(super) fn own() -> Self {
+        static OWN: PerProcess<OnceLock<Identity>> = PerProcess::new();
+        *OWN.get().get_or_init(|| Self {
+            pid: std::process::id(),
+            pid_namespace: fs::metadata("/proc/self/ns/pid").map_or(0, |data| data.ino() as u32),
+            start_time: stat("self").map_or(0, |stat| stat.start_time),
+        })
+    }
+
+    /// The pid, if it is one here.
+    pub(super) fn visible_pid(self) -> Option<u32> {
+        (self.pid_namespace == Self::own().pid_namespace).then_some(self.pid)
+    }
+
+    /// The name of its program, if it is still this process that has the pid.
+    pub(super) fn command(self) -> Option<String> {
+        let pid = self.visible_pid()?;
+        let is_same = || stat(&pid.to_string()).is_some_and(|stat| stat.start_time == self.start_time);
+        let name = fs::read(format!("/proc/{pid}/comm")).ok().filter(|_| is_same())?;
+        Some(String::from_utf8_lossy(&name).trim_end().to_owned())
+    }
+}
+
+/// Whether the process is stopped, as far as that can be seen.
+pub(super) fn is_stopped(pid: u32) -> bool {
+    stat(&pid.to_string()).is_some_and(|stat| matches!(stat.state, 'T' | 't'))
+}
+
+struct ProcessStat {
+    state: char,
+    start_time: u64,
+}
+
+fn stat(process: &str) -> Option<ProcessStat> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // behind the command, which may contain anything, in parentheses
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    let state = fields.next()?.chars().next()?;
+    // the 22nd of all, so the 19th behind the state
+    let start_time = fields.nth(18)?.parse().ok()?;
+    Some(ProcessStat { state, start_time })
+}

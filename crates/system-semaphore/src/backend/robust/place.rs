@@ -1,0 +1,184 @@
+//! Where the file of a name is.
+//!
+//! A name belongs to the user: its file is in a directory of mode 0700 that the user owns, so that nobody else can
+//! take the name or look at it. `Global\name` is for all users, and its file is in the shared directory itself.
+//! Any text will do as a name: what is special in a file's name is written as `%` and two digits, and where that is too
+//! long, the file is called by the name's hash, and has the name inside.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, mkdirat, openat, statat, unlinkat};
+use rustix::io::Errno;
+use sha1::{Digest, Sha1};
+
+use super::trouble::Trouble;
+use crate::error::{ErrorKind, Fault};
+use crate::sys::user;
+
+/// The longest name, in bytes.
+pub(super) const MAX_NAME: usize = 1024;
+/// The longest file name that a name is turned into as it is.
+const MAX_FILE_NAME: usize = 200;
+
+/// Where shared memory is; only where there is no such directory, the other one. Never one that depends on
+/// the environment, or two processes would not meet.
+const SHARED_MEMORY: &str = "/dev/shm";
+const WITHOUT_SHARED_MEMORY: &str = "/tmp";
+
+const PREFIX: &str = "system-semaphore";
+
+/// The name's file, which need not be there.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    root: &'static str,
+    /// The directory in it, of a name that belongs to its user.
+    directory: Option<String>,
+    pub(super) file: String,
+    /// The name, if the file's name is only its hash.
+    pub(super) hashed: Option<String>,
+}
+
+impl Place {
+    pub(super) fn of(native: &str) -> Result<Self, Fault> {
+        let bad = |reason: &str| Err(Fault::new(ErrorKind::KeyError, reason.to_owned()));
+        let (is_global, name) = match native.split_once('\\') {
+            Some(("Global", name)) => (true, name),
+            Some(("Local", name)) => (false, name),
+            _ => (false, native),
+        };
+        if name.is_empty() {
+            return bad("the name is empty; give the semaphore a name");
+        }
+        if name.contains('\0') {
+            return bad("the name contains a NUL character");
+        }
+        if name.len() > MAX_NAME {
+            return bad(&format!("the name is {} bytes long; at most {MAX_NAME} are possible", name.len()));
+        }
+        let root = if Path::new(SHARED_MEMORY).exists() { SHARED_MEMORY } else { WITHOUT_SHARED_MEMORY };
+        let encoded = encode(name);
+        let (file, hashed) = if encoded.len() <= MAX_FILE_NAME {
+            (encoded, None)
+        } else {
+            let hash: String = Sha1::digest(name).iter().map(|byte| format!("{byte:02x}")).collect();
+            (format!("~{hash}"), Some(name.to_owned()))
+        };
+        Ok(if is_global {
+            Self { root, directory: None, file: format!("{PREFIX}.{file}"), hashed }
+        } else {
+            Self { root, directory: Some(format!("{PREFIX}-{}", user::effective_id())), file, hashed }
+        })
+    }
+
+    /// Whether the name is for this user alone.
+    pub(super) fn is_private(&self) -> bool {
+        self.directory.is_some()
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.directory_path().join(&self.file)
+    }
+
+    fn directory_path(&self) -> PathBuf {
+        self.directory.iter().fold(PathBuf::from(self.root), |path, directory| path.join(directory))
+    }
+
+    /// Opens the directory that the file is in; `None` if it is not there, and is not to be made.
+    pub(super) fn open_directory(&self, make: bool) -> Result<Option<OwnedFd>, Fault> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let path = self.directory_path();
+        if make && self.is_private() {
+            match mkdirat(CWD, &path, Mode::RWXU) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(refused("make the directory", &path, errno)),
+            }
+        }
+        let directory = match openat(CWD, &path, flags, Mode::empty()) {
+            Ok(directory) => directory,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                return Err(squatted(&path, "is no directory", owner(&path)));
+            }
+            Err(errno) => return Err(refused("open the directory", &path, errno)),
+        };
+        if self.is_private() {
+            let data = rustix::fs::fstat(&directory).map_err(Trouble::from)?;
+            if data.st_uid != user::effective_id() {
+                return Err(squatted(&path, "belongs to somebody else", Some(data.st_uid)));
+            }
+            if data.st_mode & 0o077 != 0 {
+                return Err(squatted(&path, "is open to others; make its mode 0700", Some(data.st_uid)));
+            }
+        }
+        Ok(Some(directory))
+    }
+
+    /// What stands at the place.
+    pub(super) fn look(&self, directory: &OwnedFd) -> Option<Stat> {
+        statat(directory, &*self.file, AtFlags::SYMLINK_NOFOLLOW).ok()
+    }
+
+    /// Unlinks the file, and the user's directory if it was the last in it.
+    pub(super) fn unlink(&self, directory: &OwnedFd) -> Result<(), Errno> {
+        unlinkat(directory, &*self.file, AtFlags::empty())?;
+        if self.is_private() {
+            // it fails as long as there is something in it
+            let _ = unlinkat(CWD, self.directory_path(), AtFlags::REMOVEDIR);
+        }
+        Ok(())
+    }
+
+    /// Removes the user's directory after nothing was put into it.
+    pub(super) fn leave_no_directory(&self) {
+        if self.is_private() {
+            let _ = unlinkat(CWD, self.directory_path(), AtFlags::REMOVEDIR);
+        }
+    }
+}
+
+/// What stands in the file's place instead of a regular file.
+pub(super) fn describe_file_type(data: &Stat) -> Option<&'static str> {
+    match FileType::from_raw_mode(data.st_mode) {
+        FileType::RegularFile => None,
+        FileType::Directory => Some("is a directory"),
+        FileType::Symlink => Some("is a symbolic link"),
+        _ => Some("is no regular file"),
+    }
+}
+
+fn owner(path: &Path) -> Option<u32> {
+    statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).ok().map(|data| data.st_uid)
+}
+
+fn squatted(path: &Path, trouble: &str, owner: Option<u32>) -> Fault {
+    let owner = owner.map(|owner| format!(" (its owner is user {owner})")).unwrap_or_default();
+    let reason = format!(
+        "{} {trouble}{owner}; semaphores of this user are kept there: have it removed",
+        path.display()
+    );
+    Fault::new(ErrorKind::PermissionDenied, reason)
+}
+
+fn refused(action: &str, path: &Path, errno: Errno) -> Fault {
+    let kind = Fault::from(Trouble::from(errno)).kind;
+    Fault::new(kind, format!("cannot {action} {}", path.display())).with_os(Some(errno.raw_os_error()))
+}
+
+/// Makes a file name of a name, so that no two names make the same.
+fn encode(name: &str) -> String {
+    let mut encoded = String::with_capacity(name.len());
+    for (index, character) in name.char_indices() {
+        let is_plain = character.is_alphanumeric() || matches!(character, '-' | '_' | ' ' | '+' | '@' | '=');
+        // "." and ".." are no file names
+        if is_plain || character == '.' && index > 0 {
+            encoded.push(character);
+        } else {
+            let mut bytes = [0; 4];
+            for byte in character.encode_utf8(&mut bytes).bytes() {
+                encoded.push_str(&format!("%{byte:02X}"));
+            }
+        }
+    }
+    encoded
+}

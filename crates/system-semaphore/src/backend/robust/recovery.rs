@@ -1,0 +1,128 @@
+//! Giving back what dead processes held.
+//!
+//! Whoever finds a used slot whose lock is free takes that lock and *becomes* the dead process: it finds out
+//! whether the last operation happened, and gives back what is held by an ordinary operation of the dead slot. A
+//! recoverer that dies half way leaves the same kind of records for the next, and the kernel drops its lock.
+
+use std::process;
+use std::sync::atomic::Ordering;
+
+use super::layout::{RESET, SLOTS, Slot, State, tag_of};
+use super::operation::{Actor, Operation, Outcome, Waiters, complete_reset};
+use super::trouble::Trouble;
+use super::{Core, breakpoint, clock, waiting};
+use crate::sys::lock;
+
+/// Which slots are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// All in use: a process that holds nothing may owe somebody a wake-up.
+    All,
+    /// Those that can have permits to give back. If those are many, the pass is left out when anybody has made one in
+    /// this millisecond.
+    Holders,
+}
+
+/// Up to so many slots are looked at as often as anybody likes.
+const FEW: usize = 16;
+
+/// Gives back what the dead held; tells how many were found.
+pub(super) fn recover(core: &Core, pass: Pass) -> Result<usize, Trouble> {
+    let own = core.own_slot();
+    let layout = core.layout();
+    let mut candidates = Vec::new();
+    for number in layout.used_slots().filter(|number| Some(*number) != own) {
+        if pass == Pass::All || may_hold(core.slot(number)?) {
+            candidates.push(number);
+        }
+    }
+    if candidates.is_empty() || pass == Pass::Holders && candidates.len() > FEW && !claim_pass(core) {
+        return Ok(0);
+    }
+    let file = core.file()?;
+    // between the threads of this process: its locks do not keep them apart
+    let _turn = core.recovering();
+    let mut recovered = 0;
+    for number in candidates {
+        if lock::is_locked(file, number..number + 1)? || !lock::try_lock(file, number)? {
+            continue;
+        }
+        let outcome = if layout.is_used(number) { bury(core, number) } else { Ok(()) };
+        lock::unlock(file, number)?;
+        outcome?;
+        recovered += 1;
+    }
+    Ok(recovered)
+}
+
+fn may_hold(slot: &Slot) -> bool {
+    let (committed, pending) = (slot.committed(), slot.pending());
+    committed.amount() != 0 || pending.seq() != committed.seq()
+}
+
+/// Whether this pass among many slots is to be made.
+fn claim_pass(core: &Core) -> bool {
+    let now = clock::milliseconds();
+    let last = &core.layout().last_pass;
+    let before = last.load(Ordering::Relaxed);
+    now != before && last.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}
+
+/// Ends the affairs of a dead process. The caller has the lock of its slot.
+fn bury(core: &Core, number: u16) -> Result<(), Trouble> {
+    let (layout, slot) = (core.layout(), core.slot(number)?);
+    slot.recoverer.store(process::id(), Ordering::Relaxed);
+    breakpoint::pass(breakpoint::Step::RecoveryBegins);
+    // before `helped`: who overwrote a tag has noted it there first
+    let state = layout.state();
+    if state.slot() == RESET {
+        complete_reset(layout, state);
+    }
+    settle(slot, number, state, layout.epoch.load(Ordering::Acquire));
+    breakpoint::pass(breakpoint::Step::RecoverySettled);
+    let held = slot.committed().amount();
+    if held > 0 {
+        // before the permits can be had: who takes one must know that somebody died with it
+        layout.recoveries.fetch_add(1, Ordering::AcqRel);
+        let epoch = slot.epoch.load(Ordering::Acquire);
+        match Actor::new(core, number)?.operate(&Operation::give_back(held, epoch, Waiters::Keep)) {
+            Ok(Outcome::Done { .. } | Outcome::Void) | Err(Trouble::Removed) => {}
+            Ok(Outcome::TooFew(_) | Outcome::TooMany) => return Err(Trouble::Corrupt),
+            Err(trouble) => return Err(trouble),
+        }
+    }
+    breakpoint::pass(breakpoint::Step::RecoveryGaveBack);
+    // The dead one may have owed a wake-up. This is before the slot is freed, so that a successor does it if we die here.
+    waiting::announce_and_wake(core);
+    breakpoint::pass(breakpoint::Step::RecoveryWoke);
+    free(core, number)
+}
+
+/// Finds out whether the last operation happened, and writes it down.
+fn settle(slot: &Slot, number: u16, state: State, epoch: u32) {
+    let (committed, pending) = (slot.committed(), slot.pending());
+    if slot.epoch.load(Ordering::Acquire) != epoch {
+        // whatever it was, it is void
+        pending.with_amount(0).store(&slot.committed);
+        slot.epoch.store(epoch, Ordering::Release);
+    } else if pending.seq() != committed.seq() {
+        let has_tag = state.slot() == number && state.seq() == tag_of(pending.seq());
+        if has_tag || slot.helped.load(Ordering::Acquire) == pending.seq() {
+            pending.store(&slot.committed);
+        }
+    }
+}
+
+/// Frees a slot that holds nothing and whose lock the caller has. Its numbers go on with the next user.
+pub(super) fn free(core: &Core, number: u16) -> Result<(), Trouble> {
+    let slot = core.slot(number)?;
+    slot.waiting_threads.store(0, Ordering::Relaxed);
+    slot.recoverer.store(0, Ordering::Relaxed);
+    core.layout().set_used(number, false);
+    Ok(())
+}
+
+/// Whether anybody but this process uses the semaphore.
+pub(super) fn is_anybody_here(core: &Core) -> Result<bool, Trouble> {
+    Ok(lock::is_locked(core.file()?, 0..SLOTS)?)
+}

@@ -1,0 +1,69 @@
+//! What can go wrong deep in the engine: small, so that the fast path's results are.
+
+use std::io;
+
+use crate::error::{ErrorKind, Fault};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// Somebody removed the semaphore.
+    Removed,
+    /// The file's content makes no sense.
+    Corrupt,
+    /// A signal handler came upon an operation that its own thread has begun.
+    Reentered,
+    /// Other code of this process has closed the descriptor.
+    LostDescriptor,
+    System(i32),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::System(error.raw_os_error().unwrap_or(0))
+    }
+}
+
+impl From<rustix::io::Errno> for Trouble {
+    fn from(error: rustix::io::Errno) -> Self {
+        Self::System(error.raw_os_error())
+    }
+}
+
+impl From<Trouble> for Fault {
+    #[cold]
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Removed => Self::new(ErrorKind::NotFound, "it was removed from the system"),
+            Trouble::Corrupt => Self::new(
+                ErrorKind::Corrupt,
+                "what its file contains makes no sense: something else has written to it; end its users, then \
+                 remove the semaphore",
+            ),
+            Trouble::Reentered => Self::new(
+                ErrorKind::Unknown,
+                "a signal handler interrupted an operation of the same thread on it; semaphores are not to be \
+                 used in signal handlers",
+            ),
+            Trouble::LostDescriptor => Self::new(
+                ErrorKind::Unknown,
+                "other code of this process has closed the descriptor of its file; close only descriptors that \
+                 you have opened",
+            ),
+            Trouble::System(number) => {
+                let (kind, reason) = match number {
+                    libc::EMFILE | libc::ENFILE => (ErrorKind::OutOfResources, "too many files are open"),
+                    libc::ENOSPC | libc::EDQUOT => {
+                        (ErrorKind::OutOfResources, "the file system of shared memory is full")
+                    }
+                    libc::ENOMEM => (ErrorKind::OutOfResources, "there is no memory for it"),
+                    libc::ENOLCK => (ErrorKind::OutOfResources, "the system has no locks left"),
+                    libc::EACCES | libc::EPERM => {
+                        (ErrorKind::PermissionDenied, "the system does not allow it")
+                    }
+                    _ => (ErrorKind::Unknown, "the system refused"),
+                };
+                Self::new(kind, reason).with_os(Some(number))
+            }
+        }
+    }
+}

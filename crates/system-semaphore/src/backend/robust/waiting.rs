@@ -1,0 +1,269 @@
+//! Waiting for permits, and waking who waits.
+//!
+//! Who has to wait sets WAITERS in the state and sleeps on its lower half, a futex. A release that sees WAITERS clears it
+//! in its own swap and wakes as many as it has released. A woken waiter takes its permit with WAITERS set again, since
+//! others may sleep, and if permits are left, wakes one more: the *baton*. Who leaves without a permit after it was
+//! woken passes the baton on, too. So while permits are free and somebody sleeps, somebody has the baton, and if that
+//! one dies, its recoverer goes on with it ([`super::recovery`]). Nothing counts waiters: a dead one would stay counted.
+//!
+//! Waiters for several permits sleep on another bit, and every wake wakes all of those besides: a baton given to someone
+//! who needs more than there is would be lost.
+//!
+//! No sleep is longer than a second: that is what finds a permit when the one who should have woken us is
+//! stopped. After the first few milliseconds a waiter has the deaths of others watched ([`super::death_watch`]).
+//!
+//! Running threads may overtake sleeping ones: strict turns would cost a context switch each. But a waiter that was
+//! woken in vain for a while makes the rule *fair* for some milliseconds: who has not slept yet then queues, too.
+
+use std::hint;
+use std::num::NonZeroU32;
+use std::sync::atomic::{Ordering, fence};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::thread::futex;
+
+use super::death_watch::{self, Watch};
+use super::layout::{REMOVED, State};
+use super::operation::{Operation, Outcome, Waiters};
+use super::recovery::{Pass, recover};
+use super::trouble::Trouble;
+use super::{Core, Robust, breakpoint, clock};
+use crate::backend::{Epoch, Patience, Wait};
+use crate::error::{ErrorKind, Fault};
+use crate::sys::memory::low_half;
+
+/// No sleep is longer before deaths are watched.
+const FIRST_SLEEP: Duration = Duration::from_millis(2);
+/// Who has waited so long in vain, and was woken, asks for fairness,
+const UNFAIR: Duration = Duration::from_millis(10);
+/// for so long.
+const FAIR_MS: u64 = 5;
+/// The most often that a waiter looks before it sleeps.
+const MOST_SPINS: u32 = 200;
+const FEWEST_SPINS: u32 = 4;
+
+/// On which bit waiters sleep.
+const ONE: NonZeroU32 = NonZeroU32::MIN;
+const SEVERAL: NonZeroU32 = NonZeroU32::new(2).expect("2 is not 0");
+
+/// The kernel takes the number as a signed one.
+const ALL: u32 = i32::MAX as u32;
+
+/// Wakes so many waiters, and all that need several permits.
+#[cold]
+pub(super) fn wake(core: &Core, count: u32) {
+    breakpoint::pass(breakpoint::Step::BeforeWake);
+    let layout = core.layout();
+    let futex = low_half(&layout.state.word);
+    // it fails only if the file is unmapped
+    let _ = futex::wake_bitset(futex, futex::Flags::empty(), count.min(ALL), ONE);
+    // The change of the count comes before the look at the flag: who sets the flag looks at the count after it.
+    fence(Ordering::SeqCst);
+    if layout.several.load(Ordering::Relaxed) != 0 {
+        let _ = futex::wake_bitset(futex, futex::Flags::empty(), ALL, SEVERAL);
+    }
+}
+
+/// Wakes one waiter in somebody else's name, and has it wake the next.
+pub(super) fn announce_and_wake(core: &Core) {
+    let layout = core.layout();
+    loop {
+        let state = layout.state();
+        if state.slot() == REMOVED || state.waiters() || layout.exchange(state, state.with_waiters()) {
+            break;
+        }
+    }
+    wake(core, 1);
+}
+
+/// One thread's wait.
+struct Waiter<'a> {
+    semaphore: &'a Robust,
+    count: u32,
+    begin: Instant,
+    /// Whether somebody has woken it: it has the baton.
+    woken: bool,
+    slept: bool,
+    /// Whether the last sleep ended without anybody's doing: it is time to look for the dead.
+    overslept: bool,
+    watch: Option<Watch>,
+}
+
+impl Robust {
+    /// Takes permits that are not to be had at once.
+    #[cold]
+    pub(super) fn wait(&self, count: u32, mut state: State, wait: &mut Wait<'_>) -> Result<Epoch, Fault> {
+        let mut waiter = Waiter {
+            semaphore: self,
+            count,
+            begin: Instant::now(),
+            woken: false,
+            slept: false,
+            overslept: false,
+            watch: None,
+        };
+        let outcome = loop {
+            if let Err(fault) = waiter.pause(state, wait) {
+                break Err(fault);
+            }
+            let waiters = if waiter.woken { Waiters::Set } else { Waiters::Keep };
+            let queues = wait.patience != Patience::None && !waiter.slept;
+            state = match self.operate(&Operation::acquire(count, queues, waiters)) {
+                Ok(Outcome::Done { after, epoch, .. }) => {
+                    if waiter.woken && after.count() > 0 {
+                        wake(&self.core, 1);
+                    }
+                    break Ok(epoch);
+                }
+                Ok(Outcome::TooFew(state)) => state,
+                Ok(_) => break Err(Trouble::Corrupt.into()),
+                Err(trouble) => break Err(trouble.into()),
+            };
+        };
+        if outcome.is_ok() && waiter.slept {
+            self.note_since();
+        }
+        waiter.leave(outcome.is_ok());
+        outcome
+    }
+
+    /// What to report when a wait is at its end, or none was allowed.
+    fn exhausted(&self, patience: Patience) -> Fault {
+        match self.core.stopped_recoverer() {
+            Some((recoverer, dead)) if patience != Patience::None => Fault::new(
+                ErrorKind::TimedOut,
+                format!(
+                    "not enough permits became free in time; process {recoverer} was stopped while it gave back \
+                     those of process {dead}, which is dead: let it go on, or end it"
+                ),
+            ),
+            _ => patience.exhausted(),
+        }
+    }
+}
+
+impl Waiter<'_> {
+    /// Lets time pass until another attempt makes sense, or tells why there is to be none.
+    fn pause(&mut self, state: State, wait: &mut Wait<'_>) -> Result<(), Fault> {
+        if !self.must_queue(state, wait.patience) && self.spin(state, wait.patience) {
+            return Ok(());
+        }
+        let is_exhausted = wait.patience.is_exhausted();
+        let is_time_to_look = self.overslept || is_exhausted;
+        if is_time_to_look && recover(&self.semaphore.core, Pass::Holders).is_ok_and(|found| found > 0) {
+            return Ok(());
+        }
+        if is_exhausted {
+            return Err(self.semaphore.exhausted(wait.patience));
+        }
+        wait.before_sleep()?;
+        Ok(self.sleep(state, wait.patience)?)
+    }
+
+    /// Whether others are to go first, though there may be something free.
+    fn must_queue(&self, state: State, patience: Patience) -> bool {
+        !self.slept && state.waiters() && patience != Patience::None && self.semaphore.core.is_fair_now()
+    }
+
+    /// Looks for a moment whether something becomes free; how long, depends on how that went before.
+    fn spin(&self, state: State, patience: Patience) -> bool {
+        let core = &self.semaphore.core;
+        let is_enough = |state: State| state.count() >= self.count || state.slot() == REMOVED;
+        if is_enough(state) {
+            return true;
+        }
+        if patience == Patience::None || self.woken {
+            return false;
+        }
+        let limit = core.spins.load(Ordering::Relaxed);
+        let found = (0..limit).any(|_| {
+            hint::spin_loop();
+            is_enough(core.layout().state())
+        });
+        let next = if found { limit + limit / 2 } else { limit - limit / 4 };
+        core.spins.store(next.clamp(FEWEST_SPINS, MOST_SPINS), Ordering::Relaxed);
+        found
+    }
+
+    /// Sleeps until woken, unless the state has changed. (What it is then, is for the caller to see.)
+    fn sleep(&mut self, mut state: State, patience: Patience) -> Result<(), Trouble> {
+        let core = &self.semaphore.core;
+        let layout = core.layout();
+        self.overslept = false;
+        let Some(longest) = self.longest_sleep(state, patience) else { return Ok(()) };
+        if self.count > 1 {
+            layout.several.store(1, Ordering::Relaxed);
+        }
+        // before the look at the state that the kernel takes; see `wake`
+        fence(Ordering::SeqCst);
+        if !state.waiters() {
+            if !layout.exchange(state, state.with_waiters()) {
+                return Ok(());
+            }
+            state = state.with_waiters();
+        }
+        let duration = match patience {
+            Patience::Until(deadline) => longest.min(deadline.saturating_duration_since(Instant::now())),
+            _ => longest,
+        };
+        let futex = low_half(&layout.state.word);
+        let bit = if self.count == 1 { ONE } else { SEVERAL };
+        let until = clock::after(duration);
+        match futex::wait_bitset(futex, futex::Flags::empty(), state.futex_value(), Some(&until), bit) {
+            Ok(()) => {
+                self.woken = true;
+                breakpoint::pass(breakpoint::Step::Woken);
+                Ok(())
+            }
+            Err(Errno::TIMEDOUT | Errno::INTR) => {
+                self.overslept = true;
+                Ok(())
+            }
+            Err(Errno::AGAIN) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// How long to sleep at most, after what has to be done before; `None`: not at all, since something came back.
+    fn longest_sleep(&mut self, state: State, patience: Patience) -> Option<Duration> {
+        let core = &self.semaphore.core;
+        if self.must_queue(state, patience) {
+            self.begin_to_sleep();
+            return Some(Duration::from_millis(FAIR_MS));
+        }
+        self.begin_to_sleep();
+        let waited = self.begin.elapsed();
+        if self.woken && waited >= UNFAIR {
+            core.layout().fair_until.store(clock::milliseconds() + FAIR_MS, Ordering::Relaxed);
+        }
+        if let Some(watch) = &self.watch {
+            return Some(watch.longest_sleep());
+        }
+        if waited < FIRST_SLEEP {
+            return Some(FIRST_SLEEP);
+        }
+        let watch = death_watch::watch(core);
+        let longest = watch.longest_sleep();
+        self.watch = Some(watch);
+        // somebody may have died before the watch was on
+        let came_back = recover(core, Pass::All).is_ok_and(|found| found > 0);
+        (!came_back).then_some(longest)
+    }
+
+    fn begin_to_sleep(&mut self) {
+        if !self.slept {
+            self.semaphore.own().waiting_threads.fetch_add(1, Ordering::Relaxed);
+            self.slept = true;
+        }
+    }
+
+    fn leave(self, has_permits: bool) {
+        if self.slept {
+            self.semaphore.own().waiting_threads.fetch_sub(1, Ordering::Relaxed);
+        }
+        if self.woken && !has_permits {
+            wake(&self.semaphore.core, 1);
+        }
+    }
+}

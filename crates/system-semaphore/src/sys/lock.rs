@@ -1,0 +1,51 @@
+//! Locks on single bytes of a file (open-file-description locks, Linux 3.15).
+//!
+//! Such a lock belongs to the open file description: it is gone when the last descriptor *and* the last mapping of that
+//! open are, which the kernel sees to however a process ends. Bytes are mere numbers here; the file need not have
+//! them.
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use libc::c_int;
+
+/// Takes the lock, unless another open of the file has it.
+pub(crate) fn try_lock(file: BorrowedFd<'_>, byte: u16) -> io::Result<bool> {
+    match set(file, libc::F_WRLCK, byte) {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives the lock up; nothing happens to who has it not.
+pub(crate) fn unlock(file: BorrowedFd<'_>, byte: u16) -> io::Result<()> {
+    set(file, libc::F_UNLCK, byte)
+}
+
+/// Whether another open of the file has a lock on one of these bytes.
+pub(crate) fn is_locked(file: BorrowedFd<'_>, bytes: Range<u16>) -> io::Result<bool> {
+    let mut lock = describe(libc::F_WRLCK, bytes);
+    // SAFETY: the description is live
+    super::check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) })?;
+    Ok(c_int::from(lock.l_type) != libc::F_UNLCK)
+}
+
+fn set(file: BorrowedFd<'_>, kind: c_int, byte: u16) -> io::Result<()> {
+    let lock = describe(kind, byte..byte + 1);
+    // SAFETY: the description is live
+    super::check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) }).map(drop)
+}
+
+fn describe(kind: c_int, bytes: Range<u16>) -> libc::flock {
+    libc::flock {
+        // small constants
+        l_type: kind as _,
+        l_whence: libc::SEEK_SET as _,
+        l_start: bytes.start.into(),
+        l_len: bytes.len() as _,
+        // must be 0 for these locks
+        l_pid: 0,
+    }
+}
