@@ -399,11 +399,12 @@ fn counts_are_shared(place: &Place) {
             }
         }
     }
-    // plain names mean the same to both, without any native key being named
+    // Qt's plain name is our legacy key of the legacy default type, without any native key being named
     let name = place.name("plain");
     let (mut qt, mut ours) = (place.qt(), place.ours());
     qt.must(&format!("open\ts\tname={name}\t4\tCreate"));
-    ours.must(&format!("open\ts\tname={name}\t0\tOpen"));
+    let key = place.legacy_key("plain", NativeIpcKey::legacy_default_type());
+    ours.must(&format!("open\ts\t{key}\t0\tOpen"));
     assert_eq!(free(&mut ours), 4);
     qt.must("close\ts");
 }

@@ -143,7 +143,7 @@ impl Attachment {
 
     /// Whether this process opened it.
     #[inline(always)]
-    pub(crate) fn is_own(&self) -> bool {
+    fn is_own(&self) -> bool {
         // no process has the generation 0, which a new child finds there
         self.now.load(Ordering::Relaxed) == self.generation
     }
@@ -190,11 +190,12 @@ impl Attachment {
             }
         };
         let open = Arc::clone(&entry.open);
-        // another thread may have been first, with another file that has gone since
         let (_, open) = registry.inherited.entry(self.number).or_insert((identity, open));
         let open = Arc::clone(open);
+        // another thread may have been first, with another file that has gone since
+        let entry = registry.forget_unneeded(identity, false);
         drop(registry);
-        drop(spare);
+        drop((spare, entry));
         Ok(open)
     }
 

@@ -27,7 +27,8 @@ pub enum ErrorKind {
     OutOfResources,
     /// The operating system gave a reason that has no kind of its own; the message carries it.
     Unknown,
-    /// The deadline passed first. Nothing was acquired.
+    /// The deadline passed first; nothing was acquired. Or an open had to wait too long for another process, which the
+    /// message names.
     TimedOut,
     /// A `try_` call would have had to wait. Nothing was acquired.
     NoPermits,

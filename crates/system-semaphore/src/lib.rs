@@ -1,8 +1,10 @@
 //! Counting semaphores shared by processes, named by a key.
 //!
 //! A [`SystemSemaphore`] counts permits that processes take and give back: "at most three of these at once on
-//! this machine", or the free and used places of a ring buffer between producers and consumers. It is what Qt's
-//! `QSystemSemaphore` is to C++ and Python, shares semaphores with it, and mends what is wrong with it.
+//! this machine", or the free and used places of a ring buffer between producers and consumers. However a process
+//! ends, the permits that it held come back, and those who wait are woken by its death; all at the speed of an
+//! uncontended atomic (on Linux; see [`KeyType::Robust`]). It is what Qt's `QSystemSemaphore` is to C++ and Python, and
+//! can share semaphores with it.
 //!
 //! ```
 //! use system_semaphore::SystemSemaphore;

@@ -215,12 +215,14 @@ pub struct InheritablePermit {
     descriptor: Option<OwnedFd>,
     attachment: Arc<Attachment>,
     count: u32,
+    /// The process that acquired it.
+    generation: u32,
 }
 
 #[cfg(unix)]
 impl InheritablePermit {
     pub(crate) fn new(attachment: Arc<Attachment>, descriptor: OwnedFd, count: u32) -> Self {
-        Self { descriptor: Some(descriptor), attachment, count }
+        Self { descriptor: Some(descriptor), attachment, count, generation: fork::generation() }
     }
 
     /// How many permits these are.
@@ -242,10 +244,11 @@ impl AsFd for InheritablePermit {
 impl Drop for InheritablePermit {
     fn drop(&mut self) {
         drop(self.descriptor.take());
-        // nobody need wait until somebody finds them
-        if !self.attachment.is_own() {
+        // a child has only closed its copy
+        if self.generation != fork::generation() {
             return;
         }
+        // nobody need wait until somebody finds them
         let _ = self.attachment.with_open(|open| {
             open.backend.look_for_dead();
             Ok(())

@@ -22,9 +22,10 @@ pub enum AccessMode {
     /// Create it, or set the count of the one that is there to the initial value. Qt's `Create`. Who opens it so owes
     /// its removal, as its maker does.
     ///
-    /// What this does to those who use it already depends on the type: on System V the count is set for
-    /// everybody, waiters wake, and the kernel forgets what it would have given back at anybody's death; on POSIX a
-    /// new semaphore takes the name and the others keep the old one.
+    /// What this does to those who use it already depends on the type. Robust: the count is set for everybody, waiters
+    /// get the new permits, and permits taken before are void, so that giving them back changes nothing. System V: the
+    /// count is set for everybody, waiters wake, and the kernel forgets what it would have given back at anybody's
+    /// death. POSIX: a new semaphore takes the name and the others keep the old one.
     Create,
     /// Create it; [`AlreadyExists`](ErrorKind::AlreadyExists) if it is there.
     CreateNew,
@@ -87,15 +88,26 @@ pub struct Holder {
 /// A handle: clones, and other handles that this process opens by the same key, are the same semaphore. All
 /// methods may be called from any thread at once.
 ///
-/// When the last handle of the process that made the semaphore is dropped, it is removed from the system, whoever
-/// still uses it (Qt's rule for System V and POSIX semaphores); [`Builder::persistent`] keeps it. Who opened an
-/// existing one with [`AccessMode::Create`] counts as its maker, too. Those who still use a removed System V
-/// semaphore get [`NotFound`](ErrorKind::NotFound); those of a POSIX one keep it among themselves. A process that ends
-/// without dropping its handles (it is killed, calls [`exit`](std::process::exit), or keeps them in a `static`) leaves
-/// the semaphore to those who use it and to later ones.
+/// # When it ends
 ///
-/// After a `fork` the child owns nothing: permits of its parent are void in it, and it removes nothing. It can use
-/// the handles that it inherited.
+/// A *robust* semaphore ends with its last user, whichever that is; [`Builder::persistent`] keeps it. If the last user
+/// ends without dropping its handles (it is killed, calls [`exit`](std::process::exit), or keeps them in a `static`),
+/// the next one to open it starts afresh, with its own initial value.
+///
+/// A *System V* or *POSIX* semaphore is removed when the last handle of the process that made it is dropped, whoever
+/// still uses it (Qt's rule); [`Builder::persistent`] keeps it. Who opened an existing one with
+/// [`AccessMode::Create`] counts as its maker, too. Those who still use a removed System V semaphore get
+/// [`NotFound`](ErrorKind::NotFound); those of a POSIX one keep it among themselves. A maker that ends without dropping
+/// its handles leaves the semaphore to those who use it and to later ones.
+///
+/// # Threads, forks and other programs
+///
+/// Permits are the process's: any thread may give back what another took. After a `fork` the child owns nothing:
+/// permits of its parent are void in it, and it removes nothing. It can use the handles that it inherited. Permits
+/// end when the process becomes another program by `exec`, but for [inheritable](Self::acquire_inheritable) ones.
+///
+/// The methods are not to be called in signal handlers. (On a robust semaphore, a handler that comes upon an operation of its
+/// own thread gets an error.)
 #[derive(Clone)]
 pub struct SystemSemaphore {
     attachment: Arc<Attachment>,
@@ -114,8 +126,11 @@ impl SystemSemaphore {
     /// # Errors
     /// [`KeyError`](ErrorKind::KeyError) if the key cannot name a semaphore,
     /// [`PermissionDenied`](ErrorKind::PermissionDenied) if it belongs to another user,
-    /// [`OutOfResources`](ErrorKind::OutOfResources) if the initial value is above the type's maximum or the system
-    /// has no more semaphores, and what the mode says.
+    /// [`OutOfResources`](ErrorKind::OutOfResources) if the initial value is above the maximum or the system has no more
+    /// semaphores (for a robust one: shared memory is full, or 4,093 processes use it already),
+    /// [`Corrupt`](ErrorKind::Corrupt) if something else stands in its place,
+    /// [`TimedOut`](ErrorKind::TimedOut) if another process that is opening or closing it is stopped, and what the mode
+    /// says.
     pub fn new(key: impl Into<Key>, initial_value: u32, mode: AccessMode) -> Result<Self> {
         Self::builder(key).initial_value(initial_value).mode(mode).build()
     }
@@ -151,8 +166,8 @@ impl SystemSemaphore {
         }
     }
 
-    /// Removes a semaphore from the system by its key, whoever uses it. Those who do learn it on System V
-    /// ([`NotFound`](ErrorKind::NotFound)), and keep it among themselves on POSIX.
+    /// Removes a semaphore from the system by its key, whoever uses it. Those who do learn it on robust and System V
+    /// semaphores ([`NotFound`](ErrorKind::NotFound)), and keep it among themselves on POSIX.
     ///
     /// With a System V semaphore goes its key file, if it is one that was made for a plain name; any other file
     /// named in a native key stays.
@@ -228,7 +243,7 @@ impl SystemSemaphore {
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if the semaphore is removed from the system, also while waiting (where the
-    /// type tells: System V).
+    /// type tells: robust and System V).
     pub fn acquire(&self) -> Result<Permit<'_>> {
         self.acquire_with(1, Patience::Forever, None)
     }
@@ -307,7 +322,7 @@ impl SystemSemaphore {
     /// be ended from outside.
     ///
     /// `interrupted` is called before each sleep: before the first, if there has to be one, and each time a signal has
-    /// woken the thread. When it returns `true`, the wait ends. That is how a language's runtime gets its Ctrl+C
+    /// woken the thread. (On a robust semaphore also about once a second.) When it returns `true`, the wait ends. That is how a language's runtime gets its Ctrl+C
     /// handled without polling, and how one thread ends the wait of another: set a flag, then send the thread signals
     /// until the wait has ended (one that comes in the instant between the question and the sleep goes unseen). The
     /// handler must have been installed without `SA_RESTART`, or a POSIX semaphore's wait goes on without asking.
@@ -403,12 +418,13 @@ impl SystemSemaphore {
     /// Permits are held without a guard after [`Permit::hold`]. Created ones stay when the process exits. (Qt on
     /// System V takes them back.) 0 does nothing.
     ///
-    /// On System V the two happen in one step; on POSIX permits come one by one, so that others may see some of
-    /// them before the last.
+    /// The two happen in one step; but on POSIX permits come one by one, so that others may see some of them before the
+    /// last.
     ///
     /// # Errors
-    /// [`OutOfResources`](ErrorKind::OutOfResources) if the count would pass the type's maximum: nothing has happened
-    /// then (on POSIX, if others made the room vanish half way, what they took meanwhile stays taken). [`NotFound`](ErrorKind::NotFound) if the semaphore was removed from the system.
+    /// [`OutOfResources`](ErrorKind::OutOfResources) if the count would pass the maximum: nothing has happened then (on
+    /// POSIX, if others made the room vanish half way, what they took meanwhile stays taken).
+    /// [`NotFound`](ErrorKind::NotFound) if the semaphore was removed from the system.
     pub fn release(&self, count: u32) -> Result<()> {
         if count == 0 {
             return Ok(());
@@ -490,7 +506,8 @@ impl SystemSemaphore {
     }
 
     /// How many holders have died and had their permits given back so far. Who guards data by the semaphore
-    /// compares it before and after: what a dead holder guarded may be half written.
+    /// compares it before and after: what a dead holder guarded may be half written. It counts before the permits can
+    /// be taken, and so may count a death twice if who gives back dies in the middle.
     ///
     /// # Errors
     /// As for [`available_permits`](Self::available_permits).
@@ -584,21 +601,24 @@ impl Builder {
 
     /// Who may use it, as Unix permission bits; `0o600`, the user alone, if not said. They count only for who makes
     /// it. Who is to use it needs both the read and the write bit. On POSIX semaphores the process's umask is taken
-    /// off, as `sem_open` does.
+    /// off, as `sem_open` does. A robust semaphore can be used by others only if its name begins with `Global\`: all
+    /// other names belong to their user.
     pub fn permissions(mut self, mode: u32) -> Self {
         self.request.permissions = Some(mode);
         self
     }
 
     /// Whether it stays in the system when this process's last handle is gone. It is removed by
-    /// [`SystemSemaphore::remove`] then.
+    /// [`SystemSemaphore::remove`] then. A robust semaphore stays as soon as any of its users has said so, and then outlives
+    /// all of them, however they end.
     pub fn persistent(mut self, persistent: bool) -> Self {
         self.request.persistent = persistent;
         self
     }
 
-    /// The largest count it may have, so that releasing too many is an error. System V and POSIX semaphores have
-    /// only the maximum of their type ([`Capabilities::max_permits`]); any other is
+    /// The largest count it may have, so that releasing too many is an error. It counts for who makes a robust semaphore,
+    /// or resets it by [`AccessMode::Create`]; who opens one takes it as it is. System V and POSIX semaphores have only
+    /// the maximum of their type ([`Capabilities::max_permits`]); any other is
     /// [`Unsupported`](ErrorKind::Unsupported).
     pub fn max_permits(mut self, permits: u32) -> Self {
         self.request.max_permits = Some(permits);

@@ -1,14 +1,20 @@
 //! Descriptors that a forked child must not keep.
 //!
-//! A lock lives as long as anyone has the open file description, so a child that inherits the descriptor would keep its
-//! parent's locks alive. Every private descriptor is in a list, and is closed in a child by a `pthread_atfork`
-//! handler, or, where none runs (a raw `clone`), at the child's first use of this library.
+//! A lock lives as long as anyone has the open file description, so a child that inherits the descriptor, or a mapping of
+//! it, would keep its parent's locks alive. Every private descriptor is in a list, and is closed in a child by a
+//! `pthread_atfork` handler, or, where none runs (a raw `clone`), at the child's first use of this library. What is made
+//! while another thread forks is made again ([`undisturbed`]).
+//!
+//! Other code of the process may close any descriptor, and the system gives its number to the next one opened. So each
+//! remembers which file it was, and is only used, or closed, while it is that.
 
 use std::io;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use super::fork;
 
@@ -17,57 +23,73 @@ use super::fork;
 pub(crate) struct PrivateDescriptor {
     descriptor: ManuallyDrop<OwnedFd>,
     entry: &'static Entry,
-    listed: u64,
+    ticket: u64,
 }
 
 /// A place in the list. It is never freed, but used again.
 #[derive(Debug)]
 struct Entry {
-    /// `[ generation:32 | descriptor:32 ]`, or [`FREE`].
+    /// `[ generation:32 | descriptor:32 ]`, or one of the next two.
     listed: AtomicU64,
+    /// No two descriptors have the same.
+    ticket: AtomicU64,
+    device: AtomicU64,
+    inode: AtomicU64,
     next: *const Self,
 }
+
+const FREE: u64 = u64::MAX;
+/// Somebody is filling it in.
+const TAKEN: u64 = u64::MAX - 1;
 
 // SAFETY: `next` is never changed once the entry is in the list, and points to another that is never freed
 unsafe impl Sync for Entry {}
 
-const FREE: u64 = u64::MAX;
 static FIRST: AtomicPtr<Entry> = AtomicPtr::new(ptr::null_mut());
 
 impl PrivateDescriptor {
-    /// Opens a descriptor by `open`, which must set close-on-exec. It may be called several times: a descriptor opened
-    /// while another thread forks may be in the child without being in the list, and is opened again.
-    pub(crate) fn open(mut open: impl FnMut() -> io::Result<OwnedFd>) -> io::Result<Self> {
-        let generation = fork::generation();
-        loop {
-            let quiet = wait_for_forks();
-            let descriptor = open()?;
-            let listed = u64::from(generation) << 32 | u64::from(descriptor.as_raw_fd() as u32);
-            let private = Self { descriptor: ManuallyDrop::new(descriptor), entry: enter(listed), listed };
-            if STARTED.load(Ordering::SeqCst) == quiet {
-                return Ok(private);
-            }
+    /// Takes a new descriptor over. To be called in [`undisturbed`].
+    pub(crate) fn new(descriptor: OwnedFd) -> io::Result<Self> {
+        static TICKET: AtomicU64 = AtomicU64::new(0);
+        let (device, inode) = identity(descriptor.as_raw_fd())?;
+        let ticket = TICKET.fetch_add(1, Ordering::Relaxed);
+        let listed = u64::from(fork::generation()) << 32 | u64::from(descriptor.as_raw_fd() as u32);
+        // whoever is listed with this number has lost it
+        for entry in entries(FIRST.load(Ordering::Acquire)) {
+            let _ = entry.listed.compare_exchange(listed, FREE, Ordering::AcqRel, Ordering::Relaxed);
         }
+        let entry = take_entry();
+        entry.ticket.store(ticket, Ordering::Relaxed);
+        entry.device.store(device, Ordering::Relaxed);
+        entry.inode.store(inode, Ordering::Relaxed);
+        entry.listed.store(listed, Ordering::Release);
+        Ok(Self { descriptor: ManuallyDrop::new(descriptor), entry, ticket })
     }
 
-    /// The plain descriptor, which children inherit.
-    pub(crate) fn into_inner(mut self) -> OwnedFd {
-        self.strike_out();
-        // SAFETY: `self` is forgotten right after
-        let descriptor = unsafe { ManuallyDrop::take(&mut self.descriptor) };
-        std::mem::forget(self);
-        descriptor
+    /// Whether the number still is this descriptor's.
+    pub(crate) fn is_ours(&self) -> bool {
+        let listed = self.entry.listed.load(Ordering::Acquire);
+        listed < TAKEN
+            && self.entry.ticket.load(Ordering::Relaxed) == self.ticket
+            && self.entry.is_valid(listed)
     }
 
-    /// Forgets the number without closing it: it is no longer ours.
-    pub(crate) fn disown(self) {
-        self.strike_out();
-        std::mem::forget(self);
+    /// The plain descriptor, which children inherit; `None` if it is lost.
+    pub(crate) fn into_inner(mut self) -> Option<OwnedFd> {
+        self.strike_out().then(|| {
+            // SAFETY: `drop` finds it struck out, so nobody uses it again
+            unsafe { ManuallyDrop::take(&mut self.descriptor) }
+        })
     }
 
-    /// Takes it off the list; `false` if this is a forked child, which has closed it already.
-    fn strike_out(&self) -> bool {
-        self.entry.listed.compare_exchange(self.listed, FREE, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    /// Takes it off the list, if it still is ours.
+    fn strike_out(&mut self) -> bool {
+        let is_ours = self.is_ours();
+        if is_ours {
+            self.entry.ticket.store(u64::MAX, Ordering::Relaxed);
+            self.entry.listed.store(FREE, Ordering::Release);
+        }
+        is_ours
     }
 }
 
@@ -79,6 +101,7 @@ impl AsFd for PrivateDescriptor {
 
 impl Drop for PrivateDescriptor {
     fn drop(&mut self) {
+        // else somebody else has closed it: other code, or this is a forked child
         if self.strike_out() {
             // SAFETY: nobody uses it again
             unsafe { ManuallyDrop::drop(&mut self.descriptor) };
@@ -86,15 +109,39 @@ impl Drop for PrivateDescriptor {
     }
 }
 
-fn enter(listed: u64) -> &'static Entry {
+impl Entry {
+    /// Whether the number is that of the file that was listed.
+    fn is_valid(&self, listed: u64) -> bool {
+        let listed_identity = (self.device.load(Ordering::Relaxed), self.inode.load(Ordering::Relaxed));
+        identity(listed as RawFd).is_ok_and(|identity| identity == listed_identity)
+    }
+}
+
+/// Which file a descriptor is of. May be called in a signal handler.
+fn identity(descriptor: RawFd) -> io::Result<(u64, u64)> {
+    let mut data = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the buffer is live, and any number may be asked about
+    super::check(unsafe { libc::fstat(descriptor, data.as_mut_ptr()) })?;
+    // SAFETY: filled in, as the call succeeded
+    let data = unsafe { data.assume_init() };
+    Ok((data.st_dev, data.st_ino))
+}
+
+fn take_entry() -> &'static Entry {
     let mut next = FIRST.load(Ordering::Acquire);
     let is_taken = |entry: &&'static Entry| {
-        entry.listed.compare_exchange(FREE, listed, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        entry.listed.compare_exchange(FREE, TAKEN, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     };
     if let Some(entry) = entries(next).find(is_taken) {
         return entry;
     }
-    let entry = Box::leak(Box::new(Entry { listed: AtomicU64::new(listed), next: ptr::null() }));
+    let entry = Box::leak(Box::new(Entry {
+        listed: AtomicU64::new(TAKEN),
+        ticket: AtomicU64::new(0),
+        device: AtomicU64::new(0),
+        inode: AtomicU64::new(0),
+        next: ptr::null(),
+    }));
     loop {
         entry.next = next;
         match FIRST.compare_exchange(next, entry, Ordering::AcqRel, Ordering::Acquire) {
@@ -110,15 +157,17 @@ fn entries(first: *const Entry) -> impl Iterator<Item = &'static Entry> {
     std::iter::successors(get(first), move |entry| get(entry.next))
 }
 
-/// Closes what was listed by another generation than `keep`. Safe in a signal handler or a new child.
+/// Closes what was listed by another generation than `keep`. May be called in a new child.
 pub(super) fn close_inherited(keep: Option<u32>) {
     for entry in entries(FIRST.load(Ordering::Acquire)) {
         let listed = entry.listed.load(Ordering::Acquire);
-        if listed == FREE || keep == Some((listed >> 32) as u32) {
+        if listed >= TAKEN || keep == Some((listed >> 32) as u32) {
             continue;
         }
-        if entry.listed.compare_exchange(listed, FREE, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-            // SAFETY: inherited from the parent's list, where it was open, and nobody here has used it
+        let is_valid = entry.is_valid(listed);
+        let struck_out = entry.listed.compare_exchange(listed, FREE, Ordering::AcqRel, Ordering::Relaxed);
+        if struck_out.is_ok() && is_valid {
+            // SAFETY: inherited from the parent's list, still the same file, and nobody here has used it
             unsafe { libc::close(listed as RawFd) };
         }
     }
@@ -136,19 +185,32 @@ pub(super) extern "C" fn after_fork_in_parent() {
     ENDED.fetch_add(1, Ordering::SeqCst);
 }
 
-pub(super) fn after_fork_in_child() {
+pub(super) fn after_fork_in_child(generation: Option<u32>) {
     ENDED.store(STARTED.load(Ordering::SeqCst), Ordering::SeqCst);
-    close_inherited(None);
+    close_inherited(generation);
 }
 
-/// Waits until no fork is under way, as far as that takes no more than moments; tells how many have begun.
-fn wait_for_forks() -> u32 {
-    for _ in 0..1000 {
+/// Makes something that a forked child must not inherit, in a time without forks: else it is thrown away and made anew.
+pub(crate) fn undisturbed<T, E>(mut make: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    // the handlers count
+    let _ = fork::generation();
+    let mut tries = 0u32;
+    loop {
         let started = STARTED.load(Ordering::SeqCst);
-        if ENDED.load(Ordering::SeqCst) == started {
-            return started;
+        // if the handlers were set up during a fork, one more has ended than begun
+        let is_quiet = started.wrapping_sub(ENDED.load(Ordering::SeqCst)) as i32 <= 0;
+        // a handler of somebody else's that takes so long must not keep us
+        if is_quiet || tries > 2000 {
+            let made = make();
+            if made.is_err() || STARTED.load(Ordering::SeqCst) == started || tries > 4000 {
+                return made;
+            }
         }
-        std::thread::yield_now();
+        tries += 1;
+        if tries < 1000 {
+            thread::yield_now();
+        } else {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
-    STARTED.load(Ordering::SeqCst)
 }

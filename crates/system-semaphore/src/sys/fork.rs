@@ -10,7 +10,7 @@
 
 use std::ffi::c_int;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 /// The last generation taken by this process or an ancestor.
 static LAST: AtomicU32 = AtomicU32::new(0);
@@ -72,6 +72,9 @@ fn make_cell() -> &'static AtomicU32 {
     existing_cell().expect("one was just stored")
 }
 
+/// Whether the kernel wipes the cell in a child.
+static IS_WIPED: AtomicBool = AtomicBool::new(false);
+
 fn map_wiped_page() -> Option<&'static mut AtomicU32> {
     let size = size_of::<AtomicU32>();
     let protection = libc::PROT_READ | libc::PROT_WRITE;
@@ -82,8 +85,11 @@ fn map_wiped_page() -> Option<&'static mut AtomicU32> {
         return None;
     }
     #[cfg(target_os = "linux")]
-    // SAFETY: the page just mapped; a kernel that does not know the advice does nothing
-    let _: c_int = unsafe { libc::madvise(page, size, libc::MADV_WIPEONFORK) };
+    {
+        // SAFETY: the page just mapped; a kernel that does not know the advice does nothing
+        let advised = unsafe { libc::madvise(page, size, libc::MADV_WIPEONFORK) };
+        IS_WIPED.store(advised == 0, Ordering::Relaxed);
+    }
     // SAFETY: zeroed, aligned, large enough, never unmapped, and nobody else has a reference to it
     unsafe { page.cast::<AtomicU32>().as_mut() }
 }
@@ -92,11 +98,16 @@ fn map_wiped_page() -> Option<&'static mut AtomicU32> {
 type Handler = unsafe extern "C" fn();
 
 extern "C" fn in_child() {
-    if let Some(cell) = existing_cell() {
+    let Some(cell) = existing_cell() else { return };
+    if !IS_WIPED.load(Ordering::Relaxed) {
         cell.store(0, Ordering::Relaxed);
     }
+    // not 0 if a handler of somebody else's has used this library before
     #[cfg(target_os = "linux")]
-    super::descriptor::after_fork_in_child();
+    super::descriptor::after_fork_in_child(match cell.load(Ordering::Relaxed) {
+        0 => None,
+        generation => Some(generation),
+    });
 }
 
 /// A value that every process has for itself: a forked child starts with a new one and leaves its parent's alone.

@@ -65,13 +65,10 @@ unsafe impl<T: Shared> Send for Owner<T> {}
 unsafe impl<T: Shared> Sync for Owner<T> {}
 
 impl<T: Shared> Mapping<T> {
-    /// Maps the file, which must be long enough and stay so: who makes it shorter than a `T` later turns every access
-    /// into SIGBUS, as with every mapped file.
+    /// Maps the file, which must be as long as a `T` before anybody looks, and stay so: to touch what is not there is
+    /// SIGBUS, as with every mapped file. To be called in
+    /// [`undisturbed`](super::descriptor::undisturbed): a child forked in the middle would inherit the mapping.
     pub(crate) fn new(file: BorrowedFd<'_>) -> io::Result<Self> {
-        let length = rustix::fs::fstat(file)?.st_size;
-        if u64::try_from(length).is_ok_and(|length| length < size_of::<T>() as u64) {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is too short"));
-        }
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping, wherever the system likes
         let start = unsafe {

@@ -1,4 +1,8 @@
-//! Places at which a test lets a process stop or die. Outside of this crate's own tests there is nothing here.
+//! Places at which a test lets a process stop or die, and a way to leave it in its sleep. Outside of this crate's own
+//! tests there is nothing here.
+
+#[cfg(not(test))]
+use std::time::Duration;
 
 /// A place between two steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,15 +23,24 @@ pub(super) enum Step {
     RecoveryWoke,
     /// An opener or closer has the registry lock.
     Registered,
-    /// A reset has replaced the state, not yet the epoch.
+    /// A reset has not replaced the state yet;
+    ResetBegins,
+    /// has, but not the epoch.
     ResetSwapped,
+    /// A remover has told the users, the name is still there.
+    MarkedRemoved,
 }
 
 #[cfg(not(test))]
 #[inline(always)]
 pub(super) fn pass(_: Step) {}
 
-#[cfg(test)]
-pub(super) fn pass(step: Step) {
-    super::tests::pass(step);
+/// How long a waiter sleeps at most, if it is to sleep this long.
+#[cfg(not(test))]
+#[inline(always)]
+pub(super) fn longest_sleep(sleep: Duration) -> Duration {
+    sleep
 }
+
+#[cfg(test)]
+pub(super) use super::tests::{longest_sleep, pass};

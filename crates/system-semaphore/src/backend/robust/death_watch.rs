@@ -22,7 +22,7 @@ use super::Core;
 use super::layout::WATCHER_BYTE;
 use super::recovery::{Pass, recover};
 use super::trouble::Trouble;
-use crate::sys::descriptor::PrivateDescriptor;
+use crate::sys::descriptor::{PrivateDescriptor, undisturbed};
 use crate::sys::fork::PerProcess;
 use crate::sys::{lock, thread};
 
@@ -54,9 +54,7 @@ pub(super) fn watch(core: &Arc<Core>) -> Watch {
 impl Watch {
     /// The longest sleep that is safe.
     pub(super) fn longest_sleep(&self) -> Duration {
-        let mut watching = watching();
-        let has_thread = watching.has_thread;
-        if has_thread && watching.subject(&self.0).watch.is_some() { WATCHED } else { PROBE }
+        if watching().subject(&self.0).watch.is_some() { WATCHED } else { PROBE }
     }
 }
 
@@ -66,6 +64,9 @@ impl Drop for Watch {
         let subject = watching.subject(&self.0);
         subject.waiters -= 1;
         subject.idle_since = Instant::now();
+        if !watching.has_thread {
+            watching.retire(|subject| subject.waiters == 0);
+        }
     }
 }
 
@@ -103,16 +104,16 @@ fn watching() -> MutexGuard<'static, Watching> {
 impl Watching {
     /// Sees that there is an inotify instance and a thread, if they are to be had.
     fn start(&mut self) {
-        if self.inotify.is_none() {
-            let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
-            let opened = PrivateDescriptor::open(|| Ok(inotify::init(flags)?));
-            self.inotify = opened.ok().map(Arc::new);
+        if self.has_thread {
+            return;
         }
-        if let Some(inotify) = &self.inotify
-            && !self.has_thread
-        {
-            let inotify = Arc::clone(inotify);
-            self.has_thread = thread::spawn_without_signals("semaphore deaths", move || run(&inotify));
+        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+        let Ok(inotify) = undisturbed(|| PrivateDescriptor::new(inotify::init(flags)?)) else { return };
+        let inotify = Arc::new(inotify);
+        let of_thread = Arc::clone(&inotify);
+        if thread::spawn_without_signals("semaphore deaths", move || run(&of_thread)) {
+            self.has_thread = true;
+            self.inotify = Some(inotify);
         }
     }
 
@@ -158,25 +159,14 @@ impl Watching {
         }
     }
 
-    /// Reads what happened; `false` if the descriptor does not work.
-    fn take_reports(&mut self, inotify: &PrivateDescriptor) -> bool {
-        let mut buffer = [MaybeUninit::uninit(); 4096];
-        let mut reader = inotify::Reader::new(inotify, &mut buffer);
-        loop {
-            match reader.next() {
-                Ok(event) => {
-                    let is_lost = event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW);
-                    let is_users = event.events().contains(inotify::ReadFlags::CLOSE_WRITE);
-                    for subject in &mut self.subjects {
-                        let is_mine = subject.watch == Some(event.wd()) && subject.is_watcher() == is_users;
-                        if is_lost || is_mine {
-                            subject.again = AGAIN.len() + 1;
-                        }
-                    }
+    /// Notes what happened.
+    fn take_note(&mut self, reports: &[Report]) {
+        for report in reports {
+            for subject in &mut self.subjects {
+                let is_mine = subject.watch == Some(report.watch) && subject.is_watcher() == report.is_users;
+                if report.is_lost || is_mine {
+                    subject.again = AGAIN.len() + 1;
                 }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return true,
-                Err(_) => return false,
             }
         }
     }
@@ -189,6 +179,35 @@ impl Watching {
             subject.resign();
         }
     }
+}
+
+/// What inotify reports: that somebody has closed a descriptor of a file.
+struct Report {
+    watch: i32,
+    /// One that could write, as users have.
+    is_users: bool,
+    /// Reports were lost, so it may have been any.
+    is_lost: bool,
+}
+
+/// Reads what happened; `None` if the descriptor does not work, or is no longer ours.
+fn read_reports(inotify: &PrivateDescriptor) -> Option<Vec<Report>> {
+    let mut reports = Vec::new();
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut reader = inotify::Reader::new(inotify, &mut buffer);
+    while inotify.is_ours() {
+        match reader.next() {
+            Ok(event) => reports.push(Report {
+                watch: event.wd(),
+                is_users: event.events().contains(inotify::ReadFlags::CLOSE_WRITE),
+                is_lost: event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW),
+            }),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Some(reports),
+            Err(_) => return None,
+        }
+    }
+    None
 }
 
 impl Subject {
@@ -208,7 +227,7 @@ impl Subject {
     fn add_watch(&mut self, inotify: &PrivateDescriptor, flags: inotify::WatchFlags) {
         let Ok(file) = self.core.file() else { return };
         // by number: the file's name may be another one's by now
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
         let flags = flags | inotify::WatchFlags::MASK_ADD;
         self.watch = inotify::add_watch(inotify, path, flags).ok();
     }
@@ -224,18 +243,18 @@ impl Subject {
 
     fn run_for_it(&mut self) -> Result<bool, Trouble> {
         let file = self.core.file()?;
-        if self.is_watcher() || !lock::try_lock(file, WATCHER_BYTE)? {
+        if self.is_watcher() || !lock::try_lock(file.as_fd(), WATCHER_BYTE)? {
             return Ok(false);
         }
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        match PrivateDescriptor::open(|| Ok(rustix::fs::open(&*path, flags, Mode::empty())?)) {
+        let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+        let open = || rustix::fs::open(&*path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        match undisturbed(|| PrivateDescriptor::new(open()?)) {
             Ok(tripwire) => {
                 self.tripwire = Some(tripwire);
                 Ok(true)
             }
             Err(error) => {
-                lock::unlock(file, WATCHER_BYTE)?;
+                lock::unlock(file.as_fd(), WATCHER_BYTE)?;
                 Err(error.into())
             }
         }
@@ -247,7 +266,7 @@ impl Subject {
             && let Ok(file) = self.core.file()
         {
             // before the tripwire calls the deputies
-            let _ = lock::unlock(file, WATCHER_BYTE);
+            let _ = lock::unlock(file.as_fd(), WATCHER_BYTE);
         }
         self.tripwire = None;
     }
@@ -271,23 +290,23 @@ fn run(inotify: &Arc<PrivateDescriptor>) {
     loop {
         let mut descriptors = [PollFd::from_borrowed_fd(inotify.as_fd(), PollFlags::IN)];
         let timespec = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: timeout.subsec_nanos().into() };
-        let polled = poll(&mut descriptors, Some(&timespec));
-        let is_broken = descriptors[0].revents().intersects(PollFlags::NVAL | PollFlags::ERR);
+        let reports = match poll(&mut descriptors, Some(&timespec)) {
+            Ok(_) | Err(Errno::INTR) => read_reports(inotify),
+            Err(_) => None,
+        };
         let mut watching = watching();
-        if matches!(polled, Err(errno) if errno != Errno::INTR)
-            || is_broken
-            || !watching.take_reports(inotify)
-        {
-            watching.lose_inotify();
+        match reports {
+            Some(reports) => watching.take_note(&reports),
+            None => watching.lose_inotify(),
         }
         watching.retire(|subject| subject.waiters == 0 && subject.idle_since.elapsed() >= LINGER);
-        for subject in watching.subjects.iter_mut().filter(|subject| subject.again > 0) {
-            subject.look(inotify);
-        }
         if watching.subjects.is_empty() || watching.inotify.is_none() {
             watching.inotify = None;
             watching.has_thread = false;
             return;
+        }
+        for subject in watching.subjects.iter_mut().filter(|subject| subject.again > 0) {
+            subject.look(inotify);
         }
         let looks = watching.subjects.iter().map(|subject| subject.again).max().unwrap_or(0);
         timeout = if looks > 0 { AGAIN[looks - 1] } else { LINGER };

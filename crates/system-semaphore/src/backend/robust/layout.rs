@@ -204,6 +204,7 @@ impl Record {
         (self.0 >> 32) as u32
     }
 
+    #[inline(always)]
     pub(super) fn amount(self) -> u32 {
         self.0 as u32
     }
@@ -212,10 +213,11 @@ impl Record {
         Self::new(self.seq(), amount)
     }
 
-    /// The record of the next operation. The amount neither falls below 0 nor reaches 2^32.
+    /// The record of the next operation; `None` if there cannot be so little or so much.
     #[inline(always)]
-    pub(super) fn next(self, difference: i64) -> Self {
-        Self(self.0.wrapping_add(1 << 32).wrapping_add_signed(difference))
+    pub(super) fn next(self, difference: i64) -> Option<Self> {
+        let is_possible = u32::try_from(i64::from(self.amount()) + difference).is_ok();
+        is_possible.then(|| Self(self.0.wrapping_add(1 << 32).wrapping_add_signed(difference)))
     }
 }
 

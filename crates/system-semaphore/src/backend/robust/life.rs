@@ -7,7 +7,7 @@
 //! A file that nobody uses, and that is not persistent, is a leftover of users that were killed: who opens it starts
 //! afresh with an initial value of its own.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -30,7 +30,6 @@ use super::{Core, breakpoint, waiting};
 use crate::backend::Request;
 use crate::error::{ErrorKind, Fault};
 use crate::semaphore::AccessMode;
-use crate::sys::descriptor::PrivateDescriptor;
 use crate::sys::lock;
 
 /// Who may use a semaphore if nothing is said.
@@ -56,7 +55,7 @@ pub(super) fn open(place: &Place, request: &Request) -> Result<Arc<Core>, Fault>
             return Err(not_found());
         };
         let outcome = match open_file(place, &directory)? {
-            Some(core) => join(&core, place, &directory, request).map(|joined| joined.then_some(core)),
+            Some(core) => join(&core, &directory, request).map(|joined| joined.then_some(core)),
             None if make => create(place, &directory, request),
             None => Err(not_found()),
         };
@@ -80,32 +79,35 @@ fn not_found() -> Fault {
 
 /// Opens another description of the same file, with a slot of its own.
 pub(super) fn open_again(core: &Core) -> Result<Core, Fault> {
-    let path = format!("/proc/self/fd/{}", core.file()?.as_raw_fd());
+    let path = format!("/proc/self/fd/{}", core.file()?.as_fd().as_raw_fd());
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
-    let file = PrivateDescriptor::open(|| Ok(rustix::fs::open(&*path, flags, Mode::empty())?));
-    let again = Core::new(file.map_err(Trouble::from)?)?;
+    let open = || rustix::fs::open(&*path, flags, Mode::empty());
+    let again = Core::open(&core.place, open).map_err(Trouble::from)?;
     let registered = Registered::new(&again, OPEN_PATIENCE)?;
     take_slot(&again)?;
     drop(registered);
     Ok(again)
 }
 
+/// Opens what stands there.
+fn open_in(place: &Place, directory: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    openat(directory, &*place.file, flags, Mode::empty())
+}
+
+/// Opens what stands there now, whatever it is.
+pub(super) fn open_by_name(place: &Place) -> Result<OwnedFd, Errno> {
+    let directory = place.open_directory(false).map_err(|_| Errno::NOENT)?.ok_or(Errno::NOENT)?;
+    open_in(place, &directory)
+}
+
 /// The file, if there is one and it is a semaphore's.
 fn open_file(place: &Place, directory: &OwnedFd) -> Result<Option<Core>, Fault> {
-    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let open = || Ok(openat(directory, &*place.file, flags, Mode::empty())?);
-    let file = match PrivateDescriptor::open(open) {
-        Ok(file) => file,
-        Err(error) => {
-            let errno = Errno::from_io_error(&error);
-            if errno == Some(Errno::NOENT) {
-                return Ok(None);
-            }
-            return Err(explain(place, place.look(directory), error));
-        }
-    };
-    check(&file, place)?;
-    Core::new(file).map(Some).map_err(|trouble| explain_full(place, trouble))
+    match Core::open(place, || open_in(place, directory)) {
+        Ok(core) => check(&core).map(|()| Some(core)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(explain(place, place.look(directory), error)),
+    }
 }
 
 /// Why the file cannot be opened.
@@ -140,7 +142,9 @@ fn corrupt(path: &Path, trouble: &str) -> Fault {
 }
 
 /// Whether it is a semaphore's file. What is looked at here never changes.
-fn check(file: &PrivateDescriptor, place: &Place) -> Result<(), Fault> {
+fn check(core: &Core) -> Result<(), Fault> {
+    let (file, place) = (core.file()?, &core.place);
+    let file = file.as_fd();
     let data = fstat(file).map_err(Trouble::from)?;
     let path = place.path();
     let bad = |trouble: &str| Err(corrupt(&path, trouble));
@@ -186,7 +190,7 @@ fn check(file: &PrivateDescriptor, place: &Place) -> Result<(), Fault> {
     Ok(())
 }
 
-fn write_name(file: &PrivateDescriptor, name: &str) -> Result<(), Errno> {
+fn write_name(file: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
     let mut bytes = (name.len() as u32).to_ne_bytes().to_vec();
     bytes.extend_from_slice(name.as_bytes());
     match pwrite(file, &bytes, NAME_AT)? {
@@ -195,7 +199,7 @@ fn write_name(file: &PrivateDescriptor, name: &str) -> Result<(), Errno> {
     }
 }
 
-fn read_name(file: &PrivateDescriptor) -> Result<Option<Vec<u8>>, Errno> {
+fn read_name(file: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Errno> {
     let mut bytes = vec![0; (FILE_SIZE - NAME_AT) as usize];
     let read = pread(file, &mut bytes, NAME_AT)?;
     bytes.truncate(read);
@@ -208,9 +212,8 @@ fn create(place: &Place, directory: &OwnedFd, request: &Request) -> Result<Optio
     let max_permits = max_permits(request)?.unwrap_or(MAX_PERMITS);
     check_value(request.initial_value, max_permits)?;
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    let made = PrivateDescriptor::open(|| Ok(openat(directory, ".", flags, Mode::RUSR | Mode::WUSR)?));
-    let file = match made {
-        Ok(file) => file,
+    let core = match Core::open(place, || openat(directory, ".", flags, Mode::RUSR | Mode::WUSR)) {
+        Ok(core) => core,
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
         Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => {
             let reason = format!(
@@ -221,15 +224,16 @@ fn create(place: &Place, directory: &OwnedFd, request: &Request) -> Result<Optio
         }
         Err(error) => return Err(explain_full(place, error.into())),
     };
+    let file = core.file()?;
+    let file = file.as_fd();
     let full = |errno: Errno| explain_full(place, errno.into());
     // what the umask has taken off is put on again: the permissions are explicit
-    rustix::fs::fchmod(&file, mode(request)).map_err(full)?;
-    rustix::fs::ftruncate(&file, FILE_SIZE).map_err(full)?;
-    reserve(&file, PAGE).map_err(full)?;
+    rustix::fs::fchmod(file, mode(request)).map_err(full)?;
+    rustix::fs::ftruncate(file, FILE_SIZE).map_err(full)?;
+    reserve(file, PAGE).map_err(full)?;
     if let Some(name) = &place.hashed {
-        write_name(&file, name).map_err(full)?;
+        write_name(file, name).map_err(full)?;
     }
-    let core = Core::new(file).map_err(|trouble| explain_full(place, trouble))?;
     let layout = core.layout();
     layout.max_permits.store(max_permits, Ordering::Relaxed);
     layout.persistent.store(request.persistent.into(), Ordering::Relaxed);
@@ -237,7 +241,7 @@ fn create(place: &Place, directory: &OwnedFd, request: &Request) -> Result<Optio
     layout.version.store(VERSION, Ordering::Relaxed);
     layout.magic.store(MAGIC, Ordering::Release);
     take_slot(&core)?;
-    let path = format!("/proc/self/fd/{}", core.file()?.as_raw_fd());
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     match linkat(CWD, path, directory, &*place.file, AtFlags::SYMLINK_FOLLOW) {
         Ok(()) => Ok(Some(core)),
         Err(Errno::EXIST | Errno::NOENT) => Ok(None),
@@ -278,14 +282,19 @@ fn check_value(initial_value: u32, max: u32) -> Result<(), Fault> {
 }
 
 /// Becomes a user of an existing one. `false` if the name is another file's by now.
-fn join(core: &Core, place: &Place, directory: &OwnedFd, request: &Request) -> Result<bool, Fault> {
+fn join(core: &Core, directory: &OwnedFd, request: &Request) -> Result<bool, Fault> {
+    let (layout, place) = (core.layout(), &core.place);
     let registered = Registered::new(core, OPEN_PATIENCE)?;
     breakpoint::pass(breakpoint::Step::Registered);
-    if !names(place, directory, core) {
+    if !names(directory, core) {
         return Ok(false);
     }
-    let layout = core.layout();
-    let is_leftover = layout.persistent.load(Ordering::Acquire) == 0 && !is_anybody_here(core)?;
+    // who removed it was killed before it was done
+    let is_removed = layout.state().slot() == REMOVED;
+    if is_removed && place.unlink(directory).is_ok() {
+        return Ok(false);
+    }
+    let is_leftover = is_removed || layout.persistent.load(Ordering::Acquire) == 0 && !is_anybody_here(core)?;
     match request.mode {
         AccessMode::OpenExisting if is_leftover => {
             // who may not unlink it leaves it to those who may
@@ -297,16 +306,16 @@ fn join(core: &Core, place: &Place, directory: &OwnedFd, request: &Request) -> R
         }
         _ => {}
     }
-    let max = max_permits(request)?;
+    let max_wanted = max_permits(request)?;
     if is_leftover {
-        let max = max.unwrap_or(MAX_PERMITS);
+        let max = max_wanted.unwrap_or(MAX_PERMITS);
         check_value(request.initial_value, max)?;
         renew(core, request, max)?;
     } else {
         recover(core, Pass::All)?;
     }
+    let max = max_wanted.unwrap_or(layout.max_permits());
     let resets = !is_leftover && request.mode == AccessMode::Create;
-    let max = max.unwrap_or(layout.max_permits());
     if resets {
         check_value(request.initial_value, max)?;
     }
@@ -315,8 +324,7 @@ fn join(core: &Core, place: &Place, directory: &OwnedFd, request: &Request) -> R
         _ => fault,
     })?;
     if resets {
-        layout.max_permits.store(max, Ordering::Release);
-        reset(core, request.initial_value);
+        reset(core, request.initial_value, max);
     }
     if request.persistent {
         layout.persistent.store(1, Ordering::Release);
@@ -329,23 +337,23 @@ fn join(core: &Core, place: &Place, directory: &OwnedFd, request: &Request) -> R
 fn renew(core: &Core, request: &Request, max_permits: u32) -> Result<(), Trouble> {
     let layout = core.layout();
     // the permissions are those of whoever made it, if they are not ours to change
-    let _ = rustix::fs::fchmod(core.file()?, mode(request));
+    let _ = rustix::fs::fchmod(core.file()?.as_fd(), mode(request));
     for word in &layout.used {
         word.store(0, Ordering::Relaxed);
     }
     layout.recoveries.store(0, Ordering::Relaxed);
     layout.several.store(0, Ordering::Relaxed);
-    layout.max_permits.store(max_permits, Ordering::Release);
-    reset(core, request.initial_value);
+    reset(core, request.initial_value, max_permits);
     Ok(())
 }
 
-/// Begins a new epoch with this many free permits. The caller has the registry lock, so there is no other reset.
-fn reset(core: &Core, count: u32) {
+/// Begins a new epoch with this many free permits, of at most `max`. The caller has the registry lock, so there is no other reset.
+fn reset(core: &Core, count: u32, max: u32) {
     let layout = core.layout();
-    // of a resetter that was killed between its two steps
-    complete_reset(layout, layout.state());
-    let epoch = next_epoch(layout.epoch.load(Ordering::Acquire));
+    // what is given back in the old epoch must have room to the end
+    layout.max_permits.fetch_max(max, Ordering::AcqRel);
+    let epoch = next_epoch(core.epoch());
+    breakpoint::pass(breakpoint::Step::ResetBegins);
     loop {
         let state = layout.state();
         if layout.exchange(state, State::new(RESET, epoch, state.waiters(), count)) {
@@ -353,7 +361,8 @@ fn reset(core: &Core, count: u32) {
         }
     }
     breakpoint::pass(breakpoint::Step::ResetSwapped);
-    layout.epoch.store(epoch, Ordering::Release);
+    complete_reset(layout, layout.state());
+    layout.max_permits.store(max, Ordering::Release);
     if count > 0 {
         waiting::wake(core, count);
     }
@@ -363,19 +372,16 @@ fn reset(core: &Core, count: u32) {
 fn take_slot(core: &Core) -> Result<(), Fault> {
     let layout = core.layout();
     let file = core.file()?;
+    let file = file.as_fd();
     for number in (0..SLOTS).filter(|number| !layout.is_used(*number)) {
         // a recoverer may be about to free it
         if !lock::try_lock(file, number).map_err(Trouble::from)? {
             continue;
         }
         let slot = core.slot(number)?;
-        let state = layout.state();
-        if state.slot() == RESET {
-            complete_reset(layout, state);
-        }
         // The numbers go on: a helper that was stopped long ago must not take an operation of ours for one that it saw.
         slot.pending().with_amount(0).store(&slot.committed);
-        slot.epoch.store(layout.epoch.load(Ordering::Acquire), Ordering::Release);
+        slot.epoch.store(core.epoch(), Ordering::Release);
         let who = Identity::own();
         slot.pid.store(who.pid, Ordering::Relaxed);
         slot.pid_namespace.store(who.pid_namespace, Ordering::Relaxed);
@@ -391,26 +397,25 @@ fn take_slot(core: &Core) -> Result<(), Fault> {
 }
 
 /// Stops using it, and removes the file if nobody else does.
-pub(super) fn close(core: &Core, place: &Place) {
+pub(super) fn close(core: &Core) {
     // what fails here is nobody's to hear, and the next open cleans up
-    let _ = try_close(core, place);
+    let _ = try_close(core);
 }
 
-fn try_close(core: &Core, place: &Place) -> Result<(), Fault> {
-    let file = core.file()?;
+fn try_close(core: &Core) -> Result<(), Fault> {
     if let Some(own) = core.own_slot() {
         free(core, own)?;
         // before the registry lock: of two that close at once, the later one sees that nobody is left
-        lock::unlock(file, own).map_err(Trouble::from)?;
+        lock::unlock(core.file()?.as_fd(), own).map_err(Trouble::from)?;
     }
     let registered = Registered::new(core, CLOSE_PATIENCE)?;
     breakpoint::pass(breakpoint::Step::Registered);
     if core.layout().persistent.load(Ordering::Acquire) == 0
         && !is_anybody_here(core)?
-        && let Some(directory) = place.open_directory(false)?
-        && names(place, &directory, core)
+        && let Some(directory) = core.place.open_directory(false)?
+        && names(&directory, core)
     {
-        let _ = place.unlink(&directory);
+        let _ = core.place.unlink(&directory);
     }
     drop(registered);
     Ok(())
@@ -422,15 +427,13 @@ pub(super) fn remove(place: &Place) -> Result<(), Fault> {
         let Some(directory) = place.open_directory(false)? else { return Err(not_found()) };
         let Some(core) = open_file(place, &directory)? else { return Err(not_found()) };
         let registered = Registered::new(&core, OPEN_PATIENCE)?;
-        if !names(place, &directory, &core) {
+        if !names(&directory, &core) {
             continue;
         }
+        check_unlinkable(&core, &directory)?;
         let layout = core.layout();
         let is_leftover = layout.persistent.load(Ordering::Acquire) == 0 && !is_anybody_here(&core)?;
-        place.unlink(&directory).map_err(|errno| {
-            let fault = Fault::from(Trouble::from(errno));
-            Fault::new(fault.kind, format!("cannot unlink {}", place.path().display())).with_os(fault.os)
-        })?;
+        // first, so that nobody uses it any more when the name is free; who opens it in between unlinks it for us
         loop {
             let state = layout.state();
             if layout.exchange(state, State::new(REMOVED, 0, false, 0)) {
@@ -438,15 +441,34 @@ pub(super) fn remove(place: &Place) -> Result<(), Fault> {
             }
         }
         waiting::wake(&core, u32::MAX);
+        breakpoint::pass(breakpoint::Step::MarkedRemoved);
+        place.unlink(&directory).map_err(|errno| explain_unlink(place, errno))?;
         drop(registered);
         return if is_leftover { Err(not_found()) } else { Ok(()) };
     }
     Err(Fault::new(ErrorKind::Unknown, "others made and removed it again and again"))
 }
 
+/// In a directory where only owners may remove files, whether this user may.
+fn check_unlinkable(core: &Core, directory: &OwnedFd) -> Result<(), Fault> {
+    let (file, directory) =
+        (fstat(core.file()?.as_fd()).map_err(Trouble::from)?, fstat(directory).map_err(Trouble::from)?);
+    let user = crate::sys::user::effective_id();
+    let is_sticky = directory.st_mode & libc::S_ISVTX != 0;
+    if is_sticky && user != 0 && ![file.st_uid, directory.st_uid].contains(&user) {
+        return Err(explain_unlink(&core.place, Errno::PERM));
+    }
+    Ok(())
+}
+
+fn explain_unlink(place: &Place, errno: Errno) -> Fault {
+    let fault = Fault::from(Trouble::from(errno));
+    Fault::new(fault.kind, format!("cannot unlink {}", place.path().display())).with_os(fault.os)
+}
+
 /// Whether the path still names this file.
-fn names(place: &Place, directory: &OwnedFd, core: &Core) -> bool {
-    place.look(directory).is_some_and(|data| core.is(&data))
+fn names(directory: &OwnedFd, core: &Core) -> bool {
+    core.place.look(directory).is_some_and(|data| core.is(&data))
 }
 
 /// The registry lock. It is given up when this is dropped.
@@ -455,6 +477,7 @@ struct Registered<'a>(&'a Core);
 impl<'a> Registered<'a> {
     fn new(core: &'a Core, patience: Duration) -> Result<Self, Fault> {
         let file = core.file()?;
+        let file = file.as_fd();
         let registrar = &core.layout().registrar;
         let begin = Instant::now();
         let mut tries = 0;
@@ -477,7 +500,7 @@ impl Drop for Registered<'_> {
     fn drop(&mut self) {
         self.0.layout().registrar.store(0, Ordering::Relaxed);
         if let Ok(file) = self.0.file() {
-            let _ = lock::unlock(file, REGISTRY_BYTE);
+            let _ = lock::unlock(file.as_fd(), REGISTRY_BYTE);
         }
     }
 }

@@ -24,16 +24,17 @@ mod trouble;
 mod turn;
 mod waiting;
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Stat, fstat};
-use rustix::io::FdFlags;
+use rustix::io::{Errno, FdFlags};
 
-use self::layout::{Layout, PAGE, REMOVED, RESET, Record, Slot};
-use self::operation::{Actor, Operation, Outcome, Waiters, complete_reset};
+use self::layout::{Layout, PAGE, REMOVED, Record, Slot};
+use self::operation::{Actor, Operation, Outcome, Waiters, complete_reset, next_epoch};
 use self::people::Identity as Process;
 use self::place::Place;
 pub(crate) use self::quick::Quick;
@@ -42,15 +43,15 @@ use self::trouble::Trouble;
 use self::turn::Turn;
 use super::{Backend, Epoch, Identity, Opened, Patience, Request, Wait};
 use crate::error::{ErrorKind, Fault};
-use crate::semaphore::{Capabilities, Holder};
-use crate::sys::descriptor::PrivateDescriptor;
+use crate::semaphore::{AccessMode, Capabilities, Holder};
+use crate::sys::descriptor::{PrivateDescriptor, undisturbed};
 use crate::sys::memory::Mapping;
 use crate::sys::{fork, lock};
 
 pub(super) fn open(name: &str, request: &Request) -> Result<Opened, Fault> {
     let place = Place::of(name)?;
     let core = life::open(&place, request)?;
-    Ok(Robust::new(core, place, request.initial_value)?.opened())
+    Ok(Robust::new(core, request)?.opened())
 }
 
 pub(super) fn remove(name: &str) -> Result<(), Fault> {
@@ -61,8 +62,9 @@ pub(super) fn remove(name: &str) -> Result<(), Fault> {
 #[derive(Debug)]
 struct Core {
     map: Mapping<Layout>,
-    /// `None` only while it is dropped.
-    file: Option<PrivateDescriptor>,
+    place: Place,
+    /// `None` only after it was [taken out](Core::into_file).
+    file: Mutex<Option<Arc<PrivateDescriptor>>>,
     device: u64,
     inode: u64,
     /// This open's slot, or [`NO_SLOT`].
@@ -82,11 +84,18 @@ const SLOTS_AT: u32 = std::mem::offset_of!(Layout, slots) as u32;
 const SLOT_SIZE: u32 = size_of::<Slot>() as u32;
 
 impl Core {
-    fn new(file: PrivateDescriptor) -> Result<Self, Trouble> {
+    /// Opens the file, by a function that may be called several times, and maps it. Nothing is looked at yet.
+    fn open(place: &Place, mut open: impl FnMut() -> Result<OwnedFd, Errno>) -> io::Result<Self> {
+        let (file, map) = undisturbed(|| {
+            let file = PrivateDescriptor::new(open()?)?;
+            let map = Mapping::new(file.as_fd())?;
+            Ok::<_, io::Error>((file, map))
+        })?;
         let data = fstat(&file)?;
         Ok(Self {
-            map: Mapping::new(file.as_fd())?,
-            file: Some(file),
+            map,
+            place: place.clone(),
+            file: Mutex::new(Some(Arc::new(file))),
             device: data.st_dev,
             inode: data.st_ino,
             own: AtomicU32::new(NO_SLOT),
@@ -101,14 +110,26 @@ impl Core {
         &self.map
     }
 
-    /// The descriptor, if it still is that of the file: other code of the process may have closed it, and the system given
-    /// its number to another. (The locks live on with the mapping.)
-    fn file(&self) -> Result<BorrowedFd<'_>, Trouble> {
-        let file = self.file.as_ref().ok_or(Trouble::LostDescriptor)?.as_fd();
-        match fstat(file) {
-            Ok(data) if self.is(&data) => Ok(file),
-            _ => Err(Trouble::LostDescriptor),
+    /// The descriptor. If other code of the process has closed it, the file is opened again: our own lock lives on with
+    /// the mapping, and any open of the file will do for all others.
+    fn file(&self) -> Result<Arc<PrivateDescriptor>, Trouble> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*file {
+            Some(file) if file.is_ours() => Ok(Arc::clone(file)),
+            _ => {
+                let again = undisturbed(|| PrivateDescriptor::new(life::open_by_name(&self.place)?))?;
+                if !self.is(&fstat(&again)?) {
+                    return Err(Trouble::LostDescriptor);
+                }
+                Ok(Arc::clone(file.insert(Arc::new(again))))
+            }
         }
+    }
+
+    /// The descriptor alone.
+    fn into_file(self) -> Option<OwnedFd> {
+        let file = self.file.into_inner().unwrap_or_else(PoisonError::into_inner);
+        file.and_then(Arc::into_inner)?.into_inner()
     }
 
     fn is(&self, data: &Stat) -> bool {
@@ -137,7 +158,7 @@ impl Core {
     #[cold]
     fn reserve(&self, number: u16) -> Result<(), Trouble> {
         let end = u64::from(SLOTS_AT + (u32::from(number) + 1) * SLOT_SIZE).next_multiple_of(PAGE);
-        life::reserve(self.file()?, end)?;
+        life::reserve(&*self.file()?, end)?;
         self.reserved.fetch_max((end as u32 - SLOTS_AT) / SLOT_SIZE, Ordering::Relaxed);
         Ok(())
     }
@@ -166,17 +187,16 @@ impl Core {
 
     /// Whether the slot's process lives.
     fn is_alive(&self, number: u16) -> Result<bool, Trouble> {
-        Ok(Some(number) == self.own_slot() || lock::is_locked(self.file()?, number..number + 1)?)
+        Ok(Some(number) == self.own_slot() || lock::is_locked(self.file()?.as_fd(), number..number + 1)?)
     }
 
-    /// The epoch of now.
+    /// The epoch of now. After a removal it is one in which nobody holds anything.
     fn epoch(&self) -> u32 {
         let layout = self.layout();
         let state = layout.state();
-        if state.slot() == RESET {
-            complete_reset(layout, state);
-        }
-        layout.epoch.load(Ordering::Acquire)
+        complete_reset(layout, state);
+        let epoch = layout.epoch.load(Ordering::Acquire);
+        if state.slot() == REMOVED { next_epoch(epoch) } else { epoch }
     }
 
     /// The slots of living processes.
@@ -191,16 +211,6 @@ impl Core {
     }
 }
 
-impl Drop for Core {
-    fn drop(&mut self) {
-        if self.file().is_err()
-            && let Some(file) = self.file.take()
-        {
-            file.disown();
-        }
-    }
-}
-
 /// A process's open semaphore.
 #[derive(Debug)]
 struct Robust {
@@ -208,8 +218,8 @@ struct Robust {
     /// The number of its slot.
     number: u16,
     turn: Arc<Turn>,
-    place: Place,
-    initial_value: u32,
+    /// What it was opened by.
+    request: Request,
     /// The process that opened it: in a forked child nothing of it is there.
     generation: u32,
     /// Whether the slot goes on without this.
@@ -217,13 +227,12 @@ struct Robust {
 }
 
 impl Robust {
-    fn new(core: Arc<Core>, place: Place, initial_value: u32) -> Result<Self, Fault> {
+    fn new(core: Arc<Core>, request: &Request) -> Result<Self, Fault> {
         Ok(Self {
             number: core.own_slot().ok_or(Trouble::Corrupt)?,
             core,
             turn: Arc::new(Turn::new()),
-            place,
-            initial_value,
+            request: request.clone(),
             generation: fork::generation(),
             keeps_slot: AtomicBool::new(false),
         })
@@ -243,8 +252,7 @@ impl Robust {
         self.keeps_slot.store(true, Ordering::Relaxed);
         let core = Arc::clone(&self.core);
         drop(self);
-        let file = Arc::into_inner(core).and_then(|mut core| core.file.take());
-        let file = file.ok_or(Trouble::LostDescriptor)?.into_inner();
+        let file = Arc::into_inner(core).and_then(Core::into_file).ok_or(Trouble::LostDescriptor)?;
         rustix::io::fcntl_setfd(&file, FdFlags::empty()).map_err(Trouble::from)?;
         Ok(file)
     }
@@ -292,9 +300,14 @@ impl Drop for Robust {
             // by guards that nobody will drop: these permits come back when the process ends
             std::mem::forget(Arc::clone(&self.core));
         } else {
-            life::close(&self.core, &self.place);
+            life::close(&self.core);
         }
     }
+}
+
+/// What to say to who holds more than any count of free permits can be.
+fn holds_too_many() -> Fault {
+    Fault::new(ErrorKind::OutOfResources, format!("this process would hold more than {} permits", u32::MAX))
 }
 
 /// What to say where there is no room.
@@ -332,7 +345,8 @@ impl Backend for Robust {
         match self.operate(&Operation::acquire(count, queues, Waiters::Keep)) {
             Ok(Outcome::Done { epoch, .. }) => Ok(epoch),
             Ok(Outcome::TooFew(state)) => self.wait(count, state, wait),
-            Ok(Outcome::TooMany | Outcome::Void) => Err(Trouble::Corrupt.into()),
+            Ok(Outcome::TooMany) => Err(holds_too_many()),
+            Ok(Outcome::Void) => Err(Trouble::Corrupt.into()),
             Err(trouble) => Err(trouble.into()),
         }
     }
@@ -366,8 +380,7 @@ impl Backend for Robust {
     }
 
     fn available(&self) -> Result<u32, Fault> {
-        // what cannot be recovered is not available
-        let _ = recover(&self.core, Pass::Holders);
+        recover(&self.core, Pass::Holders)?;
         match self.core.layout().state() {
             state if state.slot() == REMOVED => Err(Trouble::Removed.into()),
             state => Ok(state.count()),
@@ -380,7 +393,8 @@ impl Backend for Robust {
 
     fn waiting(&self) -> Result<u32, Fault> {
         let living = self.core.living_slots()?;
-        Ok(living.iter().map(|(_, slot)| slot.waiting_threads.load(Ordering::Relaxed)).sum())
+        let waiting = living.iter().map(|(_, slot)| slot.waiting_threads.load(Ordering::Relaxed));
+        Ok(waiting.fold(0, u32::saturating_add))
     }
 
     fn holders(&self) -> Result<Vec<Holder>, Fault> {
@@ -399,15 +413,19 @@ impl Backend for Robust {
     }
 
     fn open_in_child(&self) -> Option<Result<Opened, Fault>> {
-        let request = Request { initial_value: self.initial_value, ..Request::default() };
-        let core = life::open(&self.place, &request);
-        let open = |core| Self::new(core, self.place.clone(), self.initial_value);
-        Some(core.and_then(open).map(Self::opened))
+        let mode = match self.request.mode {
+            AccessMode::OpenExisting => AccessMode::OpenExisting,
+            // what its parent has made or reset, the child opens
+            _ => AccessMode::Open,
+        };
+        let request = Request { mode, ..self.request.clone() };
+        let core = life::open(&self.core.place, &request);
+        Some(core.and_then(|core| Self::new(core, &request)).map(Self::opened))
     }
 
     fn acquire_inheritable(&self, count: u32, wait: &mut Wait<'_>) -> Result<OwnedFd, Fault> {
         let core = Arc::new(life::open_again(&self.core)?);
-        let own = Self::new(core, self.place.clone(), self.initial_value)?;
+        let own = Self::new(core, &self.request)?;
         own.acquire(count, wait)?;
         own.note_since();
         own.into_descriptor()

@@ -51,7 +51,8 @@ impl Held {
     /// The difference that it makes to who holds so many.
     fn difference(self, held: u32) -> i64 {
         match self {
-            Self::More(count) => i64::from(held.saturating_add(count)) - i64::from(held),
+            Self::More(count) => count.into(),
+            // it holds fewer than it gives back only if somebody else has written to the file
             Self::Less(count) => -i64::from(held.min(count)),
         }
     }
@@ -121,7 +122,7 @@ pub(super) enum Outcome {
     },
     /// Nothing happened: there are too few free permits, or others go first.
     TooFew(State),
-    /// Nothing happened: there is no room.
+    /// Nothing happened: there is no room, or the process would hold more than can be counted.
     TooMany,
     /// Nothing happened: the permits were voided by a reset.
     Void,
@@ -190,7 +191,9 @@ impl<'a> Actor<'a> {
             left + operation.give.min(room)
         };
         let committed = Record::load(&own.committed, Ordering::Relaxed);
-        let pending = committed.next(operation.held.difference(committed.amount()));
+        let Some(pending) = committed.next(operation.held.difference(committed.amount())) else {
+            return Some(Outcome::TooMany);
+        };
         // its store is a release: it must not be seen before the `committed` of the operation before
         pending.store(&own.pending);
         let waiters = match operation.waiters {
@@ -248,8 +251,11 @@ fn help(layout: &Layout, other: &Slot, state: State) -> bool {
         && other.helped.compare_exchange(helped, pending, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }
 
-/// Brings the header's epoch up to what the tag of a reset says, if the resetter has not yet.
+/// If this is the state of a reset, brings the header's epoch up to what it says, if the resetter has not yet.
 pub(super) fn complete_reset(layout: &Layout, state: State) {
+    if state.slot() != RESET {
+        return;
+    }
     let epoch = layout.epoch.load(Ordering::Acquire);
     let next = next_epoch(epoch);
     if tag_of(next) == state.seq() {

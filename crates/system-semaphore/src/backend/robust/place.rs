@@ -8,7 +8,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, mkdirat, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, chmod, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 use sha1::{Digest, Sha1};
 
@@ -90,7 +90,11 @@ impl Place {
         let path = self.directory_path();
         if make && self.is_private() {
             match mkdirat(CWD, &path, Mode::RWXU) {
-                Ok(()) | Err(Errno::EXIST) => {}
+                // whatever the umask has taken off
+                Ok(()) => {
+                    chmod(&path, Mode::RWXU).map_err(|errno| refused("make the directory", &path, errno))?
+                }
+                Err(Errno::EXIST) => {}
                 Err(errno) => return Err(refused("make the directory", &path, errno)),
             }
         }

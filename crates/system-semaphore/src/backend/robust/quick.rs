@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::layout::{Layout, Record, Slot, State, StateCell};
+use super::layout::{Layout, MAX_PERMITS, Record, Slot, State, StateCell};
 use super::turn::Turn;
 use super::{Core, breakpoint};
 use crate::backend::Epoch;
@@ -39,8 +39,8 @@ impl Quick {
     /// Takes permits; tells of which epoch they are.
     #[inline(always)]
     pub(crate) fn acquire(&self, count: u32) -> Option<Epoch> {
-        // Without other threads no turn is needed: a signal handler that comes between is done before we go on, and the
-        // comparisons here show it what we have begun, and us what it has done.
+        // Without other threads no turn is needed. (A signal handler must not use semaphores; one that takes or gives here
+        // is done before we go on, and the comparisons show it what we have begun, and us what it has done.)
         if self.single.get() { self.take(count) } else { self.acquire_in_turn(count) }
     }
 
@@ -63,37 +63,37 @@ impl Quick {
 
     #[inline(always)]
     fn take(&self, count: u32) -> Option<Epoch> {
-        let is_done = self.operate(-i64::from(count), |free| free >= count);
-        is_done.then(|| self.own.epoch.load(Ordering::Relaxed))
+        self.operate(-i64::from(count), |free, _| free >= count)
     }
 
     #[inline(always)]
     fn give(&self, count: u32, epoch: Epoch) -> bool {
-        let is_current = self.own.epoch.load(Ordering::Relaxed) == epoch;
-        // neither is above 2^31
-        let has_room = |free: u32| free.wrapping_add(count) <= self.max_permits.load(Ordering::Relaxed);
-        is_current && self.operate(count.into(), has_room)
+        let done = self.operate(count.into(), |free, current| {
+            // neither is above 2^31
+            let sum = free.wrapping_add(count);
+            current == epoch && sum <= self.max_permits.load(Ordering::Relaxed).min(MAX_PERMITS)
+        });
+        done.is_some()
     }
 
-    /// Adds to what is free, and takes from what is held.
+    /// Adds to what is free, and takes from what is held, if that is possible with so many free ones in this epoch.
     ///
     /// The next state depends on nothing but the state, and so does the swap: that is half of the speed.
     #[inline(always)]
-    fn operate(&self, difference: i64, is_possible: impl FnOnce(u32) -> bool) -> bool {
+    fn operate(&self, difference: i64, is_possible: impl FnOnce(u32, Epoch) -> bool) -> Option<Epoch> {
         let state = State(self.state.word.load(Ordering::Acquire));
         let committed = Record::load(&self.own.committed, Ordering::Relaxed);
-        if !state.is_quiet(self.number, committed) || !is_possible(state.count()) {
-            return false;
+        let epoch = self.own.epoch.load(Ordering::Relaxed);
+        if !state.is_quiet(self.number, committed) || !is_possible(state.count(), epoch) {
+            return None;
         }
-        let pending = committed.next(-difference);
+        let pending = committed.next(-difference)?;
         pending.store(&self.own.pending);
         breakpoint::pass(breakpoint::Step::BeforeSwap);
         let next = state.next_of_same_slot(difference);
-        if self.state.word.compare_exchange(state.0, next.0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-            return false;
-        }
+        self.state.word.compare_exchange(state.0, next.0, Ordering::AcqRel, Ordering::Relaxed).ok()?;
         breakpoint::pass(breakpoint::Step::AfterSwap);
         pending.store(&self.own.committed);
-        true
+        Some(epoch)
     }
 }

@@ -4,11 +4,12 @@
 //! whether the last operation happened, and gives back what is held by an ordinary operation of the dead slot. A
 //! recoverer that dies half way leaves the same kind of records for the next, and the kernel drops its lock.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process;
 use std::sync::atomic::Ordering;
 
-use super::layout::{RESET, SLOTS, Slot, State, tag_of};
-use super::operation::{Actor, Operation, Outcome, Waiters, complete_reset};
+use super::layout::{Layout, SLOTS, Slot, tag_of};
+use super::operation::{Actor, Operation, Outcome, Waiters};
 use super::trouble::Trouble;
 use super::{Core, breakpoint, clock, waiting};
 use crate::sys::lock;
@@ -32,7 +33,8 @@ pub(super) fn recover(core: &Core, pass: Pass) -> Result<usize, Trouble> {
     let layout = core.layout();
     let mut candidates = Vec::new();
     for number in layout.used_slots().filter(|number| Some(*number) != own) {
-        if pass == Pass::All || may_hold(core.slot(number)?) {
+        // one that cannot be looked at is found out about below
+        if pass == Pass::All || core.slot(number).map_or(true, may_hold) {
             candidates.push(number);
         }
     }
@@ -42,17 +44,28 @@ pub(super) fn recover(core: &Core, pass: Pass) -> Result<usize, Trouble> {
     let file = core.file()?;
     // between the threads of this process: its locks do not keep them apart
     let _turn = core.recovering();
-    let mut recovered = 0;
+    let (mut recovered, mut trouble) = (0, None);
     for number in candidates {
-        if lock::is_locked(file, number..number + 1)? || !lock::try_lock(file, number)? {
-            continue;
+        match recover_slot(core, file.as_fd(), number) {
+            Ok(is_recovered) => recovered += usize::from(is_recovered),
+            // others can still be helped
+            Err(error) => trouble = trouble.or(Some(error)),
         }
-        let outcome = if layout.is_used(number) { bury(core, number) } else { Ok(()) };
-        lock::unlock(file, number)?;
-        outcome?;
-        recovered += 1;
     }
-    Ok(recovered)
+    match trouble {
+        Some(trouble) if recovered == 0 => Err(trouble),
+        _ => Ok(recovered),
+    }
+}
+
+/// Gives back what the user of a slot held, if it is dead; tells whether it was.
+fn recover_slot(core: &Core, file: BorrowedFd<'_>, number: u16) -> Result<bool, Trouble> {
+    if lock::is_locked(file, number..number + 1)? || !lock::try_lock(file, number)? {
+        return Ok(false);
+    }
+    let outcome = if core.layout().is_used(number) { bury(core, number) } else { Ok(()) };
+    lock::unlock(file, number)?;
+    outcome.map(|()| true)
 }
 
 fn may_hold(slot: &Slot) -> bool {
@@ -73,18 +86,13 @@ fn bury(core: &Core, number: u16) -> Result<(), Trouble> {
     let (layout, slot) = (core.layout(), core.slot(number)?);
     slot.recoverer.store(process::id(), Ordering::Relaxed);
     breakpoint::pass(breakpoint::Step::RecoveryBegins);
-    // before `helped`: who overwrote a tag has noted it there first
-    let state = layout.state();
-    if state.slot() == RESET {
-        complete_reset(layout, state);
-    }
-    settle(slot, number, state, layout.epoch.load(Ordering::Acquire));
+    settle(slot, number, layout);
     breakpoint::pass(breakpoint::Step::RecoverySettled);
-    let held = slot.committed().amount();
+    let epoch = core.epoch();
+    let held = slot.held(epoch);
     if held > 0 {
         // before the permits can be had: who takes one must know that somebody died with it
         layout.recoveries.fetch_add(1, Ordering::AcqRel);
-        let epoch = slot.epoch.load(Ordering::Acquire);
         match Actor::new(core, number)?.operate(&Operation::give_back(held, epoch, Waiters::Keep)) {
             Ok(Outcome::Done { .. } | Outcome::Void) | Err(Trouble::Removed) => {}
             Ok(Outcome::TooFew(_) | Outcome::TooMany) => return Err(Trouble::Corrupt),
@@ -98,18 +106,18 @@ fn bury(core: &Core, number: u16) -> Result<(), Trouble> {
     free(core, number)
 }
 
-/// Finds out whether the last operation happened, and writes it down.
-fn settle(slot: &Slot, number: u16, state: State, epoch: u32) {
-    let (committed, pending) = (slot.committed(), slot.pending());
-    if slot.epoch.load(Ordering::Acquire) != epoch {
-        // whatever it was, it is void
-        pending.with_amount(0).store(&slot.committed);
-        slot.epoch.store(epoch, Ordering::Release);
-    } else if pending.seq() != committed.seq() {
-        let has_tag = state.slot() == number && state.seq() == tag_of(pending.seq());
-        if has_tag || slot.helped.load(Ordering::Acquire) == pending.seq() {
-            pending.store(&slot.committed);
-        }
+/// Finds out whether the last operation happened, and writes it down. (If it was of an old epoch, the record is void,
+/// whatever it says.)
+fn settle(slot: &Slot, number: u16, layout: &Layout) {
+    // before `helped`: who overwrote a tag has noted it there first
+    let state = layout.state();
+    let pending = slot.pending();
+    if pending.seq() == slot.committed().seq() {
+        return;
+    }
+    let has_tag = state.slot() == number && state.seq() == tag_of(pending.seq());
+    if has_tag || slot.helped.load(Ordering::Acquire) == pending.seq() {
+        pending.store(&slot.committed);
     }
 }
 
@@ -122,7 +130,11 @@ pub(super) fn free(core: &Core, number: u16) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// Whether anybody but this process uses the semaphore.
+/// Whether anybody but this open uses the semaphore.
 pub(super) fn is_anybody_here(core: &Core) -> Result<bool, Trouble> {
-    Ok(lock::is_locked(core.file()?, 0..SLOTS)?)
+    let file = core.file()?;
+    let is_locked = |slots| lock::is_locked(file.as_fd(), slots);
+    // Its own lock does not show, unless the descriptor had to be opened again.
+    let own = core.own_slot().unwrap_or(SLOTS);
+    Ok(is_locked(0..own)? || own + 1 < SLOTS && is_locked(own + 1..SLOTS)?)
 }

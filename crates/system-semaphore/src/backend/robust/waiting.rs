@@ -28,17 +28,18 @@ use super::layout::{REMOVED, State};
 use super::operation::{Operation, Outcome, Waiters};
 use super::recovery::{Pass, recover};
 use super::trouble::Trouble;
-use super::{Core, Robust, breakpoint, clock};
+use super::{Core, Robust, breakpoint, clock, holds_too_many};
 use crate::backend::{Epoch, Patience, Wait};
 use crate::error::{ErrorKind, Fault};
+use crate::sys::fork;
 use crate::sys::memory::low_half;
 
 /// No sleep is longer before deaths are watched.
 const FIRST_SLEEP: Duration = Duration::from_millis(2);
 /// Who has waited so long in vain, and was woken, asks for fairness,
-const UNFAIR: Duration = Duration::from_millis(10);
+pub(super) const UNFAIR: Duration = Duration::from_millis(10);
 /// for so long.
-const FAIR_MS: u64 = 5;
+const FAIR_MS: u64 = if cfg!(test) { 900 } else { 5 };
 /// The most often that a waiter looks before it sleeps.
 const MOST_SPINS: u32 = 200;
 const FEWEST_SPINS: u32 = 4;
@@ -82,7 +83,7 @@ struct Waiter<'a> {
     semaphore: &'a Robust,
     count: u32,
     begin: Instant,
-    /// Whether somebody has woken it: it has the baton.
+    /// Whether somebody has woken it: it has the baton, and must pass it on.
     woken: bool,
     slept: bool,
     /// Whether the last sleep ended without anybody's doing: it is time to look for the dead.
@@ -103,29 +104,24 @@ impl Robust {
             overslept: false,
             watch: None,
         };
-        let outcome = loop {
-            if let Err(fault) = waiter.pause(state, wait) {
-                break Err(fault);
-            }
+        loop {
+            waiter.pause(state, wait)?;
             let waiters = if waiter.woken { Waiters::Set } else { Waiters::Keep };
             let queues = wait.patience != Patience::None && !waiter.slept;
-            state = match self.operate(&Operation::acquire(count, queues, waiters)) {
-                Ok(Outcome::Done { after, epoch, .. }) => {
-                    if waiter.woken && after.count() > 0 {
-                        wake(&self.core, 1);
+            match self.operate(&Operation::acquire(count, queues, waiters))? {
+                Outcome::Done { after, epoch, .. } => {
+                    // the baton goes on, or there is none to pass on
+                    waiter.woken &= after.count() > 0;
+                    if waiter.slept {
+                        self.note_since();
                     }
-                    break Ok(epoch);
+                    return Ok(epoch);
                 }
-                Ok(Outcome::TooFew(state)) => state,
-                Ok(_) => break Err(Trouble::Corrupt.into()),
-                Err(trouble) => break Err(trouble.into()),
-            };
-        };
-        if outcome.is_ok() && waiter.slept {
-            self.note_since();
+                Outcome::TooFew(now) => state = now,
+                Outcome::TooMany => return Err(holds_too_many()),
+                Outcome::Void => return Err(Trouble::Corrupt.into()),
+            }
         }
-        waiter.leave(outcome.is_ok());
-        outcome
     }
 
     /// What to report when a wait is at its end, or none was allowed.
@@ -151,13 +147,17 @@ impl Waiter<'_> {
         }
         let is_exhausted = wait.patience.is_exhausted();
         let is_time_to_look = self.overslept || is_exhausted;
-        if is_time_to_look && recover(&self.semaphore.core, Pass::Holders).is_ok_and(|found| found > 0) {
+        if is_time_to_look && recover(&self.semaphore.core, Pass::Holders)? > 0 {
             return Ok(());
         }
         if is_exhausted {
             return Err(self.semaphore.exhausted(wait.patience));
         }
         wait.before_sleep()?;
+        if self.semaphore.generation != fork::generation() {
+            let reason = "this is a forked child; it cannot go on with its parent's wait";
+            return Err(Fault::new(ErrorKind::Interrupted, reason));
+        }
         Ok(self.sleep(state, wait.patience)?)
     }
 
@@ -238,13 +238,13 @@ impl Waiter<'_> {
             core.layout().fair_until.store(clock::milliseconds() + FAIR_MS, Ordering::Relaxed);
         }
         if let Some(watch) = &self.watch {
-            return Some(watch.longest_sleep());
+            return Some(breakpoint::longest_sleep(watch.longest_sleep()));
         }
         if waited < FIRST_SLEEP {
             return Some(FIRST_SLEEP);
         }
         let watch = death_watch::watch(core);
-        let longest = watch.longest_sleep();
+        let longest = breakpoint::longest_sleep(watch.longest_sleep());
         self.watch = Some(watch);
         // somebody may have died before the watch was on
         let came_back = recover(core, Pass::All).is_ok_and(|found| found > 0);
@@ -257,12 +257,18 @@ impl Waiter<'_> {
             self.slept = true;
         }
     }
+}
 
-    fn leave(self, has_permits: bool) {
+/// However the wait ends: with a permit, without, or by a panic of the caller's hook.
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        if self.semaphore.generation != fork::generation() {
+            return;
+        }
         if self.slept {
             self.semaphore.own().waiting_threads.fetch_sub(1, Ordering::Relaxed);
         }
-        if self.woken && !has_permits {
+        if self.woken {
             wake(&self.semaphore.core, 1);
         }
     }
