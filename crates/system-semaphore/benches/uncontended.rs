@@ -31,6 +31,9 @@ mod linux {
     const PAIRS: u32 = 200_000;
     const ROUNDS: usize = 51;
 
+    /// A thing to measure, by name.
+    type Subject<'a> = (&'static str, Box<dyn FnMut() + 'a>);
+
     pub(super) fn main() {
         let open = |key_type| {
             SystemSemaphore::builder(format!("bench-uncontended-{}", std::process::id()))
@@ -44,7 +47,7 @@ mod linux {
         let [robust, system_v, posix] = [KeyType::Robust, KeyType::SYSTEM_V, KeyType::Posix].map(open);
         println!("{:<24} {:>10} {:>8}", "", "ns a pair", "x sem_t");
         let mut compare = |threads: &str| {
-            let mut subjects: Vec<(&str, Box<dyn FnMut() + '_>)> = vec![
+            let mut subjects: Vec<Subject<'_>> = vec![
                 ("sem_wait + sem_post", Box::new(|| plain.pair())),
                 ("robust", Box::new(|| drop(black_box(&robust).acquire()))),
                 (
@@ -71,7 +74,7 @@ mod linux {
     }
 
     /// The median nanoseconds of one call of each.
-    fn measure(subjects: &mut [(&str, Box<dyn FnMut() + '_>)]) -> Vec<f64> {
+    fn measure(subjects: &mut [Subject<'_>]) -> Vec<f64> {
         let mut times = vec![Vec::new(); subjects.len()];
         for _ in 0..ROUNDS {
             for ((_, pair), times) in subjects.iter_mut().zip(&mut times) {

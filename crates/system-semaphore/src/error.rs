@@ -140,6 +140,13 @@ impl Fault {
         Self::new(ErrorKind::Unsupported, reason)
     }
 
+    /// The same reason, of this thing.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn about(mut self, what: impl fmt::Display) -> Self {
+        self.reason = format!("{what}: {}", self.reason).into();
+        self
+    }
+
     /// The same reason, with the number that the operating system gave for it.
     pub(crate) fn with_os(mut self, number: Option<i32>) -> Self {
         self.os = number;

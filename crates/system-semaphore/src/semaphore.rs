@@ -600,7 +600,7 @@ impl Builder {
     }
 
     /// Who may use it, as Unix permission bits; `0o600`, the user alone, if not said. They count only for who makes
-    /// it. Who is to use it needs both the read and the write bit. On POSIX semaphores the process's umask is taken
+    /// it. Who is to use it needs both the read and the write bit (on a robust one, one alone is taken off). On POSIX semaphores the process's umask is taken
     /// off, as `sem_open` does. A robust semaphore can be used by others only if its name begins with `Global\`: all
     /// other names belong to their user.
     pub fn permissions(mut self, mode: u32) -> Self {

@@ -234,11 +234,13 @@ impl Subject {
 
     /// Becomes the watcher, if there is none; tells whether it has.
     fn candidate(&mut self, inotify: &PrivateDescriptor) -> bool {
-        let is_elected = self.run_for_it().unwrap_or(false);
-        if is_elected {
-            self.add_watch(inotify, inotify::WatchFlags::CLOSE_WRITE);
+        match self.run_for_it() {
+            Ok(true) => self.add_watch(inotify, inotify::WatchFlags::CLOSE_WRITE),
+            Ok(false) => return false,
+            // perhaps nobody watches: the waiters are to look for themselves, and this is tried again
+            Err(_) => self.watch = None,
         }
-        is_elected
+        self.watch.is_some()
     }
 
     fn run_for_it(&mut self) -> Result<bool, Trouble> {

@@ -16,6 +16,7 @@ use std::{process, thread};
 
 use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags, Stat, fallocate, fstat, linkat, openat};
 use rustix::io::{Errno, pread, pwrite, retry_on_intr};
+use rustix::process::{Resource, getrlimit};
 
 use super::layout::{
     FILE_SIZE, INITIAL, MAGIC, MAX_PERMITS, NAME_AT, PAGE, REGISTRY_BYTE, REMOVED, RESET, SLOTS, State,
@@ -46,30 +47,43 @@ pub(super) fn open(place: &Place, request: &Request) -> Result<Arc<Core>, Fault>
     if matches!(request.mode, AccessMode::Create | AccessMode::CreateNew) {
         check_value(request.initial_value, max_permits(request)?.unwrap_or(MAX_PERMITS))?;
     }
-    let make = request.mode != AccessMode::OpenExisting;
+    let mut made_directory = false;
+    let outcome = open_again_and_again(place, request, &mut made_directory);
+    if outcome.is_err() && made_directory {
+        place.leave_no_directory();
+    }
+    outcome.map(Arc::new)
+}
+
+fn open_again_and_again(place: &Place, request: &Request, made_directory: &mut bool) -> Result<Core, Fault> {
+    let makes = request.mode != AccessMode::OpenExisting;
     for _ in 0..OPEN_ATTEMPTS {
-        let Some(directory) = place.open_directory(make)? else {
-            if make {
+        let directory = if makes { place.make_directory(made_directory) } else { place.open_directory() };
+        let Some(directory) = directory? else {
+            if makes {
                 continue;
             }
             return Err(not_found());
         };
-        let outcome = match open_file(place, &directory)? {
-            Some(core) => join(&core, &directory, request).map(|joined| joined.then_some(core)),
-            None if make => create(place, &directory, request),
-            None => Err(not_found()),
-        };
-        match outcome {
-            Ok(Some(core)) => return Ok(Arc::new(core)),
-            Ok(None) => {}
-            Err(fault) => {
-                place.leave_no_directory();
-                return Err(fault);
+        match open_file(place, &directory)? {
+            Some(core) => {
+                if join(&core, &directory, request)? {
+                    return Ok(core);
+                }
             }
+            None if makes => {
+                if let Some(core) = create(place, &directory, request)? {
+                    return Ok(core);
+                }
+            }
+            None => return Err(not_found()),
         }
     }
-    let reason = "others made and removed it again and again while it was being opened (or /proc is not mounted, \
-                  which is needed to make one)";
+    let reason = format!(
+        "others made and removed {} again and again while it was being opened (or /proc is not mounted, which is \
+         needed to make one)",
+        place.path().display()
+    );
     Err(Fault::new(ErrorKind::Unknown, reason))
 }
 
@@ -97,7 +111,7 @@ fn open_in(place: &Place, directory: &OwnedFd) -> Result<OwnedFd, Errno> {
 
 /// Opens what stands there now, whatever it is.
 pub(super) fn open_by_name(place: &Place) -> Result<OwnedFd, Errno> {
-    let directory = place.open_directory(false).map_err(|_| Errno::NOENT)?.ok_or(Errno::NOENT)?;
+    let directory = place.open_directory().map_err(|_| Errno::NOENT)?.ok_or(Errno::NOENT)?;
     open_in(place, &directory)
 }
 
@@ -119,21 +133,32 @@ fn explain(place: &Place, data: Option<Stat>, error: std::io::Error) -> Fault {
     match (error.raw_os_error(), data) {
         (Some(libc::EACCES | libc::EPERM), Some(data)) => Fault::new(
             ErrorKind::PermissionDenied,
-            format!("{} belongs to user {}, who has not allowed it", path.display(), data.st_uid),
+            format!(
+                "{} belongs to user {}, who has not allowed it; who makes it gives the permissions",
+                path.display(),
+                data.st_uid
+            ),
         ),
-        _ => explain_full(place, error.into()),
+        _ => explain_at(place, error.into()),
     }
 }
 
-/// Names the file where memory is full.
-fn explain_full(place: &Place, trouble: Trouble) -> Fault {
-    match trouble {
-        Trouble::System(libc::ENOSPC | libc::EDQUOT) => Fault::new(
-            ErrorKind::OutOfResources,
-            format!("there is no room for {}; make some in its file system", place.path().display()),
-        ),
-        other => other.into(),
-    }
+/// Names the file that could not be made or used, and says what to do.
+fn explain_at(place: &Place, trouble: Trouble) -> Fault {
+    let path = place.path();
+    let path = path.display();
+    let fault = Fault::from(trouble);
+    let reason = match fault.os {
+        Some(libc::ENOSPC | libc::EDQUOT) => {
+            format!("there is no room for {path}; make some in its file system")
+        }
+        Some(libc::EACCES | libc::EPERM) => {
+            format!("the system does not allow to use {path}; look at the mode of its directory")
+        }
+        Some(libc::EROFS) => format!("the file system of {path} is read-only"),
+        _ => return fault.about(path),
+    };
+    Fault::new(fault.kind, reason).with_os(fault.os)
 }
 
 fn corrupt(path: &Path, trouble: &str) -> Fault {
@@ -222,11 +247,21 @@ fn create(place: &Place, directory: &OwnedFd, request: &Request) -> Result<Optio
             );
             return Err(Fault::unsupported(reason));
         }
-        Err(error) => return Err(explain_full(place, error.into())),
+        Err(error) => return Err(explain_at(place, error.into())),
     };
     let file = core.file()?;
     let file = file.as_fd();
-    let full = |errno: Errno| explain_full(place, errno.into());
+    let full = |errno: Errno| explain_at(place, errno.into());
+    // to pass that limit is a signal that ends the process
+    if getrlimit(Resource::Fsize).current.is_some_and(|limit| limit < FILE_SIZE) {
+        let path = place.path();
+        let reason = format!(
+            "this process may not make files of {FILE_SIZE} bytes, as {} is to have (though it needs little memory); \
+             raise its limit of file sizes (ulimit -f)",
+            path.display()
+        );
+        return Err(Fault::new(ErrorKind::OutOfResources, reason));
+    }
     // what the umask has taken off is put on again: the permissions are explicit
     rustix::fs::fchmod(file, mode(request)).map_err(full)?;
     rustix::fs::ftruncate(file, FILE_SIZE).map_err(full)?;
@@ -245,7 +280,7 @@ fn create(place: &Place, directory: &OwnedFd, request: &Request) -> Result<Optio
     match linkat(CWD, path, directory, &*place.file, AtFlags::SYMLINK_FOLLOW) {
         Ok(()) => Ok(Some(core)),
         Err(Errno::EXIST | Errno::NOENT) => Ok(None),
-        Err(errno) => Err(explain_full(place, errno.into())),
+        Err(errno) => Err(explain_at(place, errno.into())),
     }
 }
 
@@ -258,8 +293,12 @@ pub(super) fn reserve(file: impl AsFd, length: u64) -> Result<(), Errno> {
     }
 }
 
+/// The permissions that were asked for. Who may only read could lock, and so be in the way, but not use it: so whoever is
+/// not to have both may do nothing.
 fn mode(request: &Request) -> Mode {
-    Mode::from_raw_mode(request.permissions.unwrap_or(MODE) & 0o777)
+    let asked = request.permissions.unwrap_or(MODE);
+    let classes = [0o600, 0o060, 0o006].into_iter();
+    Mode::from_raw_mode(classes.filter(|class| asked & class == *class).sum())
 }
 
 /// The maximum that was asked for.
@@ -319,10 +358,7 @@ fn join(core: &Core, directory: &OwnedFd, request: &Request) -> Result<bool, Fau
     if resets {
         check_value(request.initial_value, max)?;
     }
-    take_slot(core).map_err(|fault| match fault.os {
-        Some(libc::ENOSPC | libc::EDQUOT) => explain_full(place, Trouble::System(libc::ENOSPC)),
-        _ => fault,
-    })?;
+    take_slot(core)?;
     if resets {
         reset(core, request.initial_value, max);
     }
@@ -378,7 +414,7 @@ fn take_slot(core: &Core) -> Result<(), Fault> {
         if !lock::try_lock(file, number).map_err(Trouble::from)? {
             continue;
         }
-        let slot = core.slot(number)?;
+        let slot = core.slot(number).map_err(|trouble| explain_at(&core.place, trouble))?;
         // The numbers go on: a helper that was stopped long ago must not take an operation of ours for one that it saw.
         slot.pending().with_amount(0).store(&slot.committed);
         slot.epoch.store(core.epoch(), Ordering::Release);
@@ -412,7 +448,7 @@ fn try_close(core: &Core) -> Result<(), Fault> {
     breakpoint::pass(breakpoint::Step::Registered);
     if core.layout().persistent.load(Ordering::Acquire) == 0
         && !is_anybody_here(core)?
-        && let Some(directory) = core.place.open_directory(false)?
+        && let Some(directory) = core.place.open_directory()?
         && names(&directory, core)
     {
         let _ = core.place.unlink(&directory);
@@ -424,7 +460,7 @@ fn try_close(core: &Core) -> Result<(), Fault> {
 /// Removes the semaphore, whoever uses it: they are told.
 pub(super) fn remove(place: &Place) -> Result<(), Fault> {
     for _ in 0..OPEN_ATTEMPTS {
-        let Some(directory) = place.open_directory(false)? else { return Err(not_found()) };
+        let Some(directory) = place.open_directory()? else { return Err(not_found()) };
         let Some(core) = open_file(place, &directory)? else { return Err(not_found()) };
         let registered = Registered::new(&core, OPEN_PATIENCE)?;
         if !names(&directory, &core) {
@@ -506,7 +542,13 @@ impl Drop for Registered<'_> {
 }
 
 fn in_the_way(pid: u32) -> Fault {
-    let (seconds, stopped) = (OPEN_PATIENCE.as_secs(), people::is_stopped(pid));
+    let seconds = OPEN_PATIENCE.as_secs();
+    if pid == 0 {
+        let reason =
+            format!("somebody has had its registry lock for {seconds} s, and does not say who it is");
+        return Fault::new(ErrorKind::TimedOut, reason);
+    }
+    let stopped = people::is_stopped(pid);
     let what = if stopped { "is stopped while it opens or closes it" } else { "is opening or closing it" };
     let reason =
         format!("process {pid} {what}, and others have to wait; after {seconds} s: let it go on, or end it");

@@ -5,7 +5,7 @@
 //! Any text will do as a name: what is special in a file's name is written as `%` and two digits, and where that is too
 //! long, the file is called by the name's hash, and has the name inside.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, chmod, mkdirat, openat, statat, unlinkat};
@@ -84,20 +84,10 @@ impl Place {
         self.directory.iter().fold(PathBuf::from(self.root), |path, directory| path.join(directory))
     }
 
-    /// Opens the directory that the file is in; `None` if it is not there, and is not to be made.
-    pub(super) fn open_directory(&self, make: bool) -> Result<Option<OwnedFd>, Fault> {
+    /// Opens the directory that the file is in, if it is there.
+    pub(super) fn open_directory(&self) -> Result<Option<OwnedFd>, Fault> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let path = self.directory_path();
-        if make && self.is_private() {
-            match mkdirat(CWD, &path, Mode::RWXU) {
-                // whatever the umask has taken off
-                Ok(()) => {
-                    chmod(&path, Mode::RWXU).map_err(|errno| refused("make the directory", &path, errno))?
-                }
-                Err(Errno::EXIST) => {}
-                Err(errno) => return Err(refused("make the directory", &path, errno)),
-            }
-        }
         let directory = match openat(CWD, &path, flags, Mode::empty()) {
             Ok(directory) => directory,
             Err(Errno::NOENT) => return Ok(None),
@@ -118,6 +108,28 @@ impl Place {
         Ok(Some(directory))
     }
 
+    /// The same, after making it if need be. Notes in `made` that it was made.
+    pub(super) fn make_directory(&self, made: &mut bool) -> Result<Option<OwnedFd>, Fault> {
+        if !self.is_private() {
+            return self.open_directory();
+        }
+        let path = self.directory_path();
+        let is_new = match mkdirat(CWD, &path, Mode::RWXU) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
+            Err(errno) => return Err(refused("make the directory", &path, errno)),
+        };
+        *made |= is_new;
+        // it may be gone again, or another one by now; the last of its users removes it
+        let Some(directory) = self.open_directory()? else { return Ok(None) };
+        if is_new {
+            // what the umask has taken off is needed; by number, since the path may name another one
+            let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
+            let _ = chmod(path, Mode::RWXU);
+        }
+        Ok(Some(directory))
+    }
+
     /// What stands at the place.
     pub(super) fn look(&self, directory: &OwnedFd) -> Option<Stat> {
         statat(directory, &*self.file, AtFlags::SYMLINK_NOFOLLOW).ok()
@@ -133,7 +145,7 @@ impl Place {
         Ok(())
     }
 
-    /// Removes the user's directory after nothing was put into it.
+    /// Removes the user's directory if it is empty.
     pub(super) fn leave_no_directory(&self) {
         if self.is_private() {
             let _ = unlinkat(CWD, self.directory_path(), AtFlags::REMOVEDIR);

@@ -1,0 +1,110 @@
+//! A process has little around it.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Instant;
+
+use puppet::Puppet;
+use system_semaphore::{AccessMode, SystemSemaphore};
+
+use super::raw;
+use super::spot::{PROMPT, SHARED_MEMORY, Sight, Spot, directory, free, works};
+
+pub(crate) fn permissions_are_what_was_said_whatever_the_umask() {
+    for umask in [0, 0o022, 0o077, 0o777] {
+        raw::set_umask(umask);
+        for spot in [Spot::own(), Spot::global()] {
+            for (said, expected) in
+                [(None, 0o600), (Some(0o600), 0o600), (Some(0o660), 0o660), (Some(0o666), 0o666)]
+            {
+                let builder =
+                    SystemSemaphore::builder(&spot.key).mode(AccessMode::CreateNew).initial_value(3);
+                let builder = match said {
+                    Some(mode) => builder.permissions(mode),
+                    None => builder,
+                };
+                let semaphore = builder.build().expect("nobody has the name");
+                let mode = fs::metadata(&spot.path).expect("it is there").mode() & 0o7777;
+                assert_eq!(mode, expected, "with umask {umask:o}, {said:?}");
+                works(&semaphore, 3);
+            }
+        }
+    }
+}
+
+pub(crate) fn no_environment_is_needed() {
+    let spot = Spot::own();
+    let semaphore = spot.create(3);
+    let mut command = Puppet::this_program();
+    let role: Vec<_> =
+        command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+    command.env_clear().envs(role).current_dir("/");
+    let mut puppet = Puppet::spawn(&mut command);
+    puppet.must(&spot.opening("OpenExisting"));
+    puppet.must("acquire\ts\t3");
+    assert_eq!(free(&semaphore), 0);
+    puppet.kill();
+    works(&semaphore, 3);
+}
+
+fn hide_proc() {
+    raw::mount_tmpfs(Path::new("/proc"), "size=4k").expect("who has a mount namespace may mount");
+}
+
+pub(crate) fn without_proc_a_new_one_is_refused() {
+    hide_proc();
+    for spot in [Spot::own(), Spot::global()] {
+        for mode in [AccessMode::Open, AccessMode::Create, AccessMode::CreateNew] {
+            let error = spot.open(3, mode).expect_err("/proc is needed");
+            let text = error.to_string();
+            assert!(text.contains("/proc"), "{mode:?}: {text}");
+            let sight = Sight::of(Path::new(SHARED_MEMORY));
+            let left = String::from_utf8_lossy(sight.names());
+            assert_eq!(left, "", "{mode:?}: something is left");
+        }
+    }
+    assert!(!directory().exists());
+}
+
+pub(crate) fn without_proc_what_is_there_goes_on() {
+    let spot = Spot::own();
+    let semaphore = spot.create(3);
+    let (mut holder, mut waiter, mut user) =
+        (spot.puppet(), Puppet::of_this_program(), Puppet::of_this_program());
+    hide_proc();
+    // none of those has looked into it before
+    user.must(&spot.opening("OpenExisting"));
+    user.must("acquire\ts\t1");
+    user.must("drop\ts");
+    works(&semaphore, 3);
+    waiter.must(&spot.opening("Open"));
+    holder.must("acquire\ts\t3");
+    waiter.tell("acquire\ts\t1");
+    puppet::wait_for("it waits", || semaphore.waiting().is_ok_and(|waiting| waiting == 1));
+    let begin = Instant::now();
+    holder.kill();
+    waiter.answer().expect("the permits came back");
+    assert!(begin.elapsed() < PROMPT);
+    let holders = semaphore.holders().expect("they are told");
+    assert_eq!(holders.len(), 1);
+    waiter.must("drop\ts");
+    drop(spot.open(5, AccessMode::Create).expect("a reset needs nothing"));
+    works(&semaphore, 5);
+    waiter.must("close\ts");
+    user.must("close\ts");
+}
+
+/// Then there is another place for all, whatever the environment says.
+pub(crate) fn without_shared_memory_there_is_another_place() {
+    for path in ["/dev", "/tmp"] {
+        raw::mount_tmpfs(Path::new(path), "size=4m,mode=1777").expect("who has a mount namespace may mount");
+    }
+    let key = Spot::own();
+    let semaphore = key.create(3);
+    let directory = format!("/tmp/system-semaphore-{}", raw::effective_uid());
+    assert_eq!(fs::read_dir(&directory).expect("it is there").count(), 1);
+    works(&semaphore, 3);
+    drop(semaphore);
+    assert!(!Path::new(&directory).exists());
+}

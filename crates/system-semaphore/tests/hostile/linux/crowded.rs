@@ -1,0 +1,76 @@
+//! More processes than there are slots. Instead of thousands of processes, one has the locks that they would have.
+
+use std::os::unix::fs::FileExt;
+
+use puppet::Puppet;
+use system_semaphore::{AccessMode, ErrorKind};
+
+use super::helper;
+use super::spot::{SLOTS, Spot, USED_AT, USED_SIZE, free, promptly, works};
+
+fn crowd(spot: &Spot, from: u16) -> Puppet {
+    let mut crowd = helper::start();
+    crowd.must(&format!("lock\t{}\t{from}\t{SLOTS}", spot.path.display()));
+    crowd
+}
+
+#[track_caller]
+fn is_too_many(spot: &Spot) {
+    let most = SLOTS.to_string();
+    for mode in [AccessMode::Open, AccessMode::OpenExisting, AccessMode::Create] {
+        let error = spot.open(1, mode).expect_err("there is no place");
+        assert_eq!(error.kind(), ErrorKind::OutOfResources, "{mode:?}: {error}");
+        assert!(error.to_string().contains(&most), "{mode:?}: {error}");
+    }
+    let error = spot.open(1, AccessMode::CreateNew).expect_err("it is there");
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+    let mut puppet = Puppet::of_this_program();
+    let failure = puppet.ask(&spot.opening("Open")).expect_err("there is no place");
+    assert_eq!(failure.kind, "OutOfResources", "{failure:?}");
+}
+
+pub(crate) fn one_process_too_many_is_refused() {
+    for spot in [Spot::own(), Spot::global()] {
+        let semaphore = spot.create(3);
+        let (mut user, mut waiter) = (spot.puppet(), spot.puppet());
+        let crowd = crowd(&spot, 3);
+        is_too_many(&spot);
+        let error = semaphore.acquire_inheritable(1, None).expect_err("there is no place");
+        assert_eq!(error.kind(), ErrorKind::OutOfResources, "{error}");
+        // those who are there go on
+        works(&semaphore, 3);
+        user.must("acquire\ts\t3");
+        waiter.block("acquire\ts\t1");
+        user.kill();
+        waiter.answer().expect("the permits came back");
+        assert_eq!(free(&semaphore), 2);
+        // there is the place of who has died
+        drop(spot.puppet());
+        // when the crowd goes, it is as if it had not been
+        crowd.kill();
+        drop(spot.puppet());
+        waiter.must("drop\ts");
+        works(&semaphore, 3);
+        waiter.kill();
+    }
+}
+
+pub(crate) fn claimed_slots_of_the_dead_are_freed() {
+    let spot = Spot::own();
+    let semaphore = spot.create(3);
+    let crowd = crowd(&spot, 1);
+    let mut used = [0xFF; USED_SIZE as usize];
+    spot.file().write_all_at(&used, USED_AT).expect("it can be written");
+    is_too_many(&spot);
+    works(&semaphore, 3);
+    promptly("a look at them all", || drop(semaphore.holders()));
+    crowd.kill();
+    let mut user = Puppet::of_this_program();
+    promptly("an open", || user.must(&spot.opening("OpenExisting")));
+    spot.file().read_exact_at(&mut used, USED_AT).expect("it can be read");
+    let count: u32 = used[..usize::from(SLOTS / 8)].iter().map(|byte| byte.count_ones()).sum();
+    assert_eq!(count, 2, "all places but those of the two are free");
+    user.must("acquire\ts\t1");
+    user.kill();
+    works(&semaphore, 3);
+}

@@ -1,0 +1,217 @@
+//! There is no room left in `/dev/shm`.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind as Io, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use puppet::{Puppet, wait_for};
+use system_semaphore::{AccessMode, ErrorKind};
+
+use super::helper;
+use super::spot::{
+    FIRST_SLOTS, PROMPT, SHARED_MEMORY, Sight, Spot, USED_AT, USED_SIZE, directory, free, slot_of, works,
+};
+
+fn filler() -> std::path::PathBuf {
+    Path::new(SHARED_MEMORY).join("filler")
+}
+
+/// Takes all the room that is left.
+fn fill() {
+    let mut file = File::create(filler()).expect("an empty file needs no room");
+    while match file.write(&[1; 4096]) {
+        Ok(_) => true,
+        Err(error) => {
+            assert_eq!(error.kind(), Io::StorageFull, "{error}");
+            false
+        }
+    } {}
+}
+
+fn make_room() {
+    fs::remove_file(filler()).expect("it is there");
+}
+
+/// Nothing is made, and nothing is left of the attempt.
+#[track_caller]
+fn is_out_of_room(spot: &Spot, modes: &[AccessMode]) {
+    let path = spot.path.to_str().expect("it is plain");
+    let before = Sight::of(Path::new(SHARED_MEMORY));
+    for mode in modes {
+        let error = spot.open(3, *mode).expect_err("there is no room");
+        let text = error.to_string();
+        assert_eq!(error.kind(), ErrorKind::OutOfResources, "{mode:?}: {text}");
+        assert!(text.contains(path) && text.contains("room"), "{mode:?}: {text}");
+        assert!(
+            Sight::of(Path::new(SHARED_MEMORY)).names() == before.names(),
+            "{mode:?}: something is left: {text}"
+        );
+    }
+}
+
+const MAKING: [AccessMode; 3] = [AccessMode::Open, AccessMode::Create, AccessMode::CreateNew];
+
+pub(crate) fn nothing_is_made_where_nothing_fits() {
+    fill();
+    for spot in [Spot::own(), Spot::global()] {
+        is_out_of_room(&spot, &MAKING);
+        let error = spot.open(3, AccessMode::OpenExisting).expect_err("there is none");
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        let error = spot.remove().expect_err("there is none");
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    }
+    assert!(!directory().exists(), "the user's directory is left");
+    make_room();
+    for spot in [Spot::own(), Spot::global()] {
+        works(&spot.create(3), 3);
+    }
+}
+
+pub(crate) fn what_is_there_goes_on() {
+    for spot in [Spot::own(), Spot::global()] {
+        let semaphore = spot.create(3);
+        fill();
+        works(&semaphore, 3);
+        let (mut holder, mut waiter) = (spot.puppet(), spot.puppet());
+        holder.must("acquire\ts\t3");
+        waiter.block("acquire\ts\t2");
+        holder.kill();
+        waiter.answer().expect("the permits came back");
+        assert_eq!(free(&semaphore), 1);
+        waiter.kill();
+        assert_eq!(free(&semaphore), 3);
+        // a reset needs nothing
+        let again = spot.open(5, AccessMode::Create).expect("it is there");
+        works(&again, 5);
+        let permit = semaphore.acquire_inheritable(2, None).expect("there is a place in the first page");
+        assert_eq!(free(&semaphore), 3);
+        drop(permit);
+        drop((semaphore, again));
+        make_room();
+    }
+}
+
+/// A stranger that has the locks of all slots in the first page that are free.
+fn crowd(spot: &Spot, from: u16, to: u16) -> Puppet {
+    let mut crowd = helper::start();
+    crowd.must(&format!("lock\t{}\t{from}\t{to}", spot.path.display()));
+    crowd
+}
+
+pub(crate) fn a_process_too_many_for_the_memory_is_refused() {
+    let spot = Spot::own();
+    let semaphore = spot.create(3);
+    let crowd = crowd(&spot, 1, FIRST_SLOTS);
+    fill();
+    is_out_of_room(&spot, &[AccessMode::Open, AccessMode::Create, AccessMode::OpenExisting]);
+    let mut puppet = Puppet::of_this_program();
+    let failure = puppet.ask(&spot.opening("OpenExisting")).expect_err("there is no room");
+    assert_eq!(failure.kind, "OutOfResources", "{failure:?}");
+    let error = semaphore.acquire_inheritable(1, None).expect_err("there is no room");
+    let text = error.to_string();
+    assert_eq!(error.kind(), ErrorKind::OutOfResources, "{text}");
+    assert!(text.contains(spot.path.to_str().expect("it is plain")), "{text}");
+    works(&semaphore, 3);
+    make_room();
+    puppet.must(&spot.opening("OpenExisting"));
+    puppet.must("try\ts\t2");
+    fill();
+    assert_eq!(free(&semaphore), 1);
+    puppet.must("drop\ts");
+    works(&semaphore, 3);
+    drop(crowd);
+}
+
+pub(crate) fn the_dead_beyond_the_first_page_give_back() {
+    let spot = Spot::own();
+    let semaphore = spot.create(3);
+    let crowd = crowd(&spot, 1, 200);
+    let (mut holder, mut waiter) = (spot.puppet(), spot.puppet());
+    assert_eq!(slot_of(&spot.file(), holder.pid()), 200);
+    holder.must("acquire\ts\t3");
+    fill();
+    waiter.block("acquire\ts\t1");
+    holder.kill();
+    waiter.answer().expect("the permits came back");
+    assert_eq!(free(&semaphore), 2);
+    waiter.must("drop\ts");
+    // who comes takes the slot that is there
+    let mut next = spot.puppet();
+    next.must("acquire\ts\t3");
+    next.kill();
+    works(&semaphore, 3);
+    drop(crowd);
+}
+
+/// Somebody has said that slots are used which do not exist in memory. To look at them would be SIGBUS.
+pub(crate) fn slots_that_are_not_there_do_no_harm() {
+    let spot = Spot::own();
+    let semaphore = spot.create(3);
+    let mut puppet = spot.puppet();
+    let mut waiter = spot.puppet();
+    waiter.block("acquire\ts\t4\t500");
+    fill();
+    spot.file().write_all_at(&[0xFF; USED_SIZE as usize], USED_AT).expect("the page is there");
+    let _ = semaphore.available_permits();
+    let _ = semaphore.holders();
+    let _ = semaphore.waiting();
+    let _ = semaphore.recoveries();
+    drop(semaphore.acquire_timeout(PROMPT).expect("one is free"));
+    drop(semaphore.acquire_many_timeout(4, std::time::Duration::from_millis(50)));
+    let _ = puppet.ask(&spot.opening("Open"));
+    let _ = puppet.ask(&spot.opening("Create"));
+    let mut helper = helper::start();
+    helper.must(&format!("everything\t{}\t1", spot.key));
+    let kind = waiter.answer().expect_err("there are never four").kind;
+    assert!(matches!(&*kind, "TimedOut" | "OutOfResources"), "{kind}");
+    assert!(waiter.exit().success());
+    assert!(puppet.exit().success());
+    let used = vec![0; USED_SIZE as usize];
+    spot.file().write_all_at(&used, USED_AT).expect("the page is there");
+    drop(semaphore);
+    make_room();
+    wait_for("everybody has left", || {
+        if spot.exists() {
+            let _ = spot.remove();
+        }
+        !spot.exists()
+    });
+}
+
+pub(crate) fn no_inodes_are_no_room() {
+    let (here, free_spot) = (Spot::own(), Spot::own());
+    let semaphore = here.create(3);
+    let all_gone = || {
+        let mut made = Vec::new();
+        while File::create(Path::new(SHARED_MEMORY).join(format!("inode-{}", made.len()))).is_ok() {
+            made.push(Path::new(SHARED_MEMORY).join(format!("inode-{}", made.len())));
+        }
+        made
+    };
+    let made = all_gone();
+    is_out_of_room(&free_spot, &MAKING);
+    let global = Spot::global();
+    is_out_of_room(&global, &MAKING);
+    works(&semaphore, 3);
+    let mut holder = here.puppet();
+    holder.must("acquire\ts\t2");
+    assert_eq!(free(&semaphore), 1);
+    holder.kill();
+    works(&semaphore, 3);
+    drop(semaphore);
+    // the directory needs one, too
+    let more = all_gone();
+    assert!(!directory().exists());
+    let error = free_spot.open(3, AccessMode::Open).expect_err("there is no room");
+    assert_eq!(error.kind(), ErrorKind::OutOfResources, "{error}");
+    assert!(error.to_string().contains(directory().to_str().expect("it is plain")), "{error}");
+    fs::remove_file(&made[0]).expect("it is there");
+    let error = free_spot.open(3, AccessMode::Open).expect_err("a directory alone is not enough");
+    assert_eq!(error.kind(), ErrorKind::OutOfResources, "{error}");
+    assert!(!directory().exists(), "the user's directory is left");
+    for path in made.iter().skip(1).chain(&more) {
+        let _ = fs::remove_file(path);
+    }
+    works(&free_spot.create(3), 3);
+}

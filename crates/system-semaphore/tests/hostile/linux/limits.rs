@@ -1,0 +1,265 @@
+//! A process has no descriptors, threads or inotify instances left.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use puppet::{Puppet, wait_for};
+use system_semaphore::AccessMode;
+
+use super::raw;
+use super::spot::{PROMPT, SHARED_MEMORY, Sight, Spot, free, works};
+
+fn descriptors(pid: u32) -> Vec<(u64, String)> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("it lives, and is ours").flatten();
+    let describe = |entry: fs::DirEntry| {
+        let target = fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned();
+        Some((entry.file_name().to_str()?.parse().ok()?, target))
+    };
+    entries.filter_map(describe).collect()
+}
+
+/// Lets a process have only so many descriptors more.
+fn leave_descriptors(puppet: &Puppet, more: usize) {
+    let used: BTreeSet<u64> = descriptors(puppet.pid()).into_iter().map(|(number, _)| number).collect();
+    let limit = (0..).filter(|number| !used.contains(number)).nth(more).expect("numbers do not end");
+    raw::limit(puppet.pid(), libc::RLIMIT_NOFILE, limit);
+}
+
+fn threads(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).expect("it lives").count()
+}
+
+fn has_inotify(pid: u32) -> bool {
+    descriptors(pid).iter().any(|(_, target)| target.contains("inotify"))
+}
+
+pub(crate) fn no_descriptors_are_an_error() {
+    let here = Spot::own();
+    for spot in [Spot::own(), Spot::global()] {
+        for mode in ["Open", "Create", "CreateNew", "OpenExisting"] {
+            for exists in [false, true] {
+                let semaphore = exists.then(|| spot.create(3));
+                let mut puppet = Puppet::of_this_program();
+                // so that it has begun
+                let failure =
+                    puppet.ask("open\tn\trobust:nowhere\t0\tOpenExisting").expect_err("there is none");
+                assert_eq!(failure.kind, "NotFound", "{failure:?}");
+                let failures = failures_for_lack_of_descriptors(&mut puppet, &spot, mode);
+                assert!(failures > 0, "{mode}: the limit had no effect");
+                drop(puppet);
+                if let Some(semaphore) = semaphore {
+                    works(&semaphore, if mode == "Create" { 7 } else { 3 });
+                } else if spot.exists() {
+                    // its maker was killed
+                    drop(spot.open(1, AccessMode::Open).expect("nobody uses it"));
+                }
+                let sight = Sight::of(Path::new(SHARED_MEMORY));
+                assert!(exists || sight.names().is_empty(), "{mode}: something is left: {:?}", sight.names());
+            }
+        }
+    }
+    works(&here.create(1), 1);
+}
+
+/// Lets it open the semaphore with ever more descriptors, until that goes well.
+fn failures_for_lack_of_descriptors(puppet: &mut Puppet, spot: &Spot, mode: &str) -> usize {
+    for more in 0..10 {
+        leave_descriptors(puppet, more);
+        let before = Sight::of(Path::new(SHARED_MEMORY));
+        match puppet.ask(&spot.opening(mode)) {
+            Ok(_) => return more,
+            Err(failure) if failure.kind == "OutOfResources" => {
+                let text = &failure.message;
+                assert!(text.contains("open"), "{text}");
+                let after = Sight::of(Path::new(SHARED_MEMORY));
+                let (before, after) =
+                    (String::from_utf8_lossy(before.names()), String::from_utf8_lossy(after.names()));
+                assert_eq!(before, after, "{mode} with {more} descriptors has left something");
+            }
+            Err(failure) if matches!(&*failure.kind, "NotFound" | "AlreadyExists") => return more,
+            Err(failure) => panic!("{mode} with {more} descriptors: {failure:?}"),
+        }
+    }
+    panic!("it needs too many descriptors")
+}
+
+/// The system kills who makes a file longer than its limit.
+pub(crate) fn a_small_limit_of_file_sizes_is_an_error() {
+    let spot = Spot::own();
+    let semaphore = spot.create(3);
+    for limit in [0, 4096, 100_000] {
+        let mut puppet = spot.puppet();
+        raw::limit(puppet.pid(), libc::RLIMIT_FSIZE, limit);
+        let new = Spot::own();
+        let failure = puppet.ask(&new.opening("Open")).expect_err("a file may not be so long");
+        assert_eq!(failure.kind, "OutOfResources", "{failure:?}");
+        // what is there needs nothing
+        puppet.must(&spot.opening("Open"));
+        puppet.must("acquire\ts\t3");
+        puppet.must("drop\ts");
+    }
+    works(&semaphore, 3);
+}
+
+/// The longest that it takes, as a rule, where waiters look for themselves every 100 ms. A sleep of who thinks that it
+/// is told is 1 s long.
+const PROBED: Duration = Duration::from_millis(500);
+
+/// The first sleep of a waiter is one of 2 ms.
+fn wait_for_a_long_sleep(waiter: &Puppet) {
+    let (mut naps, mut since) = (waiter.naps(), Instant::now());
+    wait_for("it sleeps for longer", || {
+        let now = waiter.naps();
+        if now != naps || !waiter.is_asleep() {
+            (naps, since) = (now, Instant::now());
+        }
+        since.elapsed() > Duration::from_millis(20)
+    });
+}
+
+/// How long it takes, as a rule, until a waiter has the permit of a killed holder. `check` looks at the waiter while it
+/// waits.
+fn delay(spot: &Spot, waiter: &mut Puppet, check: impl Fn(&Puppet)) -> Duration {
+    let mut delays: Vec<_> = (0..5)
+        .map(|_| {
+            let mut holder = spot.puppet();
+            holder.must("acquire\ts\t1");
+            waiter.block("acquire\ts\t1");
+            wait_for_a_long_sleep(waiter);
+            check(waiter);
+            let begin = Instant::now();
+            holder.kill();
+            waiter.answer().expect("the permit came back");
+            let delay = begin.elapsed();
+            waiter.must("drop\ts");
+            delay
+        })
+        .collect();
+    delays.sort();
+    delays[2]
+}
+
+#[track_caller]
+fn sees_deaths_with(more: usize) {
+    let spot = Spot::own();
+    let semaphore = spot.create(1);
+    let mut waiter = spot.puppet();
+    leave_descriptors(&waiter, more);
+    let before = descriptors(waiter.pid()).len();
+    let delay = delay(&spot, &mut waiter, |waiter| {
+        let open = descriptors(waiter.pid());
+        assert!(open.len() <= before + more, "it has more than the limit allows: {open:?}");
+    });
+    assert!(delay < PROBED, "with {more} descriptors it takes {delay:?}");
+    waiter.must("close\ts");
+    works(&semaphore, 1);
+}
+
+pub(crate) fn who_waits_without_descriptors_sees_deaths() {
+    sees_deaths_with(0);
+}
+
+pub(crate) fn who_waits_with_one_descriptor_sees_deaths() {
+    sees_deaths_with(1);
+}
+
+pub(crate) fn who_waits_with_two_descriptors_sees_deaths() {
+    sees_deaths_with(2);
+}
+
+pub(crate) fn no_memory_is_an_error() {
+    let spot = Spot::own();
+    let semaphore = spot.create(3);
+    let other = Spot::own();
+    let mut puppet = spot.puppet();
+    let size = fs::read_to_string(format!("/proc/{}/statm", puppet.pid())).expect("it lives");
+    let pages: u64 = size.split(' ').next().and_then(|pages| pages.parse().ok()).expect("it is a number");
+    raw::limit(puppet.pid(), libc::RLIMIT_AS, pages * 4096 + 64 * 1024);
+    for mode in ["Open", "Create", "CreateNew"] {
+        let failure = puppet.ask(&other.opening(mode)).expect_err("there is no memory");
+        assert_eq!(failure.kind, "OutOfResources", "{failure:?}");
+        assert!(failure.message.contains("memory"), "{failure:?}");
+    }
+    puppet.must("acquire\ts\t3");
+    puppet.must("drop\ts");
+    works(&semaphore, 3);
+}
+
+pub(crate) fn a_close_without_descriptors_hurts_nobody() {
+    let spot = Spot::own();
+    let semaphore = spot.create(1);
+    let (mut first, mut last) = (spot.puppet(), spot.puppet());
+    leave_descriptors(&first, 0);
+    leave_descriptors(&last, 0);
+    first.must("close\ts");
+    works(&semaphore, 1);
+    drop(semaphore);
+    last.must("close\ts");
+    // whether or not the file is there: nobody uses it
+    let semaphore = spot.open(5, AccessMode::Open).expect("it can be made");
+    works(&semaphore, 5);
+    assert!(first.exit().success());
+}
+
+pub(crate) fn who_waits_without_threads_sees_deaths() {
+    let spot = Spot::own();
+    let semaphore = spot.create(1);
+    let mut waiter = spot.puppet();
+    raw::limit(waiter.pid(), libc::RLIMIT_NPROC, 1);
+    let delay = delay(&spot, &mut waiter, |waiter| {
+        assert_eq!(threads(waiter.pid()), 1, "the limit has no effect");
+    });
+    assert!(delay < PROBED, "it takes {delay:?}");
+    waiter.must("close\ts");
+    works(&semaphore, 1);
+}
+
+/// If it became the watcher, nobody would tell the others.
+pub(crate) fn who_has_waited_without_threads_is_no_watcher() {
+    let spot = Spot::own();
+    let semaphore = spot.create(1);
+    let (mut holder, mut poor, mut waiter) = (spot.puppet(), spot.puppet(), spot.puppet());
+    raw::limit(poor.pid(), libc::RLIMIT_NPROC, 1);
+    holder.must("acquire\ts\t1");
+    assert_eq!(poor.ask("acquire\ts\t1\t50").expect_err("there is none").kind, "TimedOut");
+    assert_eq!(threads(poor.pid()), 1, "the limit has no effect");
+    holder.must("drop\ts");
+    let delay = delay(&spot, &mut waiter, |_| {});
+    assert!(delay < PROBED, "it takes {delay:?}");
+    drop((holder, poor, waiter));
+    works(&semaphore, 1);
+}
+
+pub(crate) fn who_waits_without_inotify_sees_deaths() {
+    let spot = Spot::own();
+    let semaphore = spot.create(1);
+    let mut waiter = spot.puppet();
+    let delay = delay(&spot, &mut waiter, |waiter| {
+        assert!(!has_inotify(waiter.pid()), "there is an instance after all");
+        assert_eq!(threads(waiter.pid()), 1, "a thread without inotify is of no use");
+    });
+    assert!(delay < PROBED, "it takes {delay:?}");
+    // a thread of this process waits as well
+    let mut holder = spot.puppet();
+    holder.must("acquire\ts\t1");
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| semaphore.acquire_timeout(PROMPT).map(drop));
+        wait_for("the thread waits", || semaphore.waiting().is_ok_and(|waiting| waiting == 1));
+        holder.kill();
+        thread.join().expect("it does not panic").expect("the permit came back");
+    });
+    waiter.must("close\ts");
+    assert_eq!(free(&semaphore), 1);
+}
+
+pub(crate) fn who_waits_without_watches_sees_deaths() {
+    let spot = Spot::own();
+    let semaphore = spot.create(1);
+    let mut waiter = spot.puppet();
+    let delay = delay(&spot, &mut waiter, |_| {});
+    assert!(delay < PROBED, "it takes {delay:?}");
+    waiter.must("close\ts");
+    works(&semaphore, 1);
+}

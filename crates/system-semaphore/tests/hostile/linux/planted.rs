@@ -1,0 +1,257 @@
+//! Something else stands in the place of a semaphore's file.
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::os::unix::fs::{DirBuilderExt, FileExt, PermissionsExt, chown, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use puppet::Puppet;
+use sha1::{Digest, Sha1};
+use system_semaphore::{AccessMode, ErrorKind, KeyType, NativeIpcKey};
+
+use super::spot::{Sight, Spot, directory, free, good_bytes, works};
+use super::{NOBODY, raw};
+
+const CORRUPT: ErrorKind = ErrorKind::Corrupt;
+
+/// Checks that these bytes are refused, as a file of the user and as one for all.
+#[track_caller]
+fn are_refused(bytes: &[u8], what: &str, words: &[&str]) {
+    for spot in [Spot::own(), Spot::global()] {
+        spot.plant_bytes(bytes);
+        let words: Vec<&str> = words.iter().copied().chain(["remove it"]).collect();
+        spot.is_refused(what, CORRUPT, &words);
+        spot.clear();
+    }
+}
+
+pub(crate) fn a_short_or_long_file_is_refused() {
+    let good = good_bytes();
+    for length in [0, 1, 7, 8, 11] {
+        are_refused(&good[..length], &format!("{length} bytes"), &["too short"]);
+    }
+    for length in [12, 13, 100, 4096, good.len() - 1] {
+        are_refused(&good[..length], &format!("{length} bytes"), &[&format!("{length} bytes")]);
+    }
+    for more in [1, 4096, good.len()] {
+        let mut bytes = good.clone();
+        bytes.resize(good.len() + more, 0);
+        are_refused(&bytes, &format!("{more} bytes more"), &["is damaged"]);
+    }
+}
+
+pub(crate) fn random_bytes_are_refused() {
+    let size = good_bytes().len();
+    let mut random = fastrand::Rng::new();
+    for length in [1, 12, 100, 4096, size, 2 * size] {
+        let mut bytes = vec![0; length];
+        random.fill(&mut bytes);
+        are_refused(&bytes, &format!("{length} random bytes"), &[]);
+        are_refused(&vec![0; length], &format!("{length} zeros"), &[]);
+        are_refused(&vec![0xFF; length], &format!("{length} ones"), &[]);
+    }
+}
+
+pub(crate) fn another_magic_or_version_is_refused() {
+    let good = good_bytes();
+    for at in 0..8 {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        are_refused(&bytes, &format!("another byte {at}"), &["is not the file of a semaphore"]);
+    }
+    for version in [2u32, 3, 1 << 31, u32::MAX] {
+        let mut bytes = good.clone();
+        bytes[8..12].copy_from_slice(&version.to_ne_bytes());
+        let layout = format!("layout {version}");
+        are_refused(&bytes, &layout, &["newer version", &layout, "use that one"]);
+        // whatever its size is in that version
+        bytes.truncate(8192);
+        are_refused(&bytes, &layout, &["newer version", &layout]);
+    }
+    let mut bytes = good;
+    bytes[8..12].copy_from_slice(&0u32.to_ne_bytes());
+    are_refused(&bytes, "layout 0", &["layout 0"]);
+}
+
+pub(crate) fn what_is_no_file_is_refused() {
+    for spot in [Spot::own(), Spot::global()] {
+        spot.plant(|path| fs::create_dir(path));
+        spot.is_refused("a directory", CORRUPT, &["is a directory", "remove it"]);
+        fs::write(spot.path.join("content"), "of somebody").expect("it can be written");
+        spot.is_refused("a full directory", CORRUPT, &["is a directory", "remove it"]);
+        spot.clear();
+
+        spot.plant(raw::make_fifo);
+        spot.is_refused("a fifo", CORRUPT, &["no regular file", "remove it"]);
+        spot.clear();
+
+        // a socket's path is short
+        let short = Path::new("/proc/self/cwd").join(spot.path.file_name().expect("it has a name"));
+        spot.plant(|path| {
+            std::env::set_current_dir(path.parent().expect("it has one"))?;
+            UnixListener::bind(&short).map(std::mem::forget)
+        });
+        spot.is_refused("a socket", CORRUPT, &["no regular file", "remove it"]);
+        spot.clear();
+    }
+}
+
+pub(crate) fn a_device_is_refused() {
+    for spot in [Spot::own(), Spot::global()] {
+        spot.plant(|path| raw::make_device(path).or_else(|_| lend("/dev/null", path)));
+        spot.is_refused("a device", CORRUPT, &["no regular file", "remove it"]);
+        std::mem::forget(spot);
+    }
+}
+
+/// Lets something be seen at a path, where nothing is. (It goes with the mount namespace.)
+fn lend(what: &str, path: &Path) -> std::io::Result<()> {
+    match fs::metadata(what)?.is_dir() {
+        true => fs::create_dir(path)?,
+        false => drop(OpenOptions::new().write(true).create_new(true).open(path)?),
+    }
+    raw::bind(Path::new(what), path)
+}
+
+pub(crate) fn a_link_is_never_followed() {
+    let target = Spot::own();
+    let semaphore = target.create(3);
+    for spot in [Spot::own(), Spot::global()] {
+        let itself = spot.path.clone();
+        let nowhere = spot.path.with_extension("nowhere");
+        for (what, to) in [
+            ("a dangling link", &nowhere),
+            ("a link to itself", &itself),
+            ("a link to a good one", &target.path),
+        ] {
+            let before = Sight::of(&target.path);
+            spot.plant(|path| symlink(to, path));
+            spot.is_refused(what, CORRUPT, &["is a symbolic link", "remove it"]);
+            assert!(Sight::of(&target.path) == before, "{what}: what it points to was changed");
+            assert!(!nowhere.exists(), "{what}: what it points to was made");
+            spot.clear();
+        }
+    }
+    works(&semaphore, 3);
+}
+
+pub(crate) fn another_name_with_the_same_hash_is_refused() {
+    let name =
+        |last: char| format!("system-semaphore-hostile-{}-{}{last}", std::process::id(), "x".repeat(300));
+    let spot = |last| {
+        let name = name(last);
+        let hash: String = Sha1::digest(&name).iter().map(|byte| format!("{byte:02x}")).collect();
+        Spot { key: NativeIpcKey::new(name, KeyType::Robust), path: directory().join(format!("~{hash}")) }
+    };
+    let (one, other) = (spot('a'), spot('b'));
+    let semaphore = one.create(3);
+    other.plant(|path| fs::copy(&one.path, path).map(drop));
+    other.is_refused("another name's file", ErrorKind::KeyError, &["same hash", "choose another name"]);
+    // a length that is none
+    other.plant(|path| {
+        let file = OpenOptions::new().write(true).open(path)?;
+        file.write_all_at(&u32::MAX.to_ne_bytes(), 640 + 64 * u64::from(super::spot::SLOTS))
+    });
+    other.is_refused("a name of no length", ErrorKind::KeyError, &["same hash", "choose another name"]);
+    other.clear();
+    works(&semaphore, 3);
+}
+
+/// Those who use it go on, and take nothing of what comes after it.
+pub(crate) fn a_file_that_was_taken_away_leaves_its_users() {
+    for spot in [Spot::own(), Spot::global()] {
+        let semaphore = spot.create(3);
+        let mut user = spot.puppet();
+        fs::remove_file(&spot.path).expect("it is there");
+        let new = spot.create(5);
+        user.must("acquire\ts\t2");
+        assert_eq!((free(&semaphore), free(&new)), (1, 5));
+        user.kill();
+        works(&semaphore, 3);
+        drop(semaphore);
+        assert!(spot.exists(), "the new one was removed by a user of the old");
+        works(&new, 5);
+        // nor of what is no semaphore
+        fs::rename(&spot.path, spot.path.with_extension("old")).expect("it is there");
+        spot.plant_bytes(b"precious");
+        works(&new, 5);
+        drop(new);
+        assert_eq!(fs::read(&spot.path).expect("it is there"), b"precious");
+        fs::remove_file(spot.path.with_extension("old")).expect("it is there");
+        spot.clear();
+    }
+}
+
+/// The others here would pass if everything were refused.
+pub(crate) fn a_leftover_is_no_trouble() {
+    let mut bytes = good_bytes();
+    // not persistent
+    bytes[12..16].fill(0);
+    for mode in [AccessMode::Open, AccessMode::Create, AccessMode::CreateNew] {
+        let spot = Spot::own();
+        spot.plant_bytes(&bytes);
+        let semaphore = spot.open(5, mode).expect("nobody uses what is there");
+        works(&semaphore, 5);
+    }
+    let spot = Spot::own();
+    spot.plant_bytes(&bytes);
+    let error = spot.open(5, AccessMode::OpenExisting).expect_err("there is none");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    spot.plant_bytes(&bytes);
+    let error = spot.remove().expect_err("there is none");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+}
+
+pub(crate) fn what_belongs_to_somebody_else_is_refused() {
+    let spot = Spot::own();
+    let owner = format!("user {NOBODY}");
+    spot.plant_bytes(&good_bytes());
+    let words: &[&str] = if chown(&spot.path, Some(NOBODY), Some(NOBODY)).is_ok() {
+        &[&owner, "remove it"]
+    } else {
+        // in a user namespace of one user, what belongs to root looks like nobody's, and may not be written
+        raw::bind(Path::new("/etc/passwd"), &spot.path).expect("who has a mount namespace may mount");
+        &[&owner]
+    };
+    spot.is_refused("a stranger's file", ErrorKind::PermissionDenied, words);
+    std::mem::forget(spot);
+}
+
+pub(crate) fn a_lock_of_permissions_under_its_users_is_no_trouble() {
+    let spot = Spot::own();
+    let semaphore = spot.create(3);
+    let mut user = spot.puppet();
+    fs::set_permissions(&spot.path, Permissions::from_mode(0o0)).expect("it is ours");
+    user.must("acquire\ts\t2");
+    assert_eq!(free(&semaphore), 1);
+    let mut waiter = Puppet::of_this_program();
+    let failure = waiter.ask(&spot.opening("OpenExisting")).expect_err("it may not be read");
+    assert_eq!(failure.kind, "PermissionDenied", "{failure:?}");
+    user.kill();
+    works(&semaphore, 3);
+}
+
+/// Tests run as root, to whom this does not apply, do this as another user.
+pub(crate) fn what_may_not_be_read_is_refused() {
+    let good = good_bytes();
+    let owner = format!("user {}", raw::effective_uid());
+    for mode in [0o0, 0o200, 0o400] {
+        for spot in [Spot::own(), Spot::global()] {
+            spot.plant_bytes(&good);
+            fs::set_permissions(&spot.path, Permissions::from_mode(mode)).expect("it is ours");
+            spot.is_refused(&format!("mode {mode:o}"), ErrorKind::PermissionDenied, &[&owner]);
+            spot.clear();
+        }
+    }
+}
+
+pub(crate) fn a_directory_that_may_not_be_entered_is_refused() {
+    let path = directory();
+    fs::DirBuilder::new().mode(0o700).create(&path).expect("it is a new place");
+    fs::write(path.join("content"), "of somebody").expect("it can be written");
+    for mode in [0o0, 0o200, 0o400, 0o600] {
+        fs::set_permissions(&path, Permissions::from_mode(mode)).expect("it is ours");
+        let what = format!("a directory of mode {mode:o}");
+        Spot::own().is_refused_at(&path, &what, ErrorKind::PermissionDenied, &["mode"]);
+    }
+}

@@ -1,0 +1,318 @@
+//! A stranger who may write the file of a live semaphore writes anything into it. What the semaphore is worth then, is
+//! another matter: whatever is called returns, nothing panics, and processes end as they like.
+
+use std::fs::{File, OpenOptions};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use puppet::{Puppet, wait_for};
+use system_semaphore::{AccessMode, ErrorKind};
+
+use super::helper;
+use super::spot::{
+    FIRST_SLOTS, REGISTRAR_AT, SLOT_SIZE, SLOTS, SLOTS_AT, STATE_AT, Spot, USED_AT, USED_SIZE, good_bytes,
+    works,
+};
+
+/// Those who use what is scribbled on.
+struct Cast {
+    holder: Puppet,
+    waiter: Puppet,
+    user: Puppet,
+}
+
+impl Cast {
+    fn new() -> Self {
+        Self { holder: Puppet::of_this_program(), waiter: Puppet::of_this_program(), user: helper::start() }
+    }
+
+    /// Lets everybody use a new semaphore on which somebody scribbles.
+    fn play(&mut self, what: &str, scribble: impl Fn(&File)) {
+        let spot = Spot::own();
+        let Self { holder, waiter, user } = self;
+        let semaphore = spot.create(3);
+        let file = spot.file();
+        for puppet in [&mut *holder, &mut *waiter] {
+            puppet.must(&spot.opening("OpenExisting"));
+        }
+        holder.must("acquire\ts\t2");
+        holder.must("acquire\ts\t1");
+        holder.must("hold\ts");
+        waiter.tell("acquire\ts\t1\t30");
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_millis(20) && semaphore.waiting().is_ok_and(|count| count == 0)
+        {
+            std::thread::yield_now();
+        }
+        scribble(&file);
+        let _ = waiter.answer();
+        user.must(&format!("everything\t{}\t{}", spot.key, what.len()));
+        for (puppet, is_holder) in [(holder, true), (waiter, false)] {
+            for question in ["available", "waiting", "held"] {
+                let _ = puppet.ask(&format!("{question}\ts"));
+            }
+            if is_holder {
+                let _ = puppet.ask("drop\ts");
+                let _ = puppet.ask("release\ts\t2");
+            }
+            let _ = puppet.ask("try\ts\t1");
+            let _ = puppet.ask("acquire\ts\t2\t5");
+            puppet.must("close\ts");
+        }
+        drop(semaphore);
+        Self::sweep(&spot);
+    }
+
+    /// What nobody uses can be used again, or removed.
+    fn sweep(spot: &Spot) {
+        wait_for("it can be removed", || {
+            if spot.exists() {
+                let _ = spot.remove();
+            }
+            !spot.exists()
+        });
+        works(&spot.create(2), 2);
+    }
+
+    fn exit(self) {
+        for puppet in [self.holder, self.waiter, self.user] {
+            let status = puppet.exit();
+            assert!(status.success(), "{status}");
+        }
+    }
+}
+
+/// Each number of so many bytes, at places that make trouble.
+fn extremes(size: usize) -> Vec<Vec<u8>> {
+    let words = [
+        0,
+        1,
+        2,
+        u64::from(i32::MAX as u32),
+        1 << 31,
+        u64::from(u32::MAX) - 1,
+        u64::from(u32::MAX),
+        1 << 32,
+        u64::MAX >> 1,
+        1 << 63,
+        u64::MAX - 1,
+        u64::MAX,
+    ];
+    let mut values: Vec<Vec<u8>> = words.iter().map(|word| word.to_ne_bytes()[..size].to_vec()).collect();
+    values.sort();
+    values.dedup();
+    values
+}
+
+pub(crate) fn every_field_can_be_anything() {
+    let mut cast = Cast::new();
+    let mut fields: Vec<(&str, u64, usize)> = vec![
+        ("persistent", 12, 4),
+        ("max_permits", 16, 4),
+        ("epoch", 20, 4),
+        ("several", 24, 4),
+        ("registrar", REGISTRAR_AT, 4),
+        ("recoveries", 32, 8),
+        ("last_pass", 40, 8),
+        ("fair_until", 48, 8),
+        ("state", STATE_AT, 8),
+    ];
+    fields.sort_by_key(|(_, at, _)| *at);
+    for (name, at, size) in fields {
+        for value in extremes(size) {
+            let what = format!("{name} is {value:x?}");
+            eprintln!("{what}");
+            cast.play(&what, |file| file.write_all_at(&value, at).expect("it can be written"));
+        }
+    }
+    // the last operation was by this slot, with this number
+    for slot in [1, 2, 3, FIRST_SLOTS - 1, FIRST_SLOTS, 1000, SLOTS - 1, SLOTS, SLOTS + 1, SLOTS + 2] {
+        for seq in [0, 1, 0xF_FFFF] {
+            for low in [0, 5, 1 << 31, u64::from(u32::MAX)] {
+                let state = seq << 44 | u64::from(slot) << 32 | low;
+                let what = format!("state is slot {slot}, seq {seq}, {low:x}");
+                eprintln!("{what}");
+                let bytes = state.to_ne_bytes();
+                cast.play(&what, |file| file.write_all_at(&bytes, STATE_AT).expect("it can be written"));
+            }
+        }
+    }
+    for byte in [0, 0x55, 0xFF] {
+        let what = format!("used is {byte:x}");
+        eprintln!("{what}");
+        let used = [byte; USED_SIZE as usize];
+        cast.play(&what, |file| file.write_all_at(&used, USED_AT).expect("it can be written"));
+    }
+    cast.exit();
+}
+
+pub(crate) fn every_field_of_a_slot_can_be_anything() {
+    let mut cast = Cast::new();
+    let fields = [
+        ("committed", 0, 8),
+        ("pending", 8, 8),
+        ("helped", 16, 4),
+        ("epoch", 20, 4),
+        ("pid", 24, 4),
+        ("pid_namespace", 28, 4),
+        ("start_time", 32, 8),
+        ("waiting_threads", 40, 4),
+        ("since", 48, 8),
+        ("recoverer", 56, 4),
+    ];
+    // of everybody, and of those who are not there
+    for (slots, used) in [(0..4, false), (0..FIRST_SLOTS, true)] {
+        for (name, at, size) in fields {
+            for value in extremes(size) {
+                let what = format!("{name} of {slots:?} is {value:x?}");
+                eprintln!("{what}");
+                cast.play(&what, |file| {
+                    for slot in slots.clone() {
+                        let at = SLOTS_AT + u64::from(slot) * SLOT_SIZE + at;
+                        file.write_all_at(&value, at).expect("it can be written");
+                    }
+                    if used {
+                        file.write_all_at(&[0xFF; 7], USED_AT).expect("it can be written");
+                    }
+                });
+            }
+        }
+    }
+    cast.exit();
+}
+
+/// Behind what says which file it is; what is above, never changes.
+const BODY: u64 = 16;
+
+fn random_bytes(random: &mut Rng, range: Range<u64>) -> Vec<u8> {
+    let mut bytes = vec![0; (range.end - range.start) as usize];
+    random.fill(&mut bytes);
+    bytes
+}
+
+#[track_caller]
+fn with_a_seed(what: impl FnOnce(&mut Rng)) {
+    let seed = std::env::var("HOSTILE_SEED")
+        .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
+    eprintln!("HOSTILE_SEED={seed}");
+    what(&mut Rng::with_seed(seed));
+}
+
+/// Nobody uses it when it is opened.
+pub(crate) fn a_file_of_garbage_ends_no_process() {
+    let good = good_bytes();
+    with_a_seed(|random| {
+        let mut user = helper::start();
+        for round in 0..20 {
+            let spot = Spot::own();
+            let mut bytes = good.clone();
+            let range = if round % 2 == 0 { BODY..good.len() as u64 } else { 12..SLOTS_AT + 600 };
+            bytes[range.start as usize..range.end as usize].copy_from_slice(&random_bytes(random, range));
+            spot.plant_bytes(&bytes);
+            for _ in 0..3 {
+                user.must(&format!("everything\t{}\t{}", spot.key, random.u32(..)));
+            }
+            Cast::sweep(&spot);
+        }
+        assert!(user.exit().success());
+    });
+}
+
+pub(crate) fn random_bytes_all_the_time_end_no_process() {
+    const TIME: Duration = Duration::from_secs(6);
+    with_a_seed(|random| {
+        let spot = Spot::own();
+        let mut users = [helper::start(), helper::start(), helper::start()];
+        for user in &mut users {
+            let (seed, ms) = (random.u32(..), TIME.as_millis());
+            user.tell(&format!("random\t{}\t{seed}\t{ms}", spot.key));
+        }
+        let end = Instant::now() + TIME;
+        let size = good_bytes().len() as u64;
+        let mut count = 0;
+        while Instant::now() < end {
+            // it may have been removed, and is made again
+            let Ok(file) = OpenOptions::new().write(true).open(&spot.path) else { continue };
+            scribble(random, &file, size);
+            count += 1;
+            std::thread::sleep(Duration::from_micros(random.u64(0..2000)));
+        }
+        for mut user in users {
+            let visits = user.answer().expect("whatever it does, it does not fail");
+            assert_ne!(visits, "0", "it could never be opened");
+            assert!(user.exit().success());
+        }
+        assert!(count > 0, "nothing was scribbled on");
+        Cast::sweep(&spot);
+        // and can be used again
+        let mut semaphore = spot.open(1, AccessMode::Create).expect("it is new");
+        semaphore.set_key(&spot.key, 2, AccessMode::Create).expect("it is there");
+        works(&semaphore, 2);
+    });
+}
+
+/// What says which file it is, may go, too: who is there goes on, and nobody else comes.
+pub(crate) fn the_head_can_be_anything_under_its_users() {
+    with_a_seed(|random| {
+        for zeros in [true, false] {
+            let spot = Spot::own();
+            let semaphore = spot.create(3);
+            let (mut user, mut waiter) = (spot.puppet(), spot.puppet());
+            waiter.tell("acquire\ts\t4\t100");
+            wait_for("it waits", || semaphore.waiting().is_ok_and(|waiting| waiting == 1));
+            let size = good_bytes().len() as u64;
+            let bytes = if zeros { vec![0; size as usize] } else { random_bytes(random, 0..size) };
+            spot.file().write_all_at(&bytes, 0).expect("it can be written");
+            let _ = waiter.answer();
+            for puppet in [&mut user, &mut waiter] {
+                for what in ["available\ts", "waiting\ts", "try\ts\t1", "acquire\ts\t1\t20", "release\ts\t2"]
+                {
+                    let _ = puppet.ask(what);
+                }
+            }
+            spot.is_refused_while_used("a scribbled head", ErrorKind::Corrupt, &["remove it"]);
+            drop(semaphore);
+            user.must("close\ts");
+            waiter.must("close\ts");
+            assert!(user.exit().success());
+            assert!(waiter.exit().success());
+            assert!(!zeros || !spot.exists(), "its last user has not unlinked it");
+            spot.clear();
+        }
+    });
+}
+
+fn scribble(random: &mut Rng, file: &File, size: u64) {
+    let slots = u64::from(if random.bool() { 4 } else { SLOTS });
+    let slot = SLOTS_AT + random.u64(0..slots) * SLOT_SIZE;
+    let range = match random.u8(0..16) {
+        0 => BODY..size,
+        1 => BODY..STATE_AT,
+        2..5 => STATE_AT..STATE_AT + 8,
+        5 => USED_AT..USED_AT + USED_SIZE,
+        6..9 => slot..slot + SLOT_SIZE,
+        9 => SLOTS_AT..SLOTS_AT + 4 * SLOT_SIZE,
+        10..13 => {
+            let at = slot + 4 * random.u64(0..15);
+            at..at + 4
+        }
+        _ => {
+            let at = BODY + 4 * random.u64(0..11);
+            at..at + 4
+        }
+    };
+    let bytes = match random.u8(0..4) {
+        0 => vec![random.u8(..) & 0x81; (range.end - range.start) as usize],
+        1 if range.end - range.start >= 8 => {
+            let mut bytes = random_bytes(random, range.clone());
+            let values = extremes(8);
+            bytes[..8].copy_from_slice(&values[random.usize(..values.len())]);
+            bytes
+        }
+        _ => random_bytes(random, range.clone()),
+    };
+    // the file may be shorter in the end than anybody thinks, but never becomes so
+    file.write_all_at(&bytes, range.start).expect("it can be written");
+}

@@ -1,0 +1,90 @@
+//! Something else stands in the place of the directory of the user's names.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
+use std::path::Path;
+
+use puppet::Puppet;
+use system_semaphore::{AccessMode, ErrorKind};
+
+use super::spot::{SHARED_MEMORY, Spot, directory};
+use super::{NOBODY, raw};
+
+#[track_caller]
+fn is_refused(what: &str, words: &[&str]) {
+    let directory = directory();
+    Spot::own().is_refused_at(&directory, what, ErrorKind::PermissionDenied, words);
+    // names for all users are elsewhere
+    let global = Spot::global();
+    super::spot::works(&global.create(3), 3);
+}
+
+fn owner() -> String {
+    format!("user {}", raw::effective_uid())
+}
+
+pub(crate) fn a_file_in_the_place_of_the_directory_is_refused() {
+    fs::write(directory(), "").expect("it is a new place");
+    is_refused("a file", &["is no directory", &owner(), "removed"]);
+    fs::remove_file(directory()).expect("it is ours");
+    raw::make_fifo(&directory()).expect("it is a new place");
+    is_refused("a fifo", &["is no directory", &owner(), "removed"]);
+}
+
+pub(crate) fn a_link_in_the_place_of_the_directory_is_refused() {
+    let other = directory().with_extension("other");
+    symlink(&other, directory()).expect("it is a new place");
+    is_refused("a dangling link", &["is no directory", &owner(), "removed"]);
+    assert!(!other.exists(), "what the link points to was made");
+    DirBuilder::new().mode(0o700).create(&other).expect("it is a new place");
+    is_refused("a link to a directory", &["is no directory", &owner(), "removed"]);
+    assert_eq!(fs::read_dir(&other).expect("it can be listed").count(), 0, "nothing was put there");
+    fs::remove_file(directory()).expect("it is ours");
+    symlink(directory(), directory()).expect("nothing is there");
+    is_refused("a link to itself", &["is no directory", &owner(), "removed"]);
+}
+
+pub(crate) fn a_directory_of_somebody_else_is_refused() {
+    DirBuilder::new().mode(0o700).create(directory()).expect("it is a new place");
+    if chown(directory(), Some(NOBODY), Some(NOBODY)).is_err() {
+        // in a user namespace of one user, what belongs to root looks like nobody's
+        raw::bind(Path::new("/usr"), &directory()).expect("who has a mount namespace may mount");
+    }
+    is_refused("a stranger's directory", &["somebody else", &format!("user {NOBODY}"), "removed"]);
+}
+
+/// Whoever leaves as the last takes the directory along, also from those who are just coming.
+pub(crate) fn a_directory_that_comes_and_goes_is_in_nobodys_way() {
+    let mut visitors: Vec<_> = (0..6).map(|_| (Puppet::of_this_program(), Spot::own())).collect();
+    for (puppet, spot) in &mut visitors {
+        puppet.tell(&format!("come-and-go\t{}\t3000", spot.key));
+    }
+    for (puppet, _) in &mut visitors {
+        let visits = puppet.answer().expect("each has a name of its own");
+        assert_ne!(visits, "0");
+    }
+    assert!(!directory().exists());
+}
+
+pub(crate) fn a_place_that_is_read_only_is_named() {
+    raw::mount_tmpfs(Path::new(SHARED_MEMORY), "ro").expect("who has a mount namespace may mount");
+    for spot in [Spot::own(), Spot::global()] {
+        for mode in [AccessMode::Open, AccessMode::Create, AccessMode::CreateNew] {
+            let error = spot.open(3, mode).expect_err("nothing can be made");
+            assert!(error.to_string().contains(SHARED_MEMORY), "{mode:?}: {error}");
+        }
+        let error = spot.open(3, AccessMode::OpenExisting).expect_err("there is none");
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    }
+}
+
+pub(crate) fn a_directory_open_to_others_is_refused() {
+    DirBuilder::new().mode(0o700).create(directory()).expect("it is a new place");
+    for mode in [0o777, 0o1777, 0o770, 0o701, 0o710, 0o702] {
+        fs::set_permissions(directory(), Permissions::from_mode(mode)).expect("it is ours");
+        is_refused(&format!("mode {mode:o}"), &["open to others", "0700", &owner()]);
+    }
+    fs::set_permissions(directory(), Permissions::from_mode(0o700)).expect("it is ours");
+    let spot = Spot::own();
+    super::spot::works(&spot.create(3), 3);
+}

@@ -1,0 +1,228 @@
+//! A process is stopped while it has a lock that others need.
+
+use std::os::unix::fs::FileExt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use puppet::{Puppet, wait_for};
+use system_semaphore::{AccessMode, Error, ErrorKind, SystemSemaphore};
+
+use super::helper;
+use super::raw;
+use super::spot::{
+    MODES, PROMPT, RECOVERER_IN_SLOT, REGISTRAR_AT, REGISTRY_BYTE, SLOT_SIZE, SLOTS_AT, Spot, free, slot_of,
+    works,
+};
+
+fn stop(pid: u32) {
+    assert!(raw::signal(pid, libc::SIGSTOP), "it lives");
+    let is_stopped = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('T'))
+    };
+    wait_for("it is stopped", is_stopped);
+}
+
+fn go_on(pid: u32) {
+    assert!(raw::signal(pid, libc::SIGCONT), "it lives");
+}
+
+/// A process that has this lock and is stopped; `at` says so in the file.
+fn stopped(spot: &Spot, byte: u16, at: u64) -> Puppet {
+    let mut helper = helper::start();
+    helper.must(&format!("lock\t{}\t{byte}\t{}", spot.path.display(), byte + 1));
+    spot.file().write_all_at(&helper.pid().to_ne_bytes(), at).expect("it can be written");
+    stop(helper.pid());
+    helper
+}
+
+fn stopped_registrar(spot: &Spot) -> Puppet {
+    stopped(spot, REGISTRY_BYTE, REGISTRAR_AT)
+}
+
+fn names_who_is_stopped(error: &Error, pid: u32) {
+    let text = error.to_string();
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{text}");
+    for word in [&format!("process {pid}"), "stopped", "let it go on, or end it"] {
+        assert!(text.contains(word), "{word:?} is not in: {text}");
+    }
+}
+
+pub(crate) fn a_stopped_registrar_is_named() {
+    let spot = Spot::own();
+    let semaphore = spot.create(3);
+    let (mut holder, mut waiter) = (spot.puppet(), spot.puppet());
+    let registrar = stopped_registrar(&spot);
+    let begin = Instant::now();
+    thread::scope(|scope| {
+        let (spot, semaphore) = (&spot, &semaphore);
+        let attempts = MODES.map(|mode| scope.spawn(move || spot.open(2, mode).map(drop)));
+        let removal = scope.spawn(|| spot.remove());
+        let inheritable = scope.spawn(|| semaphore.acquire_inheritable(1, None).map(drop));
+        // meanwhile the others go on, and the dead give back
+        works(semaphore, 3);
+        holder.must("acquire\ts\t3");
+        waiter.block("acquire\ts\t1");
+        holder.kill();
+        waiter.answer().expect("the permits came back");
+        semaphore.add_permits(2).expect("there is room");
+        assert_eq!(free(semaphore), 4);
+        for attempt in attempts.into_iter().chain([removal, inheritable]) {
+            let error = attempt.join().expect("it does not panic").expect_err("somebody is in the way");
+            names_who_is_stopped(&error, registrar.pid());
+        }
+    });
+    let elapsed = begin.elapsed();
+    assert!((Duration::from_secs(1)..PROMPT).contains(&elapsed), "it took {elapsed:?}");
+    // who goes on lets the others go on
+    thread::scope(|scope| {
+        let attempt = scope.spawn(|| SystemSemaphore::new(&spot.key, 0, AccessMode::OpenExisting).map(drop));
+        go_on(registrar.pid());
+        assert!(registrar.exit().success());
+        attempt.join().expect("it does not panic").expect("nobody is in the way");
+    });
+    waiter.must("drop\ts");
+    works(&semaphore, 5);
+    let again = spot.open(2, AccessMode::Create).expect("nobody is in the way");
+    works(&again, 2);
+}
+
+/// Here it is one that opens and closes; the others only play that.
+pub(crate) fn a_registrar_says_who_it_is() {
+    let spot = Spot::own();
+    let semaphore = spot.create(3);
+    let mut registrar = Puppet::of_this_program();
+    registrar.tell(&format!("come-and-go\t{}\t600000", spot.key));
+    let file = spot.file();
+    wait_for("it is stopped with the lock", || {
+        stop(registrar.pid());
+        let mut pid = [0; 4];
+        file.read_exact_at(&mut pid, REGISTRAR_AT).expect("it can be read");
+        // on an open of its own, with which the lock goes
+        let is_locked = raw::lock(&spot.file(), REGISTRY_BYTE..REGISTRY_BYTE + 1).is_err();
+        let is_caught = is_locked && u32::from_ne_bytes(pid) == registrar.pid();
+        if !is_caught {
+            go_on(registrar.pid());
+        }
+        is_caught
+    });
+    let error = spot.open(3, AccessMode::Open).expect_err("somebody is in the way");
+    names_who_is_stopped(&error, registrar.pid());
+    works(&semaphore, 3);
+    registrar.kill();
+    drop(spot.puppet());
+    works(&semaphore, 3);
+}
+
+/// A stranger that locks everything says nothing in the file.
+pub(crate) fn who_is_not_known_is_not_named() {
+    let spot = Spot::own();
+    let semaphore = spot.create(3);
+    let mut waiter = spot.puppet();
+    let mut stranger = helper::start();
+    stranger.must(&format!("lock\t{}\t2\t{}", spot.path.display(), u16::MAX));
+    works(&semaphore, 3);
+    waiter.must("acquire\ts\t3");
+    waiter.kill();
+    works(&semaphore, 3);
+    let error = spot.open(3, AccessMode::Open).expect_err("somebody is in the way");
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+    stranger.kill();
+    drop(spot.puppet());
+    works(&semaphore, 3);
+    assert!(!error.to_string().contains("process 0"), "{error}");
+}
+
+pub(crate) fn a_close_does_not_wait_for_a_stopped_registrar() {
+    // long, next to the 100 ms that a close has, and short next to the 3 s of an open
+    const CLOSE: Duration = Duration::from_secs(2);
+    let spot = Spot::own();
+    let semaphore = spot.create(3);
+    let (mut other, mut another) = (spot.puppet(), spot.puppet());
+    let registrar = stopped_registrar(&spot);
+    let mut closes: Vec<Duration> = Vec::new();
+    let mut close = |action: &mut dyn FnMut()| {
+        let begin = Instant::now();
+        action();
+        closes.push(begin.elapsed());
+    };
+    close(&mut || drop(other.must("close\ts")));
+    let mut semaphore = Some(semaphore);
+    close(&mut || drop(semaphore.take()));
+    close(&mut || drop(another.must("close\ts")));
+    closes.sort();
+    assert!(closes[1] < CLOSE, "they took {closes:?}");
+    assert!(spot.exists(), "who has not the lock may not remove it");
+    registrar.kill();
+    // a leftover is none
+    let error = spot.open(0, AccessMode::OpenExisting).expect_err("there is none");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    assert!(!spot.exists(), "the open has cleaned up");
+    works(&spot.create(4), 4);
+}
+
+/// A dead holder of 2 of 3, and a process that is stopped in the middle of its recovery.
+fn stopped_recoverer(spot: &Spot) -> (u32, Puppet) {
+    let mut holder = spot.puppet();
+    holder.must("acquire\ts\t2");
+    let (dead, slot) = (holder.pid(), slot_of(&spot.file(), holder.pid()));
+    holder.kill();
+    (dead, stopped(spot, slot, SLOTS_AT + u64::from(slot) * SLOT_SIZE + RECOVERER_IN_SLOT))
+}
+
+pub(crate) fn a_stopped_recoverer_is_named() {
+    let spot = Spot::own();
+    let semaphore = spot.create(3);
+    let (dead, recoverer) = stopped_recoverer(&spot);
+    let error = semaphore.acquire_many_timeout(3, Duration::from_millis(300)).expect_err("there is one");
+    names_who_is_stopped(&error, recoverer.pid());
+    assert!(error.to_string().contains(&format!("process {dead}")), "{error}");
+    let error = semaphore.try_acquire_many(3).expect_err("there is one");
+    assert_eq!(error.kind(), ErrorKind::NoPermits, "{error}");
+    // the others go on
+    works(&semaphore, 1);
+    drop(spot.puppet());
+    let mut puppet = spot.puppet();
+    puppet.must("acquire\ts\t1");
+    puppet.must("drop\ts");
+    semaphore.add_permits(1).expect("there is room");
+    works(&semaphore, 2);
+    recoverer.kill();
+    works(&semaphore, 4);
+    assert_eq!(semaphore.recoveries().expect("they are counted"), 1);
+}
+
+pub(crate) fn a_reset_does_not_wait_for_a_stopped_recoverer() {
+    let spot = Spot::own();
+    let semaphore = spot.create(3);
+    let (_, recoverer) = stopped_recoverer(&spot);
+    let again = spot.open(5, AccessMode::Create).expect("a reset needs no recovery");
+    works(&again, 5);
+    recoverer.kill();
+    works(&semaphore, 5);
+}
+
+pub(crate) fn who_waits_gets_what_a_killed_recoverer_leaves() {
+    who_waits_gets_what_is_left(Puppet::kill);
+}
+
+pub(crate) fn who_waits_gets_what_a_recoverer_leaves_that_goes_on_and_ends() {
+    who_waits_gets_what_is_left(|recoverer| {
+        go_on(recoverer.pid());
+        assert!(recoverer.exit().success());
+    });
+}
+
+/// Nobody waits before, or its process would watch, and recover before the other can.
+fn who_waits_gets_what_is_left(end: impl FnOnce(Puppet)) {
+    let spot = Spot::own();
+    let semaphore = spot.create(3);
+    let (_, recoverer) = stopped_recoverer(&spot);
+    let mut waiter = spot.puppet();
+    waiter.block("acquire\ts\t3");
+    end(recoverer);
+    waiter.answer().expect("the permits came back");
+    assert_eq!(free(&semaphore), 0);
+    waiter.must("drop\ts");
+    works(&semaphore, 3);
+}

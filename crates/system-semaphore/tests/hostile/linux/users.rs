@@ -1,0 +1,166 @@
+//! Two users: root and nobody.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
+use puppet::{Failure, Puppet};
+use system_semaphore::{AccessMode, SystemSemaphore};
+
+use super::spot::{SHARED_MEMORY, Spot, free, works};
+use super::{NOBODY, USER};
+
+fn nobody() -> Puppet {
+    Puppet::spawn(Puppet::this_program().env(USER, NOBODY.to_string()))
+}
+
+fn create(spot: &Spot, permits: u32, permissions: u32) -> SystemSemaphore {
+    let builder = SystemSemaphore::builder(&spot.key).initial_value(permits).mode(AccessMode::CreateNew);
+    builder.permissions(permissions).build().expect("nobody has the name")
+}
+
+#[track_caller]
+fn is_denied(spot: &Spot, owner: u32, failure: &Failure) {
+    let text = &failure.message;
+    assert_eq!(failure.kind, "PermissionDenied", "{text}");
+    assert!(text.contains(spot.path.to_str().expect("it is plain")), "{text}");
+    assert!(text.contains(&format!("user {owner}")), "{text}");
+}
+
+pub(crate) fn a_private_global_name_is_refused_to_others() {
+    for permissions in [0o600, 0o640, 0o644, 0o660, 0o662, 0o666 & !0o004] {
+        let spot = Spot::global();
+        let semaphore = create(&spot, 3, permissions);
+        let mut nobody = nobody();
+        for mode in ["Open", "Create", "CreateNew", "OpenExisting"] {
+            let failure = nobody.ask(&spot.opening(mode)).expect_err("it is root's");
+            is_denied(&spot, 0, &failure);
+        }
+        works(&semaphore, 3);
+    }
+    // what root may do is another matter
+    let spot = Spot::global();
+    let mut nobody = nobody();
+    nobody.must(&spot.opening("CreateNew"));
+    works(&spot.open(0, AccessMode::OpenExisting).expect("root may"), 7);
+    nobody.must("close\ts");
+}
+
+pub(crate) fn a_shared_global_name_is_shared() {
+    let spot = Spot::global();
+    let semaphore = create(&spot, 3, 0o666);
+    let mut nobody = nobody();
+    nobody.must(&spot.opening("OpenExisting"));
+    nobody.must("acquire\ts\t2");
+    assert_eq!(free(&semaphore), 1);
+    let holders = semaphore.holders().expect("they are told");
+    assert_eq!((holders.len(), holders[0].pid, holders[0].permits), (1, Some(nobody.pid()), 2));
+    // root waits for nobody, and nobody for root
+    let mut root = spot.puppet();
+    root.block("acquire\ts\t3");
+    nobody.kill();
+    root.answer().expect("the permits came back");
+    let mut nobody = self::nobody();
+    nobody.must(&spot.opening("OpenExisting"));
+    nobody.block("acquire\ts\t3");
+    root.kill();
+    nobody.answer().expect("the permits came back");
+    // a reset by who did not make it
+    let mut another = self::nobody();
+    another.must(&spot.opening("Create"));
+    works(&semaphore, 7);
+    let data = fs::metadata(&spot.path).expect("it is there");
+    assert_eq!((data.uid(), data.mode() & 0o7777), (0, 0o666));
+}
+
+pub(crate) fn a_leftover_that_others_may_not_unlink_starts_afresh() {
+    let spot = Spot::global();
+    let semaphore = create(&spot, 3, 0o666);
+    let mut nobody = nobody();
+    nobody.must(&spot.opening("OpenExisting"));
+    semaphore.add_permits(1).expect("there is room");
+    drop(semaphore);
+    nobody.must("try\ts\t4");
+    nobody.must("forget\ts");
+    nobody.must("close\ts");
+    assert!(spot.exists(), "the directory is sticky");
+    let failure = nobody.ask(&spot.opening("OpenExisting")).expect_err("there is none");
+    assert_eq!(failure.kind, "NotFound", "{failure:?}");
+    for mode in ["Open", "Create", "CreateNew"] {
+        nobody.must(&spot.opening(mode));
+        assert_eq!(nobody.must("available\ts"), "7", "{mode}");
+        nobody.must("try\ts\t7");
+        nobody.must("forget\ts");
+        nobody.must("close\ts");
+    }
+    assert!(spot.exists(), "the directory is sticky");
+    let semaphore = spot.open(5, AccessMode::Open).expect("nobody uses it");
+    works(&semaphore, 5);
+    drop(semaphore);
+    assert!(!spot.exists(), "its owner has unlinked it");
+    // a killed one leaves the same
+    let semaphore = create(&spot, 3, 0o666);
+    nobody.must(&spot.opening("OpenExisting"));
+    nobody.must("try\ts\t2");
+    drop(semaphore);
+    nobody.kill();
+    works(&spot.open(5, AccessMode::Open).expect("nobody uses it"), 5);
+}
+
+pub(crate) fn names_of_two_users_are_two() {
+    let spot = Spot::own();
+    let semaphore = spot.create(3);
+    let mut nobody = nobody();
+    let failure = nobody.ask(&spot.opening("OpenExisting")).expect_err("it is root's");
+    assert_eq!(failure.kind, "NotFound", "{failure:?}");
+    nobody.must(&spot.opening("CreateNew"));
+    nobody.must("acquire\ts\t7");
+    works(&semaphore, 3);
+    let directories: Vec<u32> = ["0".into(), NOBODY.to_string()]
+        .map(|user| fs::metadata(format!("{SHARED_MEMORY}/system-semaphore-{user}")).expect("it is there"))
+        .iter()
+        .map(|data| {
+            assert_eq!(data.mode() & 0o7777, 0o700);
+            data.uid()
+        })
+        .collect();
+    assert_eq!(directories, [0, NOBODY]);
+    nobody.must("close\ts");
+    drop(semaphore);
+    let left: Vec<_> = fs::read_dir(SHARED_MEMORY).expect("it can be listed").flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// Root could have put it there; it is nobody's semaphore all the same.
+pub(crate) fn a_file_in_the_users_directory_may_not_be_a_strangers() {
+    let spot = Spot::own();
+    let semaphore = spot.create(3);
+    let mut nobody = nobody();
+    nobody.must(&spot.opening("CreateNew"));
+    let file = spot.path.file_name().expect("it has a name");
+    let path = std::path::Path::new(SHARED_MEMORY).join(format!("system-semaphore-{NOBODY}")).join(file);
+    chown(&path, Some(0), Some(0)).expect("root may");
+    for mode in ["Open", "Create", "CreateNew", "OpenExisting"] {
+        let failure = nobody.ask(&spot.opening(mode)).expect_err("it is root's");
+        assert_eq!(failure.kind, "PermissionDenied", "{failure:?}");
+        assert!(failure.message.contains("user 0"), "{failure:?}");
+        assert!(failure.message.contains(path.to_str().expect("it is plain")), "{failure:?}");
+    }
+    // who has it open goes on
+    nobody.must("acquire\ts\t7");
+    nobody.must("drop\ts");
+    assert_eq!(nobody.must("available\ts"), "7");
+    nobody.must("close\ts");
+    works(&semaphore, 3);
+}
+
+pub(crate) fn where_nothing_may_be_made_it_is_said() {
+    fs::set_permissions(SHARED_MEMORY, fs::Permissions::from_mode(0o755)).expect("it is root's");
+    for spot in [Spot::own(), Spot::global()] {
+        let mut nobody = nobody();
+        for mode in ["Open", "Create", "CreateNew"] {
+            let failure = nobody.ask(&spot.opening(mode)).expect_err("nothing may be made");
+            assert_eq!(failure.kind, "PermissionDenied", "{failure:?}");
+            assert!(failure.message.contains(SHARED_MEMORY), "{failure:?}");
+        }
+    }
+}
