@@ -2,14 +2,14 @@
 
 use std::ffi::OsStr;
 use std::fmt::Display;
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::signal;
+use crate::{process, signal};
 
 /// How long a test waits for something that must happen. Far more than it ever takes.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -113,13 +113,34 @@ impl Puppet {
 
     /// Kills it with SIGKILL and waits until it is gone.
     pub fn kill(mut self) {
-        self.child.kill().expect("it is ours to kill");
+        self.kill_alone();
+    }
+
+    /// The same, but processes that it has started stay until this is dropped.
+    pub fn kill_alone(&mut self) {
+        self.begin_to_kill();
         self.child.wait().expect("it can be waited for");
+    }
+
+    /// Kills it with SIGKILL and does not wait.
+    pub fn begin_to_kill(&mut self) {
+        self.child.kill().expect("it is ours to kill");
+    }
+
+    /// Stops it with SIGSTOP and waits until it stands still.
+    pub fn stop(&self) {
+        signal::send(self.pid(), libc::SIGSTOP);
+        wait_for(format_args!("process {} stops", self.pid()), || process::is_stopped(self.pid()));
+    }
+
+    /// Lets it go on after a stop.
+    pub fn go_on(&self) {
+        signal::send(self.pid(), libc::SIGCONT);
     }
 
     /// Sends it SIGUSR1.
     pub fn signal(&self) {
-        signal::send_user_signal(self.pid());
+        signal::send(self.pid(), libc::SIGUSR1);
     }
 
     /// Sends it SIGUSR1 until it answers: two signals that come at once count as one.
@@ -134,9 +155,16 @@ impl Puppet {
         panic!("process {} does not answer to signals", self.pid())
     }
 
+    /// Panics if it has answered to what it was told last, which is to keep it busy until its end.
+    #[track_caller]
+    pub fn assert_busy(&self) {
+        let answers: Vec<String> = self.answers.try_iter().filter(|line| line != "began").collect();
+        assert!(answers.is_empty(), "process {} has ended its work: {answers:?}", self.pid());
+    }
+
     /// Whether it sleeps at this moment.
     pub fn is_asleep(&self) -> bool {
-        state(self.pid()) == Some('S')
+        process::is_asleep(self.pid())
     }
 
     /// How often it has gone to sleep of its own accord.
@@ -147,7 +175,17 @@ impl Puppet {
     /// Lets it end by itself and waits until it is gone.
     pub fn exit(mut self) -> ExitStatus {
         self.tell("exit");
-        self.child.wait().expect("it can be waited for")
+        self.end()
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn end(mut self) -> ExitStatus {
+        let mut status = None;
+        wait_for(format_args!("process {} ends", self.pid()), || {
+            status = self.child.try_wait().expect("it can be waited for");
+            status.is_some()
+        });
+        status.expect("it has ended")
     }
 
     fn line(&mut self) -> String {
@@ -180,22 +218,13 @@ fn parse(line: &str) -> Result<String, Failure> {
     }
 }
 
-/// The state that the kernel shows of a process: `S` sleeps.
-fn state(pid: u32) -> Option<char> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // behind the command, which may contain anything, in parentheses
-    stat.rsplit_once(") ")?.1.chars().next()
-}
-
 /// How often this thread has gone to sleep of its own accord.
 pub fn own_naps() -> u64 {
     naps("thread-self")
 }
 
 fn naps(process: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("the process lives");
-    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-    line.and_then(|number| number.trim().parse().ok()).expect("the kernel counts them")
+    process::voluntary_switches(&Path::new("/proc").join(process)).expect("the process lives")
 }
 
 /// Waits until the condition holds; panics if it never does.

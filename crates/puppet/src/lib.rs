@@ -19,18 +19,43 @@
 //! | `reset-under-a-waiter H N KEY` | a thread acquires while another resets to N; the guard is H's | |
 //! | `crowd H N FILE` | goes in and out N times, counting who is inside in FILE | the most it saw |
 //! | `come-and-go KEY MS` | so long opens, takes, gives back and closes, over and over | how often |
+//! | `visit-alone KEY MS FILE` | the same where one permit is; counts in FILE who is inside, which must be one | how often |
 //! | `alone KEY MS` | so long makes a semaphore and checks that nobody else has it | how often |
 //! | `forked H` | forks; the child checks what a child may do, see `forked.rs` | |
+//! | `build H KEY OPTION...` | opens with `initial=N`, `mode=MODE`, `max=N`, `permissions=OCTAL`, `persistent` | |
+//! | `start T COMMAND...` | a new thread T does the command, without `began` | |
+//! | `finish T` | waits for that thread | what it answers |
+//! | `idle` | nothing, for ever; for a thread | nothing |
+//! | `leak-borrowed H N` | takes N into a guard that borrows, and leaks that | |
+//! | `split H N`, `merge H` | splits N off the latest guard; merges the latest into the one before | |
+//! | `guards H` | | the permits in guards of H |
+//! | `inheritable H N`, `drop-inheritable H` | permits that follow `exec` and children | |
+//! | `exec PROGRAM` | becomes another program | nothing |
+//! | `spawn` | starts a program that lives until the driver lets go | its pid |
+//! | `fork H N` | forks a child that lives as long; it takes N permits by its copy of H | its pid |
+//! | `hand-over HOW` | forks; the parent closes everything and leaves (`close`) or is killed (`die`); the child goes on | its pid |
+//! | `close-descriptors` | closes all but the standard ones, whosever they are | |
+//! | `become UID` | another user | |
+//! | `pairs H N` | acquires and gives back N times; any system call meanwhile kills it; exits with 42 | nothing |
+//! | `hammer H` | acquires and gives back for ever, without a pause | nothing |
+//! | `short-waits H N` | N times waits for a millisecond, in vain | |
+//! | `open-many KEY N` | opens KEY0, KEY1, ..., and never closes them | |
+//! | `work H FILE` | takes and gives back for ever, counting in FILE | nothing |
+//! | `visit KEY FILE` | the same, opening and closing each time; others may be in the way | nothing |
+//! | `wild H OPERATIONS MS` | so long does at random what changes nothing in the end, see `wild.rs` | how often |
 //! | `exit` | ends without tidying up, as `exit(3)` does | nothing |
 //!
 //! An answer is `ok`, `ok VALUE`, or `error KIND MESSAGE`.
 
 mod driver;
 mod forked;
+pub mod process;
 pub mod raw;
 mod serve;
 mod shared;
 mod signal;
+mod wild;
 
 pub use driver::{Failure, PATIENCE, Puppet, own_naps, wait_for};
 pub use serve::serve;
+pub use signal::kill_stray;

@@ -2,25 +2,30 @@
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, Write};
-use std::sync::atomic::Ordering;
-use std::thread;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use system_semaphore::{
-    AccessMode, Error, ErrorKind, Key, NativeIpcKey, OwnedPermit, Permit, SystemSemaphore,
+    AccessMode, Error, ErrorKind, InheritablePermit, Key, NativeIpcKey, OwnedPermit, Permit, SystemSemaphore,
 };
 
-use crate::{forked, shared, signal, wait_for};
+use crate::{forked, process, shared, signal, wait_for, wild};
 
 /// The variable that makes a program a puppet.
 pub(crate) const ROLE: &str = "SYSTEM_SEMAPHORE_TEST_ROLE";
 
 /// Serves as a puppet, if this process was started as one, and does not return then.
 pub fn serve() {
-    if std::env::var_os(ROLE).is_none_or(|role| role != "puppet") {
-        return;
+    match std::env::var(ROLE).as_deref() {
+        Ok("puppet") => {}
+        Ok("bystander") => signal::live_until_let_go(),
+        _ => return,
     }
-    let mut puppet = Puppet::default();
+    let puppet = Arc::new(Puppet::default());
     for line in io::stdin().lock().lines() {
         let line = line.expect("commands are UTF-8");
         let fields: Vec<&str> = line.split('\t').collect();
@@ -39,114 +44,248 @@ fn say(line: &str) {
     let _ = writeln!(out, "{}", line.replace('\n', " ")).and_then(|()| out.flush());
 }
 
+/// Says that what may have to wait begins. A thread of its own does not: nobody could tell who says it.
+fn say_began() {
+    if thread::current().name() == Some("main") {
+        say("began");
+    }
+}
+
 #[derive(Default)]
 struct Puppet {
-    handles: HashMap<String, Handle>,
+    handles: Mutex<HashMap<String, Handle>>,
+    threads: Mutex<HashMap<String, JoinHandle<Result<String, String>>>>,
 }
 
 struct Handle {
     semaphore: SystemSemaphore,
     guards: Vec<OwnedPermit>,
+    inheritable: Vec<InheritablePermit>,
+}
+
+impl Handle {
+    fn new(semaphore: SystemSemaphore, guards: Vec<OwnedPermit>) -> Self {
+        Self { semaphore, guards, inheritable: Vec::new() }
+    }
 }
 
 impl Puppet {
     /// Does one command. The error is the whole answer.
-    fn obey(&mut self, fields: &[&str]) -> Result<String, String> {
+    fn obey(self: &Arc<Self>, fields: &[&str]) -> Result<String, String> {
         match *fields {
             ["open", handle, key, initial, mode] => {
                 let semaphore = SystemSemaphore::new(parse_key(key), number(initial), parse_mode(mode));
                 self.add(handle, semaphore.map_err(say_error)?);
-                Ok(String::new())
             }
-            ["clone", handle, new] => {
-                let semaphore = self.handle(handle).semaphore.clone();
-                self.add(new, semaphore);
-                Ok(String::new())
+            ["build", handle, key, ref options @ ..] => {
+                self.add(handle, build(key, options).map_err(say_error)?);
             }
-            ["close", handle] => {
-                self.handles.remove(handle).expect("the handle is open");
-                Ok(String::new())
+            ["clone", handle, new] => self.add(new, self.semaphore(handle)),
+            ["close", handle] => drop(self.take(handle)),
+            ["start", thread, ref command @ ..] => self.start(thread, command),
+            ["finish", thread] => {
+                let thread = lock(&self.threads).remove(thread).expect("the thread was started");
+                return thread.join().expect("it does not panic");
             }
+            ["idle"] => loop {
+                thread::park();
+            },
             ["pass", from, to, items] => {
                 let (from, to) = (self.semaphore(from), self.semaphore(to));
                 let mut items = 0..number(items);
                 items
                     .try_for_each(|_| from.acquire()?.forget().and_then(|()| to.add_permits(1)))
                     .map_err(say_error)?;
-                Ok(String::new())
             }
             ["reset-under-a-waiter", handle, count, key] => {
                 let permit = reset_under_a_waiter(&self.semaphore(handle), number(count), parse_key(key));
-                self.handle(handle).guards.push(permit.map_err(say_error)?);
-                Ok(String::new())
+                self.keep(handle, permit.map_err(say_error)?);
             }
             ["forked", name] => {
-                let Handle { semaphore, mut guards } = self.handles.remove(name).expect("the handle is open");
+                let Handle { semaphore, mut guards, .. } = self.take(name);
                 let mut semaphore = Some(semaphore);
                 let outcome = forked::check(&mut semaphore, &mut guards);
                 let semaphore = semaphore.expect("a child takes nothing from its parent");
-                self.handles.insert(name.to_owned(), Handle { semaphore, guards });
-                outcome.map(|()| String::new()).map_err(|message| format!("error\tForked\t{message}"))
+                lock(&self.handles).insert(name.to_owned(), Handle::new(semaphore, guards));
+                return outcome
+                    .map(|()| String::new())
+                    .map_err(|message| format!("error\tForked\t{message}"));
             }
+            ["fork", handle, permits] => {
+                let (semaphore, permits) = (self.semaphore(handle), number(permits));
+                let taken = signal::fork_bystander(|| permits == 0 || take_for_ever(&semaphore, permits));
+                return taken.map(text).ok_or_else(|| "error\tForked\tthe child got no permit".to_owned());
+            }
+            ["hand-over", how] => return Ok(text(self.hand_over(how))),
+            ["spawn"] => {
+                let mut command = crate::Puppet::this_program();
+                let child = command.env(ROLE, "bystander").spawn();
+                return Ok(text(child.expect("this program can be started").id()));
+            }
+            ["exec", program] => panic!("cannot become {program}: {}", Command::new(program).exec()),
+            ["close-descriptors"] => signal::close_all_but_the_standard_descriptors(),
+            ["become", user] => signal::become_user(number(user)),
             ["crowd", handle, times, counters] => {
-                crowd(&self.semaphore(handle), number(times), counters).map(text).map_err(say_error)
+                let most = crowd(&self.semaphore(handle), number(times), counters);
+                return most.map(text).map_err(say_error);
+            }
+            ["pairs", handle, times] => pairs(&self.semaphore(handle), number(times)),
+            ["hammer", handle] => {
+                let semaphore = self.semaphore(handle);
+                loop {
+                    drop(semaphore.acquire().map_err(say_error)?);
+                }
+            }
+            ["short-waits", handle, times] => {
+                short_waits(&self.semaphore(handle), number(times)).map_err(say_error)?;
+            }
+            ["open-many", key, count] => open_many(key, number(count)).map_err(say_error)?,
+            ["work", handle, counter] => work(&self.semaphore(handle), counter).map_err(say_error)?,
+            ["visit", key, counter] => visit(&parse_key(key), counter).map_err(say_error)?,
+            ["wild", handle, operations, ms] => {
+                let mut wild = wild::Wild::new(self.semaphore(handle), operations);
+                return again_and_again(ms, || wild.step()).map(text).map_err(say_error);
             }
             ["come-and-go", key, ms] => {
-                again_and_again(ms, || come_and_go(&parse_key(key))).map(text).map_err(say_error)
+                return again_and_again(ms, || come_and_go(&parse_key(key))).map(text).map_err(say_error);
             }
-            ["alone", key, ms] => again_and_again(ms, || alone(&parse_key(key))).map(text),
+            ["visit-alone", key, ms, counter] => {
+                let inside = shared::counter(counter);
+                return again_and_again(ms, || visit_alone(&parse_key(key), inside)).map(text);
+            }
+            ["alone", key, ms] => return again_and_again(ms, || alone(&parse_key(key))).map(text),
             ["exit"] => signal::exit(),
             [command, handle, ref rest @ ..] => {
                 let argument = rest.first().copied().map_or(0, number);
                 let timeout = rest.get(1).map(|ms| Duration::from_millis(u64::from(number(ms))));
-                self.handle(handle).obey(command, argument, timeout)
+                return self.operate(command, handle, argument, timeout);
             }
             _ => panic!("no command of the protocol: {fields:?}"),
         }
+        Ok(String::new())
     }
 
-    fn add(&mut self, handle: &str, semaphore: SystemSemaphore) {
-        self.handles.insert(handle.to_owned(), Handle { semaphore, guards: Vec::new() });
+    fn start(self: &Arc<Self>, name: &str, command: &[&str]) {
+        let puppet = Arc::clone(self);
+        let command: Vec<String> = command.iter().map(|&word| word.to_owned()).collect();
+        let thread = thread::spawn(move || {
+            let command: Vec<&str> = command.iter().map(String::as_str).collect();
+            puppet.obey(&command)
+        });
+        lock(&self.threads).insert(name.to_owned(), thread);
     }
 
-    fn semaphore(&mut self, name: &str) -> SystemSemaphore {
-        self.handle(name).semaphore.clone()
+    /// Lets a forked child take this process's place, which then leaves. Returns in the child.
+    fn hand_over(&self, how: &str) -> u32 {
+        let parent = std::process::id();
+        if signal::fork_successor() {
+            wait_for("the parent is gone", || process::is_gone(parent));
+            return std::process::id();
+        }
+        match how {
+            "close" => {
+                let handles = std::mem::take(&mut *lock(&self.handles));
+                drop(handles);
+                signal::exit()
+            }
+            "die" => signal::die(),
+            other => panic!("no way to leave: {other:?}"),
+        }
     }
 
-    fn handle(&mut self, name: &str) -> &mut Handle {
-        self.handles.get_mut(name).expect("the handle is open")
+    fn add(&self, handle: &str, semaphore: SystemSemaphore) {
+        let old = lock(&self.handles).insert(handle.to_owned(), Handle::new(semaphore, Vec::new()));
+        drop(old);
     }
-}
 
-impl Handle {
-    fn obey(&mut self, command: &str, argument: u32, timeout: Option<Duration>) -> Result<String, String> {
-        let semaphore = &self.semaphore;
+    fn take(&self, handle: &str) -> Handle {
+        lock(&self.handles).remove(handle).expect("the handle is open")
+    }
+
+    fn semaphore(&self, handle: &str) -> SystemSemaphore {
+        lock(&self.handles).get(handle).expect("the handle is open").semaphore.clone()
+    }
+
+    fn keep(&self, handle: &str, permit: OwnedPermit) {
+        lock(&self.handles).get_mut(handle).expect("the handle is open").guards.push(permit);
+    }
+
+    fn latest(&self, handle: &str) -> OwnedPermit {
+        let mut handles = lock(&self.handles);
+        handles.get_mut(handle).and_then(|handle| handle.guards.pop()).expect("the handle has a guard")
+    }
+
+    fn operate(
+        &self,
+        command: &str,
+        handle: &str,
+        argument: u32,
+        timeout: Option<Duration>,
+    ) -> Result<String, String> {
+        let semaphore = self.semaphore(handle);
         match command {
             "acquire" => {
-                say("began");
+                say_began();
                 let permit = match timeout {
                     None => semaphore.acquire_many(argument),
                     Some(timeout) => semaphore.acquire_many_timeout(argument, timeout),
                 };
-                self.guards.push(permit.map_err(say_error)?.into_owned());
+                self.keep(handle, permit.map_err(say_error)?.into_owned());
             }
             "interruptible" => {
                 signal::count_user_signals();
-                say("began");
+                say_began();
                 let deadline = timeout.map(|timeout| Instant::now() + timeout);
                 let mut ends = || signal::user_signals() >= 2;
                 let permit = semaphore.acquire_interruptible(argument, deadline, &mut ends);
-                self.guards.push(permit.map_err(say_error)?.into_owned());
+                self.keep(handle, permit.map_err(say_error)?.into_owned());
                 return Ok(signal::user_signals().to_string());
+            }
+            "inheritable" => {
+                say_began();
+                let permit = semaphore.acquire_inheritable(argument, None).map_err(say_error)?;
+                lock(&self.handles).get_mut(handle).expect("the handle is open").inheritable.push(permit);
+            }
+            "drop-inheritable" => {
+                let mut handles = lock(&self.handles);
+                let permit = handles.get_mut(handle).and_then(|handle| handle.inheritable.pop());
+                drop(permit.expect("the handle has one"));
             }
             "try" => {
                 let permit = semaphore.try_acquire_many(argument).map_err(say_error)?;
-                self.guards.push(permit.into_owned());
+                self.keep(handle, permit.into_owned());
             }
-            "drop" => self.latest().release().map_err(say_error)?,
-            "hold" => self.latest().hold(),
-            "forget" => self.latest().forget().map_err(say_error)?,
-            "leak" => std::mem::forget(self.latest()),
+            "drop" => self.latest(handle).release().map_err(say_error)?,
+            "hold" => self.latest(handle).hold(),
+            "forget" => self.latest(handle).forget().map_err(say_error)?,
+            "leak" => std::mem::forget(self.latest(handle)),
+            "leak-borrowed" => {
+                semaphore.try_acquire_many(argument).map(std::mem::forget).map_err(say_error)?;
+            }
+            "split" => {
+                let mut permit = self.latest(handle);
+                let split = permit.split(argument);
+                self.keep(handle, permit);
+                match split {
+                    Some(split) => self.keep(handle, split),
+                    None => return Err("error\tTooFew\tthe guard has not so many".to_owned()),
+                }
+            }
+            "merge" => {
+                let (other, mut permit) = (self.latest(handle), self.latest(handle));
+                let outcome = permit.merge(other);
+                self.keep(handle, permit);
+                if let Err(error) = outcome {
+                    let message = format!("error\tNotMerged\t{error}");
+                    self.keep(handle, error.into_permit());
+                    return Err(message);
+                }
+            }
+            "guards" => {
+                let handles = lock(&self.handles);
+                let guards = &handles.get(handle).expect("the handle is open").guards;
+                return Ok(text(guards.iter().map(OwnedPermit::num_permits).sum()));
+            }
             "release" => semaphore.release(argument).map_err(say_error)?,
             "add" => semaphore.add_permits(argument).map_err(say_error)?,
             "forget-held" => return semaphore.forget_held(argument).map(text).map_err(say_error),
@@ -154,11 +293,11 @@ impl Handle {
             "waiting" => return semaphore.waiting().map(text).map_err(say_error),
             "held" => return Ok(text(semaphore.held_permits())),
             "produce" => {
-                say("began");
+                say_began();
                 (0..argument).try_for_each(|_| semaphore.add_permits(1)).map_err(say_error)?;
             }
             "consume" => {
-                say("began");
+                say_began();
                 let mut items = 0..argument;
                 items.try_for_each(|_| semaphore.acquire()?.forget()).map_err(say_error)?;
             }
@@ -166,9 +305,85 @@ impl Handle {
         }
         Ok(String::new())
     }
+}
 
-    fn latest(&mut self) -> OwnedPermit {
-        self.guards.pop().expect("the handle has a guard")
+/// No code that could panic runs under these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nobody panics under it")
+}
+
+fn build(key: &str, options: &[&str]) -> Result<SystemSemaphore, Error> {
+    let mut builder = SystemSemaphore::builder(parse_key(key));
+    for option in options {
+        builder = match option.split_once('=').unwrap_or((option, "")) {
+            ("initial", value) => builder.initial_value(number(value)),
+            ("mode", value) => builder.mode(parse_mode(value)),
+            ("max", value) => builder.max_permits(number(value)),
+            ("permissions", value) => builder.permissions(u32::from_str_radix(value, 8).expect("octal")),
+            ("persistent", "") => builder.persistent(true),
+            _ => panic!("no option: {option:?}"),
+        };
+    }
+    builder.build()
+}
+
+/// Takes permits that stay until the process ends.
+fn take_for_ever(semaphore: &SystemSemaphore, permits: u32) -> bool {
+    semaphore.try_acquire_many(permits).map(std::mem::forget).is_ok()
+}
+
+/// Acquires and gives back, and may do nothing else. Ends the process.
+fn pairs(semaphore: &SystemSemaphore, times: u32) {
+    signal::allow_nothing_but_to_exit();
+    for _ in 0..times {
+        if semaphore.acquire().is_err() {
+            signal::exit_at_once(1);
+        }
+    }
+    signal::exit_at_once(42);
+}
+
+fn short_waits(semaphore: &SystemSemaphore, times: u32) -> Result<(), Error> {
+    for _ in 0..times {
+        match semaphore.acquire_timeout(Duration::from_millis(1)) {
+            Err(error) if error.kind() == ErrorKind::TimedOut => {}
+            Err(error) => return Err(error),
+            Ok(_) => panic!("a permit was free"),
+        }
+    }
+    Ok(())
+}
+
+/// Opens semaphores of this key with a number behind it, and never closes them.
+fn open_many(key: &str, count: u32) -> Result<(), Error> {
+    for number in 0..count {
+        let semaphore = SystemSemaphore::open(parse_key(&format!("{key}{number}")), 1)?;
+        std::mem::forget(semaphore);
+    }
+    Ok(())
+}
+
+fn work(semaphore: &SystemSemaphore, counter: &str) -> Result<(), Error> {
+    let counter = shared::counter(counter);
+    loop {
+        let permit = semaphore.acquire()?;
+        // on a machine of one core, too, others get in while we are inside
+        thread::yield_now();
+        permit.release()?;
+        counter.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn visit(key: &Key, counter: &str) -> Result<(), Error> {
+    let counter = shared::counter(counter);
+    loop {
+        match SystemSemaphore::new(key.clone(), 0, AccessMode::OpenExisting) {
+            Ok(semaphore) => semaphore.acquire()?.release()?,
+            // one that is stopped while it opens or closes holds up others that do, and they say so
+            Err(error) if error.kind() == ErrorKind::TimedOut => {}
+            Err(error) => return Err(error),
+        }
+        counter.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -222,6 +437,17 @@ fn come_and_go(key: &Key) -> Result<(), Error> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         outcome => outcome,
     }
+}
+
+/// A visit to what has one permit, whoever makes it. Nobody else may be inside meanwhile.
+fn visit_alone(key: &Key, inside: &AtomicU32) -> Result<(), String> {
+    let semaphore = SystemSemaphore::open(key.clone(), 1).map_err(say_error)?;
+    let permit = semaphore.acquire().map_err(say_error)?;
+    let others = inside.fetch_add(1, Ordering::SeqCst);
+    thread::yield_now();
+    inside.fetch_sub(1, Ordering::SeqCst);
+    permit.release().map_err(say_error)?;
+    if others == 0 { Ok(()) } else { Err(format!("error\tNotAlone\t{others} others are inside")) }
 }
 
 /// One short life of a semaphore of which nobody else knows.

@@ -7,11 +7,16 @@ use system_semaphore::{
 use crate::subject::{Subject, free};
 
 pub(crate) fn bad_keys_are_refused_by_name(subject: &Subject) {
+    let mut bad = vec!["".to_owned(), "/a\0b".to_owned()];
     let long = format!("/{}", "x".repeat(300));
-    let mut bad = vec!["".to_owned(), "/a\0b".to_owned(), long];
     match subject.key_type {
-        KeyType::Posix => bad.extend(["/inner/slash".to_owned(), "/".to_owned()]),
-        _ => bad.push(subject.path("missing/directory")),
+        KeyType::Posix => bad.extend([long, "/inner/slash".to_owned(), "/".to_owned()]),
+        KeyType::Robust => {
+            bad.extend(["x".repeat(1025), "\u{20ac}".repeat(342), "a\0".to_owned(), "\0".to_owned()]);
+            bad.extend([r"Global\".to_owned(), r"Local\".to_owned(), "Global\\\0".to_owned()]);
+            bad.push(format!(r"Global\{}", "x".repeat(1025)));
+        }
+        _ => bad.extend([long, subject.path("missing/directory")]),
     }
     for native in bad {
         let key = NativeIpcKey::new(&native, subject.key_type);

@@ -1,19 +1,9 @@
 //! Opening, closing, removing, forking.
 
 use puppet::Puppet;
-use system_semaphore::{AccessMode, ErrorKind, NativeIpcKey, SystemSemaphore};
+use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
 
-use crate::subject::{Subject, free};
-
-fn exists(key: &NativeIpcKey) -> bool {
-    match SystemSemaphore::new(key, 0, AccessMode::OpenExisting) {
-        Ok(_) => true,
-        Err(error) => {
-            assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
-            false
-        }
-    }
-}
+use crate::subject::{Subject, assert_books, exists, free};
 
 pub(crate) fn modes_do_what_they_say(subject: &Subject) {
     let key = subject.key("s");
@@ -89,13 +79,84 @@ pub(crate) fn what_cannot_be_set_changes_nothing(subject: &Subject) {
     assert_eq!(free(&semaphore), 9);
 }
 
-pub(crate) fn a_maximum_of_its_own_is_refused(subject: &Subject) {
+pub(crate) fn a_maximum_of_its_own_is_kept_or_refused(subject: &Subject) {
     let capabilities = subject.capabilities();
-    let with_max = |max| SystemSemaphore::builder(subject.key("s")).max_permits(max).build();
-    let error = with_max(10).expect_err("neither type has one");
+    let with_max = |max| SystemSemaphore::builder(subject.key("s")).max_permits(max);
+    if capabilities.own_maximum {
+        return a_maximum_is_kept(subject);
+    }
+    let error = with_max(10).build().expect_err("it has none");
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     assert!(!exists(&subject.key("s")));
-    drop(with_max(capabilities.max_permits).expect("that is what it has"));
+    drop(with_max(capabilities.max_permits).build().expect("that is what it has"));
+}
+
+fn a_maximum_is_kept(subject: &Subject) {
+    let key = subject.key("s");
+    let type_max = subject.capabilities().max_permits;
+    let with_max = |max| SystemSemaphore::builder(&key).max_permits(max);
+    for impossible in [0, type_max + 1] {
+        let error = with_max(impossible).build().expect_err("no maximum can be that");
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    }
+    for mode in [AccessMode::Open, AccessMode::Create, AccessMode::CreateNew] {
+        let error = with_max(5).mode(mode).initial_value(6).build().expect_err("6 are more than 5");
+        assert_eq!(error.kind(), ErrorKind::OutOfResources, "{error}");
+        assert!(!exists(&key));
+    }
+
+    let semaphore = with_max(5).initial_value(5).build().expect("nobody has the name");
+    assert_eq!(semaphore.capabilities().max_permits, 5);
+    // another process that knows nothing of it keeps it, too
+    let mut holder = subject.puppet("s");
+    holder.must("acquire\ts\t1");
+    holder.must("acquire\ts\t2");
+    for refused in [
+        semaphore.release(4).expect_err("there is room for three"),
+        semaphore.add_permits(4).expect_err("there is room for three"),
+        semaphore.add_permits(6).expect_err("there is never so much room"),
+        semaphore.acquire_many(6).expect_err("there are never so many"),
+        semaphore.try_acquire_many(6).expect_err("there are never so many"),
+    ] {
+        assert_eq!(refused.kind(), ErrorKind::OutOfResources, "{refused}");
+    }
+    for count in [4, 6] {
+        let failure = holder.ask(&format!("add\ts\t{count}")).expect_err("there is no room");
+        assert_eq!(failure.kind, "OutOfResources", "{failure:?}");
+    }
+    let failure = holder.ask("acquire\ts\t6").expect_err("there are never so many");
+    assert_eq!(failure.kind, "OutOfResources", "{failure:?}");
+    assert_books(&semaphore, 2, 3);
+    semaphore.add_permits(2).expect("there is room for three");
+    // what is given back fills the count up
+    let failure = holder.ask("drop\ts").expect_err("there is room for one of two");
+    assert_eq!(failure.kind, "OutOfResources", "{failure:?}");
+    assert_books(&semaphore, 5, 1);
+    holder.kill();
+    assert_books(&semaphore, 5, 0);
+
+    // who has it open says no other maximum; a reset does
+    for mode in [AccessMode::Open, AccessMode::OpenExisting] {
+        let other = with_max(9).mode(mode).build().expect("it is there");
+        assert_eq!(other.capabilities().max_permits, 5);
+    }
+    let reset = SystemSemaphore::create(&key, 2).expect("it can be reset");
+    assert_eq!(reset.capabilities().max_permits, 5, "a reset that says nothing of it keeps it");
+    let error = SystemSemaphore::create(&key, 6).expect_err("6 are more than 5");
+    assert_eq!(error.kind(), ErrorKind::OutOfResources, "{error}");
+    assert_books(&semaphore, 2, 0);
+    let mut user = subject.puppet("s");
+    let reset = with_max(3).mode(AccessMode::Create).initial_value(3).build().expect("it can be reset");
+    assert_eq!((reset.capabilities().max_permits, semaphore.capabilities().max_permits), (3, 3));
+    let failure = user.ask("add\ts\t1").expect_err("there is no room");
+    assert_eq!(failure.kind, "OutOfResources", "{failure:?}");
+    let error = with_max(3).mode(AccessMode::Create).initial_value(4).build().expect_err("4 are more than 3");
+    assert_eq!(error.kind(), ErrorKind::OutOfResources, "{error}");
+    let larger = with_max(4).mode(AccessMode::Create).initial_value(4).build().expect("it can be reset");
+    assert_books(&larger, 4, 0);
+    drop(semaphore.acquire_many(4).expect("all are free"));
+    user.must("acquire\ts\t4");
+    assert_books(&larger, 0, 4);
 }
 
 pub(crate) fn a_forked_child_owns_nothing(subject: &Subject) {

@@ -3,9 +3,12 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use puppet::Puppet;
 use system_semaphore::{
@@ -32,6 +35,17 @@ pub(crate) fn sets_of_this_run() -> BTreeSet<String> {
     .collect()
 }
 
+/// What this run has in shared memory.
+pub(crate) fn files_of_this_run() -> Vec<PathBuf> {
+    let user = fs::metadata("/proc/self").expect("it is mounted").uid();
+    let directories = [shared_memory(), directory_of(user)];
+    // the second one need not be there
+    let entries = directories.into_iter().filter_map(|directory| fs::read_dir(directory).ok()).flatten();
+    let paths = entries.flatten().map(|entry| entry.path());
+    let mark = format!("system-semaphore-test-{}-", std::process::id());
+    paths.filter(|path| path.to_string_lossy().contains(&mark)).collect()
+}
+
 /// What a case works with.
 pub(crate) struct Subject {
     pub(crate) key_type: KeyType,
@@ -51,6 +65,13 @@ impl Subject {
             names: RefCell::default(),
         };
         case(&subject);
+        if key_type == KeyType::Robust {
+            // an open would clear up what the case has left
+            for name in &*subject.names.borrow() {
+                let file = subject.file(name);
+                assert!(!fs::exists(&file).expect("it can be looked for"), "{name} has left {file:?}");
+            }
+        }
         for key in subject.keys() {
             let error = SystemSemaphore::new(&key, 0, AccessMode::OpenExisting)
                 .expect_err(&format!("{name} has left {key} in the system"));
@@ -74,6 +95,13 @@ impl Subject {
     pub(crate) fn key(&self, name: &str) -> NativeIpcKey {
         self.names.borrow_mut().insert(name.to_owned());
         self.native(name)
+    }
+
+    /// The file of a robust semaphore of this name.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        let user = fs::metadata(self.root()).expect("it was made by this user").uid();
+        let native = self.native(name);
+        directory_of(user).join(native.native_key())
     }
 
     fn native(&self, name: &str) -> NativeIpcKey {
@@ -122,6 +150,48 @@ impl Drop for Subject {
             // after a failure; nothing is there otherwise
             let _ = SystemSemaphore::remove(&key);
         }
+    }
+}
+
+/// Where the robust semaphores of a user are.
+pub(crate) fn directory_of(user: u32) -> PathBuf {
+    shared_memory().join(format!("system-semaphore-{user}"))
+}
+
+pub(crate) fn shared_memory() -> PathBuf {
+    let usual = PathBuf::from("/dev/shm");
+    if usual.exists() { usual } else { PathBuf::from("/tmp") }
+}
+
+/// Whether a semaphore of this key is there.
+#[track_caller]
+pub(crate) fn exists(key: &NativeIpcKey) -> bool {
+    match SystemSemaphore::new(key, 0, AccessMode::OpenExisting) {
+        Ok(_) => true,
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+            false
+        }
+    }
+}
+
+/// That so many are free and so many held, so that none was lost or invented. Where it is not told who holds, what is
+/// free has to do. (Another process may be giving back a dead one's at this very moment.)
+#[track_caller]
+pub(crate) fn assert_books(semaphore: &SystemSemaphore, free: u32, held: u32) {
+    if !semaphore.capabilities().holders {
+        assert_eq!(self::free(semaphore), free, "free");
+        return;
+    }
+    let end = Instant::now() + Duration::from_secs(2);
+    loop {
+        let holders = semaphore.holders().expect("they are told");
+        let books = (self::free(semaphore), holders.iter().map(|holder| holder.permits).sum::<u32>());
+        if books == (free, held) {
+            return;
+        }
+        assert!(Instant::now() < end, "{books:?} instead of {:?}: {holders:?}", (free, held));
+        thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use puppet::{Puppet, raw, wait_for};
-use system_semaphore::{AccessMode, ErrorKind, KeyType, NativeIpcKey, SystemSemaphore};
+use system_semaphore::{AccessMode, ErrorKind, KeyType, NativeIpcKey, SystemSemaphore, legacy_native_key};
 
 use crate::subject::{Subject, free};
 
@@ -203,20 +203,26 @@ pub(crate) fn create_waits_for_a_maker_at_work_too(subject: &Subject) {
 /// As a tidy-up program or `ipcrm` leaves it.
 pub(crate) fn a_left_key_file_can_be_removed(_: &Subject) {
     let name = format!("system-semaphore test left {}", std::process::id());
-    let semaphore = SystemSemaphore::builder(&name).persistent(true).build().expect("nobody has the name");
-    let path = semaphore.native_key().native_key().to_owned();
+    let key = legacy_native_key(&name, NativeIpcKey::legacy_default_type());
+    let semaphore = SystemSemaphore::builder(&key).persistent(true).build().expect("nobody has the name");
+    let path = key.native_key().to_owned();
     raw::remove_set(raw::find_set(&path, b'Q'));
     drop(semaphore);
     assert!(fs::exists(&path).expect("the directory is there"));
-    SystemSemaphore::remove(&name).expect("its file is there");
+    SystemSemaphore::remove(&key).expect("its file is there");
     assert!(!fs::exists(&path).expect("the directory is there"));
-    assert_eq!(SystemSemaphore::remove(&name).expect_err("it is gone").kind(), ErrorKind::NotFound);
+    assert_eq!(SystemSemaphore::remove(&key).expect_err("it is gone").kind(), ErrorKind::NotFound);
 }
 
 /// Somebody removes the semaphore by its name again and again while others open it. Who has it open may learn that it
 /// was removed, but never have one that nobody else can find.
 pub(crate) fn a_semaphore_that_is_not_removed_can_be_found(_: &Subject) {
     let name = format!("system-semaphore test found {}", std::process::id());
+    assert_can_be_found(&legacy_native_key(&name, NativeIpcKey::legacy_default_type()));
+}
+
+/// The same for a semaphore of any type.
+pub(crate) fn assert_can_be_found(key: &NativeIpcKey) {
     let end = Instant::now() + Duration::from_secs(1);
     let both = Barrier::new(2);
     let over = AtomicBool::new(false);
@@ -234,22 +240,22 @@ pub(crate) fn a_semaphore_that_is_not_removed_can_be_found(_: &Subject) {
             while !is_over() {
                 busy(fastrand::u32(..4_000));
                 // that there is none just now is as good
-                let _ = SystemSemaphore::remove(&name);
+                let _ = SystemSemaphore::remove(key);
                 both.wait();
             }
         });
         while !is_over() {
-            let maker = SystemSemaphore::open(&name, 1).expect("it can be made");
+            let maker = SystemSemaphore::open(key, 1).expect("it can be made");
             busy(fastrand::u32(..1_500));
             drop(maker);
-            let semaphore = SystemSemaphore::open(&name, 1).expect("it can be made");
+            let semaphore = SystemSemaphore::open(key, 1).expect("it can be made");
             both.wait();
-            let is_found = || SystemSemaphore::new(&name, 0, AccessMode::OpenExisting).is_ok();
+            let is_found = || SystemSemaphore::new(key, 0, AccessMode::OpenExisting).is_ok();
             lost += u32::from(semaphore.available_permits().is_ok() && !is_found());
         }
         remover.join().expect("it does not panic");
     });
-    let _ = SystemSemaphore::remove(&name);
+    let _ = SystemSemaphore::remove(key);
     assert_eq!(lost, 0, "semaphores that were there could not be found");
 }
 

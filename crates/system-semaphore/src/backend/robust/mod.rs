@@ -63,8 +63,7 @@ pub(super) fn remove(name: &str) -> Result<(), Fault> {
 struct Core {
     map: Mapping<Layout>,
     place: Place,
-    /// `None` only after it was [taken out](Core::into_file).
-    file: Mutex<Option<Arc<PrivateDescriptor>>>,
+    file: Mutex<Arc<PrivateDescriptor>>,
     device: u64,
     inode: u64,
     /// This open's slot, or [`NO_SLOT`].
@@ -95,7 +94,7 @@ impl Core {
         Ok(Self {
             map,
             place: place.clone(),
-            file: Mutex::new(Some(Arc::new(file))),
+            file: Mutex::new(Arc::new(file)),
             device: data.st_dev,
             inode: data.st_ino,
             own: AtomicU32::new(NO_SLOT),
@@ -114,22 +113,20 @@ impl Core {
     /// the mapping, and any open of the file will do for all others.
     fn file(&self) -> Result<Arc<PrivateDescriptor>, Trouble> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*file {
-            Some(file) if file.is_ours() => Ok(Arc::clone(file)),
-            _ => {
-                let again = undisturbed(|| PrivateDescriptor::new(life::open_by_name(&self.place)?))?;
-                if !self.is(&fstat(&again)?) {
-                    return Err(Trouble::LostDescriptor);
-                }
-                Ok(Arc::clone(file.insert(Arc::new(again))))
+        if !file.is_ours() {
+            let again = undisturbed(|| PrivateDescriptor::new(life::open_by_name(&self.place)?))?;
+            if !self.is(&fstat(&again)?) {
+                return Err(Trouble::LostDescriptor);
             }
+            *file = Arc::new(again);
         }
+        Ok(Arc::clone(&file))
     }
 
     /// The descriptor alone.
     fn into_file(self) -> Option<OwnedFd> {
         let file = self.file.into_inner().unwrap_or_else(PoisonError::into_inner);
-        file.and_then(Arc::into_inner)?.into_inner()
+        Arc::into_inner(file)?.into_inner()
     }
 
     fn is(&self, data: &Stat) -> bool {
@@ -424,9 +421,13 @@ impl Backend for Robust {
     }
 
     fn acquire_inheritable(&self, count: u32, wait: &mut Wait<'_>) -> Result<OwnedFd, Fault> {
-        let core = Arc::new(life::open_again(&self.core)?);
-        let own = Self::new(core, &self.request)?;
-        own.acquire(count, wait)?;
+        let own = Self::new(Arc::new(life::open_again(&self.core)?), &self.request)?;
+        let epoch = own.acquire(count, wait)?;
+        // if other code has closed the descriptor meanwhile, the lock is that of the mapping alone
+        if lock::is_locked(own.core.file()?.as_fd(), own.number..own.number + 1).map_err(Trouble::from)? {
+            own.give_back(count, epoch)?;
+            return Err(Trouble::LostDescriptor.into());
+        }
         own.note_since();
         own.into_descriptor()
     }

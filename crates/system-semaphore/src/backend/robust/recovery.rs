@@ -5,8 +5,8 @@
 //! recoverer that dies half way leaves the same kind of records for the next, and the kernel drops its lock.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::process;
 use std::sync::atomic::Ordering;
+use std::{process, thread};
 
 use super::layout::{Layout, SLOTS, Slot, tag_of};
 use super::operation::{Actor, Operation, Outcome, Waiters};
@@ -24,6 +24,8 @@ pub(super) enum Pass {
     Holders,
 }
 
+/// So often is looked whether somebody else's recovery is done.
+const MOMENT: u32 = 100;
 /// Up to so many slots are looked at as often as anybody likes.
 const FEW: usize = 16;
 
@@ -60,12 +62,23 @@ pub(super) fn recover(core: &Core, pass: Pass) -> Result<usize, Trouble> {
 
 /// Gives back what the user of a slot held, if it is dead; tells whether it was.
 fn recover_slot(core: &Core, file: BorrowedFd<'_>, number: u16) -> Result<bool, Trouble> {
-    if lock::is_locked(file, number..number + 1)? || !lock::try_lock(file, number)? {
-        return Ok(false);
+    let (layout, slot) = (core.layout(), core.slot(number)?);
+    let mut is_others = false;
+    for _ in 0..MOMENT {
+        if !lock::is_locked(file, number..number + 1)? && lock::try_lock(file, number)? {
+            let outcome = if layout.is_used(number) { bury(core, number) } else { Ok(()) };
+            lock::unlock(file, number)?;
+            return outcome.map(|()| true);
+        }
+        // If somebody else is just recovering it, who asks now is to see what comes back; but nobody waits for a recoverer
+        // that is stopped.
+        if slot.recoverer.load(Ordering::Relaxed) == 0 || !layout.is_used(number) {
+            break;
+        }
+        is_others = true;
+        thread::yield_now();
     }
-    let outcome = if core.layout().is_used(number) { bury(core, number) } else { Ok(()) };
-    lock::unlock(file, number)?;
-    outcome.map(|()| true)
+    Ok(is_others && !layout.is_used(number))
 }
 
 fn may_hold(slot: &Slot) -> bool {
@@ -134,7 +147,8 @@ pub(super) fn free(core: &Core, number: u16) -> Result<(), Trouble> {
 pub(super) fn is_anybody_here(core: &Core) -> Result<bool, Trouble> {
     let file = core.file()?;
     let is_locked = |slots| lock::is_locked(file.as_fd(), slots);
-    // Its own lock does not show, unless the descriptor had to be opened again.
-    let own = core.own_slot().unwrap_or(SLOTS);
+    // Its own lock does not show, unless the descriptor had to be opened again. But while it closes, somebody else may
+    // have taken the slot.
+    let own = core.own_slot().filter(|own| !core.layout().is_used(*own)).unwrap_or(SLOTS);
     Ok(is_locked(0..own)? || own + 1 < SLOTS && is_locked(own + 1..SLOTS)?)
 }

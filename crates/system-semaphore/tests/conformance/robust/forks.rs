@@ -1,0 +1,308 @@
+//! Children, other programs, and descriptors that somebody else closes.
+
+use std::time::{Duration, Instant};
+
+use puppet::{Puppet, kill_stray, process, wait_for};
+use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
+
+use super::wait_for_watch;
+use crate::subject::{Subject, assert_books, exists};
+
+/// The parent closes the semaphore and leaves. What the child does with what it inherited is as if it opened it first.
+pub(crate) fn a_child_whose_parent_has_left_opens_it_anew(subject: &Subject) {
+    let (key, file) = (subject.key("s"), subject.file("s"));
+    for how in ["close", "die"] {
+        let mut puppet = Puppet::of_this_program();
+        puppet.must(&format!("open\ts\t{key}\t4\tCreateNew"));
+        puppet.must("acquire\ts\t1");
+        puppet.must("acquire\ts\t1");
+        puppet.must("hold\ts");
+        puppet.must("add\ts\t5");
+        if how == "close" {
+            // while it holds some it would be a user to its end
+            puppet.must("release\ts\t1");
+        }
+        let child: u32 = puppet.must(&format!("hand-over\t{how}")).parse().expect("a pid");
+        assert_eq!(file.exists(), how == "die", "the child keeps nothing");
+        // a semaphore of its own, from the handle's initial value
+        assert_eq!(puppet.must("available\ts"), "4", "{how}");
+        assert_eq!((puppet.must("held\ts"), puppet.must("guards\ts")), ("0".into(), "0".into()));
+        let other = SystemSemaphore::new(&key, 0, AccessMode::OpenExisting).expect("it is there");
+        assert_books(&other, 4, 0);
+        assert_eq!(puppet.ask("split\ts\t1").expect_err("it is void").kind, "TooFew");
+        puppet.must("drop\ts");
+        assert_books(&other, 4, 0);
+        puppet.must("acquire\ts\t3");
+        assert_books(&other, 1, 3);
+        let holders = other.holders().expect("they are told");
+        assert_eq!(holders[0].pid, Some(child));
+        drop(other);
+        puppet.must("drop\ts");
+        assert!(file.exists());
+        puppet.must("close\ts");
+        assert!(!file.exists(), "its last user removes it");
+        puppet.tell("exit");
+        wait_for("the child ends", || process::is_gone(child));
+    }
+}
+
+/// One that somebody else keeps is the same for the child; one that somebody else has made since, is that one.
+pub(crate) fn a_child_whose_parent_has_left_finds_what_others_use(subject: &Subject) {
+    let key = subject.key("s");
+    let semaphore = subject.create("s", 4);
+    for how in ["close", "die"] {
+        let mut puppet = subject.puppet("s");
+        puppet.must("acquire\ts\t1");
+        let child: u32 = puppet.must(&format!("hand-over\t{how}")).parse().expect("a pid");
+        assert_books(&semaphore, 4, 0);
+        puppet.must("acquire\ts\t3");
+        assert_books(&semaphore, 1, 3);
+        kill_stray(child);
+        assert_books(&semaphore, 4, 0);
+    }
+    let mut puppet = subject.puppet("s");
+    let child: u32 = puppet.must("hand-over\tclose").parse().expect("a pid");
+    drop(semaphore);
+    assert!(!exists(&key));
+    let successor = subject.create("s", 7);
+    puppet.must("acquire\ts\t2");
+    assert_books(&successor, 5, 2);
+    puppet.must("drop\ts");
+    puppet.must("close\ts");
+    assert_books(&successor, 7, 0);
+    kill_stray(child);
+}
+
+/// Its parent has waited, and had deaths watched; the child has them watched for itself.
+pub(crate) fn a_child_can_wait_for_a_death_itself(subject: &Subject) {
+    let semaphore = subject.create("s", 1);
+    let (mut holder, mut puppet) = (subject.puppet("s"), subject.puppet("s"));
+    holder.must("acquire\ts\t1");
+    // a thread of the parent's, not of the child's
+    puppet.must("start\tt\tacquire\ts\t1");
+    wait_for("deaths are watched", || process::threads(puppet.pid()) == 3);
+    let child: u32 = puppet.must("hand-over\tdie").parse().expect("a pid");
+    assert_eq!(process::threads(child), 1);
+    puppet.must("start\tt\tacquire\ts\t1");
+    wait_for("deaths are watched", || process::threads(child) == 3 && process::is_all_asleep(child));
+    assert_eq!(semaphore.waiting().expect("it is told"), 1);
+    holder.kill();
+    puppet.must("finish\tt");
+    assert_books(&semaphore, 0, 1);
+    kill_stray(child);
+    assert_books(&semaphore, 1, 0);
+}
+
+/// A child of a process that waits, and so has deaths watched.
+pub(crate) fn a_child_inherits_no_watch(subject: &Subject) {
+    let semaphore = subject.create("s", 1);
+    let (mut holder, mut waiter) = (subject.puppet("s"), subject.puppet("s"));
+    holder.must("acquire\ts\t1");
+    waiter.must("start\tt\tacquire\ts\t1");
+    let is_watched = || process::threads(waiter.pid()) == 3 && process::is_all_asleep(waiter.pid());
+    wait_for("it waits and watches", is_watched);
+    let child: u32 = waiter.must("fork\ts\t0").parse().expect("a pid");
+    let mut other = subject.puppet("s");
+    other.block("acquire\ts\t1");
+    wait_for_watch(&other);
+    waiter.kill_alone();
+    holder.kill();
+    other.answer().expect("the one it waits for is dead");
+    assert!(!process::is_gone(child));
+    let data = std::fs::metadata(subject.file("s")).expect("it is there");
+    assert_eq!(process::descriptors_of(child, &data), 0);
+    drop(waiter);
+    wait_for("the child ends", || process::is_gone(child));
+    assert_books(&semaphore, 0, 1);
+}
+
+/// One thread forks while others open. Whatever they were doing at that moment, no child keeps their parent's semaphores.
+pub(crate) fn a_fork_in_the_midst_of_an_open_keeps_nothing(subject: &Subject) {
+    const OPENS: u32 = 100;
+    let idle = subject.create("idle", 1);
+    let end = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < end {
+        let mut parent = subject.puppet("idle");
+        for thread in ["a", "b"] {
+            let key = subject.key(thread);
+            parent.must(&format!("start\t{thread}\topen-many\t{key}\t{OPENS}"));
+        }
+        let children: Vec<u32> = (0..20).map(|_| parent.must("fork\ts\t0").parse().expect("a pid")).collect();
+        for thread in ["a", "b"] {
+            parent.must(&format!("finish\t{thread}"));
+        }
+        parent.kill_alone();
+        for thread in ["a", "b"] {
+            for number in 0..OPENS {
+                let key = subject.key(&format!("{thread}{number}"));
+                assert!(!exists(&key), "a child keeps {key}");
+            }
+        }
+        drop(parent);
+        for child in children {
+            wait_for("the child ends", || process::is_gone(child));
+        }
+    }
+    assert_books(&idle, 1, 0);
+}
+
+pub(crate) fn permits_end_when_another_program_is_executed(subject: &Subject) {
+    let semaphore = subject.create("s", 3);
+    let (mut holder, mut waiter) = (subject.puppet("s"), subject.puppet("s"));
+    holder.must("acquire\ts\t2");
+    holder.must("acquire\ts\t1");
+    holder.must("hold\ts");
+    waiter.block("acquire\ts\t3");
+    holder.tell("exec\tcat");
+    waiter.answer().expect("they came back");
+    wait_for("it is another program", || process::command(holder.pid()) == "cat");
+    assert_books(&semaphore, 0, 3);
+    waiter.must("drop\ts");
+    // nor do programs that it starts inherit them
+    let mut parent = subject.puppet("s");
+    parent.must("acquire\ts\t1");
+    let child: u32 = parent.must("spawn").parse().expect("a pid");
+    assert_books(&semaphore, 2, 1);
+    parent.kill_alone();
+    assert_books(&semaphore, 3, 0);
+    assert!(!process::is_gone(child));
+    kill_stray(child);
+}
+
+pub(crate) fn inheritable_permits_follow_the_program(subject: &Subject) {
+    let semaphore = subject.create("s", 5);
+    let mut holder = subject.puppet("s");
+    holder.must("inheritable\ts\t2");
+    holder.must("acquire\ts\t1");
+    assert_books(&semaphore, 2, 3);
+    let mut waiter = subject.puppet("s");
+    waiter.block("acquire\ts\t3");
+    holder.tell("exec\tcat");
+    waiter.answer().expect("the ordinary one came back");
+    assert_books(&semaphore, 0, 5);
+    wait_for("it is another program", || process::command(holder.pid()) == "cat");
+    let holders = semaphore.holders().expect("they are told");
+    let told = holders.iter().find(|told| told.pid == Some(holder.pid())).expect("it still holds two");
+    assert_eq!((told.permits, told.command.as_deref()), (2, Some("cat")));
+    assert!(told.since.is_some());
+    waiter.must("drop\ts");
+    waiter.block("acquire\ts\t5");
+    holder.kill();
+    waiter.answer().expect("they came back with the program");
+    waiter.must("drop\ts");
+    assert_books(&semaphore, 5, 0);
+}
+
+pub(crate) fn inheritable_permits_stay_until_the_last_that_has_them_goes(subject: &Subject) {
+    let semaphore = subject.create("s", 4);
+    let mut parent = subject.puppet("s");
+    parent.must("inheritable\ts\t2");
+    parent.must("acquire\ts\t1");
+    let programs: Vec<u32> = (0..2).map(|_| parent.must("spawn").parse().expect("a pid")).collect();
+    let child: u32 = parent.must("fork\ts\t0").parse().expect("a pid");
+    // neither giving it up nor dying ends it
+    parent.must("drop-inheritable\ts");
+    assert_books(&semaphore, 1, 3);
+    parent.kill_alone();
+    assert_books(&semaphore, 2, 2);
+    kill_stray(programs[0]);
+    assert_books(&semaphore, 2, 2);
+    kill_stray(child);
+    assert_books(&semaphore, 2, 2);
+    let mut waiter = subject.puppet("s");
+    waiter.block("acquire\ts\t4");
+    kill_stray(programs[1]);
+    waiter.answer().expect("the last that had them is gone");
+    assert_books(&semaphore, 0, 4);
+    waiter.kill();
+
+    // without children they end like others: by giving up, in order, by death
+    let mut holder = subject.puppet("s");
+    for _ in 0..2 {
+        holder.must("inheritable\ts\t1");
+        assert_books(&semaphore, 3, 1);
+        holder.must("drop-inheritable\ts");
+        assert_books(&semaphore, 4, 0);
+    }
+    holder.must("inheritable\ts\t1");
+    holder.must("close\ts");
+    assert_books(&semaphore, 4, 0);
+    holder.must(&format!("open\ts\t{}\t0\tOpenExisting", subject.key("s")));
+    holder.must("inheritable\ts\t1");
+    holder.must("inheritable\ts\t2");
+    assert_books(&semaphore, 1, 3);
+    holder.kill();
+    assert_books(&semaphore, 4, 0);
+    // (none here: another case's puppet, started at this moment, would inherit it)
+    let error = semaphore.acquire_inheritable(5, Some(Instant::now())).expect_err("there are only four");
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+    assert_books(&semaphore, 4, 0);
+}
+
+/// The file stays as long as an inheritable permit keeps somebody in it, and not longer.
+pub(crate) fn an_inheritable_permit_keeps_the_semaphore(subject: &Subject) {
+    let (key, file) = (subject.key("s"), subject.file("s"));
+    let mut parent = Puppet::of_this_program();
+    parent.must(&format!("open\ts\t{key}\t3\tCreateNew"));
+    parent.must("inheritable\ts\t1");
+    let program: u32 = parent.must("spawn").parse().expect("a pid");
+    parent.must("close\ts");
+    assert!(file.exists(), "a program holds one");
+    let other = SystemSemaphore::open(&key, 9).expect("it is there");
+    assert_books(&other, 2, 1);
+    drop(other);
+    assert!(file.exists(), "a program still holds one");
+    parent.kill_alone();
+    kill_stray(program);
+    assert!(!exists(&key));
+}
+
+/// Code that closes what it does not know: a holder keeps what it has until it dies.
+pub(crate) fn closing_foreign_descriptors_gives_nothing_away(subject: &Subject) {
+    let semaphore = subject.create("s", 5);
+    let mut holder = subject.puppet("s");
+    holder.must("acquire\ts\t2");
+    holder.must("acquire\ts\t1");
+    holder.must("hold\ts");
+    holder.must("close-descriptors");
+    assert_books(&semaphore, 2, 3);
+    let mut other = subject.puppet("s");
+    assert_eq!(other.ask("try\ts\t3").expect_err("two are free").kind, "NoPermits");
+    assert_books(&semaphore, 2, 3);
+    // it can go on, and the number of its descriptor may be another's by now
+    holder.must("acquire\ts\t1");
+    holder.must("drop\ts");
+    holder.must(&format!("open\tt\t{}\t1\tCreateNew", subject.key("t")));
+    holder.must("acquire\tt\t1");
+    holder.must("release\ts\t1");
+    assert_books(&semaphore, 3, 2);
+    other.block("acquire\ts\t5");
+    holder.kill();
+    other.answer().expect("they came back");
+    assert_books(&semaphore, 0, 5);
+    other.kill();
+    assert!(!exists(&subject.key("t")));
+
+    // a waiter is still woken, if not by the death itself
+    let (mut holder, mut waiter) = (subject.puppet("s"), subject.puppet("s"));
+    holder.must("acquire\ts\t5");
+    waiter.must("start\tt\tacquire\ts\t1");
+    wait_for("deaths are watched", || process::threads(waiter.pid()) == 3);
+    waiter.must("close-descriptors");
+    holder.kill();
+    waiter.must("finish\tt");
+    assert_books(&semaphore, 4, 1);
+    waiter.kill();
+
+    // one that closes the semaphore then, leaves in order
+    let mut holder = subject.puppet("s");
+    holder.must("acquire\ts\t2");
+    holder.must("close-descriptors");
+    holder.must(&format!("open\tt\t{}\t1\tCreateNew", subject.key("t")));
+    holder.must("close\ts");
+    assert_books(&semaphore, 5, 0);
+    holder.must("acquire\tt\t1");
+    holder.must("drop\tt");
+    holder.must("close\tt");
+    assert_books(&semaphore, 5, 0);
+}

@@ -1,0 +1,146 @@
+//! What it costs.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::ExitStatusExt;
+
+use puppet::{Puppet, process, wait_for};
+
+use super::wait_for_waiters;
+use crate::subject::{Subject, assert_books};
+
+/// A million pairs by a process that any system call would kill.
+pub(crate) fn uncontended_pairs_make_no_system_call(subject: &Subject) {
+    let semaphore = subject.create("s", 3);
+    let make_pairs = |mut puppet: Puppet| {
+        // a death or a reset before may have left a wake-up to be done
+        puppet.must("acquire\ts\t1");
+        puppet.must("drop\ts");
+        puppet.tell("pairs\ts\t1000000");
+        let status = puppet.end();
+        assert_eq!(status.code(), Some(42), "{status}");
+    };
+    make_pairs(subject.puppet("s"));
+    let mut threaded = subject.puppet("s");
+    threaded.must("start\tt\tidle");
+    make_pairs(threaded);
+    assert_books(&semaphore, 3, 0);
+    // after a reset, with some that are held
+    let mut holder = subject.puppet("s");
+    holder.must(&format!("open\tr\t{}\t2\tCreate", subject.key("s")));
+    holder.must("acquire\ts\t1");
+    make_pairs(holder);
+    assert_books(&semaphore, 2, 0);
+}
+
+/// That the case above would see one.
+pub(crate) fn a_pair_that_wakes_makes_a_system_call(subject: &Subject) {
+    let semaphore = subject.create("s", 3);
+    let (mut puppet, mut waiter) = (subject.puppet("s"), subject.puppet("s"));
+    waiter.block("acquire\ts\t4");
+    wait_for_waiters(&semaphore, 1);
+    puppet.tell("pairs\ts\t1");
+    let status = puppet.end();
+    const SIGSYS: i32 = 31;
+    assert_eq!(status.signal(), Some(SIGSYS), "{status}");
+    semaphore.add_permits(1).expect("there is room");
+    waiter.answer().expect("there are four");
+    assert_books(&semaphore, 0, 4);
+}
+
+pub(crate) fn a_semaphore_costs_two_descriptors_and_three_pages(subject: &Subject) {
+    let semaphore = subject.create("s", 2);
+    let data = fs::metadata(subject.file("s")).expect("it is there");
+    let mut user = subject.puppet("s");
+    user.must("close\ts");
+    let before = process::descriptors(user.pid());
+    user.must(&format!("open\ts\t{}\t0\tOpenExisting", subject.key("s")));
+    let check = |user: &Puppet, what: &str| {
+        let count = process::descriptors_of(user.pid(), &data);
+        assert!((1..=2).contains(&count), "{what}: {count} descriptors");
+        let pages = process::resident(user.pid(), &data) / 4096;
+        assert!((1..=3).contains(&pages), "{what}: {pages} pages");
+    };
+    check(&user, "open");
+    user.must("acquire\ts\t1");
+    user.must("try\ts\t1");
+    check(&user, "holding");
+    assert!(process::descriptors(user.pid()) - before <= 2);
+    let (mut one, mut other) = (subject.puppet("s"), subject.puppet("s"));
+    for waiter in [&mut one, &mut other] {
+        waiter.must("start\ta\tacquire\ts\t1");
+        waiter.must("start\tb\tacquire\ts\t1");
+    }
+    wait_for_waiters(&semaphore, 4);
+    for waiter in [&one, &other] {
+        wait_for("deaths are watched", || process::threads(waiter.pid()) == 4);
+        check(waiter, "waiting");
+        // and one for all that the process has watched
+        assert!(process::descriptors(waiter.pid()) - before <= 3);
+    }
+    user.kill();
+    semaphore.add_permits(2).expect("there is room");
+    for waiter in [&mut one, &mut other] {
+        waiter.must("finish\ta");
+        waiter.must("finish\tb");
+        check(waiter, "having waited");
+        waiter.must("close\ts");
+        wait_for("all descriptors are closed", || process::descriptors(waiter.pid()) == before);
+        assert_eq!(process::resident(waiter.pid(), &data), 0);
+    }
+    assert_books(&semaphore, 4, 0);
+    let pages = fs::metadata(subject.file("s")).expect("it is there").blocks() * 512 / 4096;
+    assert!(pages <= 3, "the file has {pages} pages");
+    // the maker is a user like others
+    let pages = process::resident(std::process::id(), &data) / 4096;
+    assert!((1..=3).contains(&pages), "{pages} pages");
+}
+
+pub(crate) fn a_thread_is_there_only_while_somebody_sleeps_for_long(subject: &Subject) {
+    let (one, other) = (subject.create("one", 1), subject.create("other", 0));
+    let mut puppet = Puppet::of_this_program();
+    for name in ["one", "other"] {
+        puppet.must(&format!("open\t{name}\t{}\t0\tOpenExisting", subject.key(name)));
+    }
+    let threads = |puppet: &Puppet| process::threads(puppet.pid());
+    puppet.must("acquire\tone\t1");
+    puppet.must("drop\tone");
+    puppet.must("acquire\tone\t1");
+    assert_eq!(threads(&puppet), 1);
+    // a busy machine may make a short wait a long one, but not each time
+    let is_without = (0..5).any(|_| {
+        puppet.must("short-waits\tother\t50");
+        let is_without = threads(&puppet) == 1;
+        wait_for("the thread ends", || threads(&puppet) == 1);
+        is_without
+    });
+    assert!(is_without, "short waits need none");
+
+    // four waiters for two semaphores have one in common
+    for (thread, name) in [("a", "one"), ("b", "other"), ("c", "one"), ("d", "other")] {
+        puppet.must(&format!("start\t{thread}\tacquire\t{name}\t1"));
+    }
+    wait_for_waiters(&one, 2);
+    wait_for_waiters(&other, 2);
+    wait_for("deaths are watched", || threads(&puppet) == 6);
+    let mut dead = Puppet::of_this_program();
+    dead.must(&format!("open\ts\t{}\t0\tOpenExisting", subject.key("other")));
+    dead.must("add\ts\t1");
+    dead.kill();
+    wait_for_waiters(&other, 1);
+    wait_for("that one ends", || threads(&puppet) == 6 - 1);
+    other.add_permits(1).expect("there is room");
+    one.add_permits(2).expect("there is room");
+    for thread in ["a", "b", "c", "d"] {
+        puppet.must(&format!("finish\t{thread}"));
+    }
+    wait_for("the thread ends", || threads(&puppet) == 1);
+    // and comes again
+    puppet.must("start\te\tacquire\tone\t1");
+    wait_for("deaths are watched", || threads(&puppet) == 3);
+    one.add_permits(1).expect("there is room");
+    puppet.must("finish\te");
+    wait_for("the thread ends", || threads(&puppet) == 1);
+    assert_books(&one, 0, 4);
+    assert_books(&other, 0, 2);
+}

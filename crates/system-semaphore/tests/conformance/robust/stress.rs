@@ -1,0 +1,140 @@
+//! Everything at once.
+
+use std::time::{Duration, Instant};
+
+use puppet::Puppet;
+use system_semaphore::SystemSemaphore;
+
+use super::{Counter, wait_for_waiters};
+use crate::subject::{Subject, assert_books};
+
+const PERMITS: u32 = 5;
+const TIME: Duration = Duration::from_secs(3);
+/// Longer than any case takes: these are killed.
+const FOR_EVER: u32 = 600_000;
+
+/// A puppet that does at random what it may, in so many threads.
+fn wild(subject: &Subject, operations: &str, threads: usize) -> Puppet {
+    let mut puppet = subject.puppet("s");
+    for thread in 1..threads {
+        puppet.must(&format!("start\t{thread}\twild\ts\t{operations}\t{FOR_EVER}"));
+    }
+    puppet.tell(&format!("wild\ts\t{operations}\t{FOR_EVER}"));
+    puppet
+}
+
+/// Kills one at random, or stops one for a moment, and puts another in its place.
+fn shake(subject: &Subject, puppets: &mut [Puppet], operations: &str) {
+    let index = fastrand::usize(..puppets.len());
+    let puppet = &mut puppets[index];
+    if fastrand::u8(..4) == 0 {
+        puppet.stop();
+        (0..fastrand::u32(..200_000)).for_each(|_| std::hint::spin_loop());
+        if fastrand::bool() {
+            puppet.go_on();
+            return;
+        }
+    }
+    puppet.assert_busy();
+    puppet.begin_to_kill();
+    *puppet = wild(subject, operations, 1 + index % 3);
+}
+
+fn end_all(semaphore: &SystemSemaphore, puppets: Vec<Puppet>) {
+    puppets.iter().for_each(Puppet::assert_busy);
+    puppets.into_iter().for_each(Puppet::kill);
+    wait_for_waiters(semaphore, 0);
+    assert_books(semaphore, PERMITS, 0);
+    drop(semaphore.try_acquire_many(PERMITS).expect("all are free"));
+    assert_books(semaphore, PERMITS, 0);
+}
+
+/// Who may be killed creates and forgets nothing, so what there is does not change; two that are left alone forget and
+/// create as much as they like.
+pub(crate) fn deaths_stops_and_threads_at_random_lose_nothing(subject: &Subject) {
+    let semaphore = subject.create("s", PERMITS);
+    let mut tame: Vec<Puppet> = (0..2).map(|_| subject.puppet("s")).collect();
+    for puppet in &mut tame {
+        puppet.tell(&format!("wild\ts\thold,forget\t{}", TIME.as_millis()));
+    }
+    let mut puppets: Vec<Puppet> = (0..6).map(|index| wild(subject, "hold", 1 + index % 3)).collect();
+    let end = Instant::now() + TIME;
+    while Instant::now() < end {
+        shake(subject, &mut puppets, "hold");
+    }
+    for puppet in &mut tame {
+        assert_ne!(puppet.answer().expect("all goes well"), "0");
+    }
+    end_all(&semaphore, puppets);
+}
+
+/// The same with resets. (What is held without a guard, and forgotten permits, would be created anew after one.)
+pub(crate) fn deaths_and_resets_at_random_lose_nothing(subject: &Subject) {
+    let semaphore = subject.create("s", PERMITS);
+    let mut puppets: Vec<Puppet> = (0..6).map(|index| wild(subject, "guards", 1 + index % 3)).collect();
+    let end = Instant::now() + TIME;
+    while Instant::now() < end {
+        shake(subject, &mut puppets, "guards");
+        drop(SystemSemaphore::create(subject.key("s"), PERMITS).expect("nobody is stopped now"));
+    }
+    // what was taken before the last reset must not come back
+    end_all(&semaphore, puppets);
+}
+
+/// Processes that open, use and close, each time the first or the last or neither, and are killed at any moment of that.
+pub(crate) fn visitors_that_are_killed_leave_nothing(subject: &Subject) {
+    let key = subject.key("s");
+    let visitor = || {
+        let mut puppet = Puppet::of_this_program();
+        let come_and_go = format!("come-and-go\t{key}\t{FOR_EVER}");
+        puppet.must(&format!("start\tt\t{come_and_go}"));
+        puppet.tell(&come_and_go);
+        puppet
+    };
+    let mut visitors: Vec<Puppet> = (0..4).map(|_| visitor()).collect();
+    let end = Instant::now() + TIME / 2;
+    while Instant::now() < end {
+        let index = fastrand::usize(..visitors.len());
+        visitors[index].assert_busy();
+        visitors[index].begin_to_kill();
+        visitors[index] = visitor();
+    }
+    visitors.iter().for_each(Puppet::assert_busy);
+    visitors.iter_mut().for_each(Puppet::begin_to_kill);
+    visitors.into_iter().for_each(Puppet::kill);
+    let semaphore = SystemSemaphore::open(&key, PERMITS).expect("nobody is in the way");
+    assert_books(&semaphore, PERMITS, 0);
+}
+
+/// Whoever opens while the last user closes, gets either the old one or a new one, but the same as all others.
+pub(crate) fn there_are_never_two_of_one_name(subject: &Subject) {
+    let (key, inside) = (subject.key("s"), Counter::new(subject));
+    let mut visitors: Vec<Puppet> = (0..4).map(|_| Puppet::of_this_program()).collect();
+    for visitor in &mut visitors {
+        visitor.tell(&format!("visit-alone\t{key}\t1500\t{}", inside.path()));
+    }
+    for visitor in &mut visitors {
+        assert_ne!(visitor.answer().expect("it is never two at once"), "0");
+    }
+    let semaphore = subject.create("s", 1);
+    assert_books(&semaphore, 1, 0);
+}
+
+/// Several threads of several processes, so that handles of one process come and go at once, too.
+pub(crate) fn threads_may_open_and_close_at_once(subject: &Subject) {
+    let key = subject.key("s");
+    let mut puppets = [Puppet::of_this_program(), Puppet::of_this_program()];
+    for puppet in &mut puppets {
+        for thread in ["a", "b", "c"] {
+            puppet.must(&format!("start\t{thread}\tcome-and-go\t{key}\t1500"));
+        }
+    }
+    for puppet in &mut puppets {
+        for thread in ["a", "b", "c"] {
+            assert_ne!(puppet.must(&format!("finish\t{thread}")), "0");
+        }
+    }
+    assert!(!subject.file("s").exists(), "the last has removed it");
+    let semaphore = subject.create("s", 1);
+    assert_books(&semaphore, 1, 0);
+}

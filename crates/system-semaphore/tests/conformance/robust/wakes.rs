@@ -1,0 +1,120 @@
+//! Waiters are woken by what happens, not by the clock.
+
+use std::time::{Duration, Instant};
+
+use puppet::{Puppet, process, wait_for};
+use system_semaphore::SystemSemaphore;
+
+use crate::subject::{Subject, assert_books};
+
+/// Waiters look for themselves once a second at the latest. Before that only a wake-up can have ended their sleep.
+const AT_ONCE: Duration = Duration::from_millis(400);
+/// A busy machine may be slow once, but not each time.
+const ATTEMPTS: usize = 5;
+
+/// Does something that is to take no longer than [`AT_ONCE`], until it once does not.
+pub(super) fn must_once_be_quick(what: &str, mut attempt: impl FnMut() -> Duration) {
+    let mut times = Vec::new();
+    while times.len() < ATTEMPTS {
+        let time = attempt();
+        if time < AT_ONCE {
+            return;
+        }
+        times.push(time);
+    }
+    panic!("{what} took {times:?}");
+}
+
+/// Lets threads of another process wait for so many permits each, of a semaphore that has none. Then something happens
+/// that is to wake them all, after which so many permits are left.
+fn assert_wakes(subject: &Subject, what: &str, waiters: &[u32], left: u32, act: impl Fn(&SystemSemaphore)) {
+    must_once_be_quick(what, || {
+        let semaphore = subject.create("s", 0);
+        let mut puppet = subject.puppet("s");
+        for (thread, count) in waiters.iter().enumerate() {
+            puppet.must(&format!("start\t{thread}\tacquire\ts\t{count}"));
+        }
+        let pid = puppet.pid();
+        let is_asleep = || process::threads(pid) == waiters.len() + 2 && process::is_all_asleep(pid);
+        wait_for("all sleep for long", is_asleep);
+        let begin = Instant::now();
+        act(&semaphore);
+        for thread in 0..waiters.len() {
+            puppet.must(&format!("finish\t{thread}"));
+        }
+        let time = begin.elapsed();
+        assert_books(&semaphore, left, waiters.iter().sum());
+        time
+    });
+}
+
+fn add_one_by_one(semaphore: &SystemSemaphore, count: u32) {
+    for _ in 0..count {
+        semaphore.add_permits(1).expect("there is room");
+    }
+}
+
+pub(crate) fn a_release_wakes_at_once(subject: &Subject) {
+    let add = |count| move |semaphore: &SystemSemaphore| semaphore.add_permits(count).expect("there is room");
+    assert_wakes(subject, "a wake for each", &[1, 1, 1], 0, add(3));
+    assert_wakes(subject, "a wake for one of several", &[3], 1, add(4));
+    assert_wakes(subject, "a wake for both sorts", &[2, 1, 1, 2], 0, add(6));
+    // who was woken first has taken its permit before the next one comes
+    assert_wakes(subject, "one wake after another", &[1, 1, 1], 0, |semaphore| {
+        for waiting in (0..3).rev() {
+            semaphore.add_permits(1).expect("there is room");
+            wait_for("one more has got it", || semaphore.waiting().is_ok_and(|now| now == waiting));
+        }
+    });
+    assert_wakes(subject, "several that come one by one", &[3], 0, |semaphore| add_one_by_one(semaphore, 3));
+    assert_wakes(subject, "both sorts one by one", &[2, 1, 3], 0, |semaphore| add_one_by_one(semaphore, 6));
+}
+
+pub(crate) fn a_reset_wakes_at_once(subject: &Subject) {
+    let reset = |_: &SystemSemaphore| {
+        drop(SystemSemaphore::create(subject.key("s"), 7).expect("it can be reset"));
+    };
+    assert_wakes(subject, "a wake for all", &[1, 1, 3, 1], 1, reset);
+}
+
+/// One death wakes many, though who finds it wakes only the first of them.
+pub(crate) fn one_death_wakes_many_at_once(subject: &Subject) {
+    must_once_be_quick("waking", || {
+        let semaphore = subject.create("s", 4);
+        let (mut holder, mut waiters) = (subject.puppet("s"), subject.puppet("s"));
+        holder.must("acquire\ts\t4");
+        for (thread, count) in [1, 2, 1].into_iter().enumerate() {
+            waiters.must(&format!("start\t{thread}\tacquire\ts\t{count}"));
+        }
+        let pid = waiters.pid();
+        wait_for("all sleep for long", || process::threads(pid) == 5 && process::is_all_asleep(pid));
+        holder.kill();
+        let begin = Instant::now();
+        for thread in 0..3 {
+            waiters.must(&format!("finish\t{thread}"));
+        }
+        let time = begin.elapsed();
+        assert_books(&semaphore, 0, 4);
+        time
+    });
+}
+
+pub(crate) fn a_removal_wakes_at_once(subject: &Subject) {
+    must_once_be_quick("waking", || {
+        let semaphore = subject.create("s", 0);
+        let mut waiters = [subject.puppet("s"), subject.puppet("s"), subject.puppet("s")];
+        for (count, waiter) in (1..).zip(&mut waiters) {
+            waiter.block(&format!("acquire\ts\t{count}"));
+            super::wait_for_watch(waiter);
+        }
+        let begin = Instant::now();
+        SystemSemaphore::remove(subject.key("s")).expect("it is there");
+        for waiter in &mut waiters {
+            assert_eq!(waiter.answer().expect_err("it was removed").kind, "NotFound");
+        }
+        let time = begin.elapsed();
+        waiters.into_iter().for_each(Puppet::kill);
+        drop(semaphore);
+        time
+    });
+}
