@@ -148,21 +148,36 @@ impl Attachment {
         self.now.load(Ordering::Relaxed) == self.generation
     }
 
-    /// Takes permits, if that is a matter of nanoseconds. The process that they are of comes with them.
+    /// What this process can operate on without further ado.
     #[inline(always)]
-    pub(crate) fn acquire_at_once(&self, count: u32) -> Option<(Epoch, u32)> {
-        if !self.is_own() {
-            return None;
-        }
-        self.quick.as_ref()?.acquire(count).map(|epoch| (epoch, self.generation))
+    fn quick(&self) -> Option<&Quick> {
+        if self.is_own() { self.quick.as_ref() } else { None }
     }
 
-    /// Gives permits back that this process has acquired, if that is a matter of nanoseconds.
+    /// Takes permits, if that is a matter of an instruction or two. The process that they are of comes with them.
+    #[inline(always)]
+    pub(crate) fn acquire_alone(&self, count: u32) -> Option<(Epoch, u32)> {
+        self.quick()?.acquire_alone(count).map(|epoch| (epoch, self.generation))
+    }
+
+    /// The same for a process with several threads.
+    #[inline(always)]
+    pub(crate) fn acquire_at_once(&self, count: u32) -> Option<(Epoch, u32)> {
+        self.quick()?.acquire(count).map(|epoch| (epoch, self.generation))
+    }
+
+    /// Gives permits back that this process has acquired, if that is a matter of an instruction or two.
+    #[inline(always)]
+    pub(crate) fn give_back_alone(&self, count: u32, epoch: Epoch, generation: u32) -> bool {
+        let quick = if generation == self.generation { self.quick() } else { None };
+        quick.is_some_and(|quick| quick.give_back_alone(count, epoch))
+    }
+
+    /// The same for a process with several threads.
     #[inline(always)]
     pub(crate) fn give_back_at_once(&self, count: u32, epoch: Epoch, generation: u32) -> bool {
-        generation == self.generation
-            && self.is_own()
-            && self.quick.as_ref().is_some_and(|quick| quick.give_back(count, epoch))
+        let quick = if generation == self.generation { self.quick() } else { None };
+        quick.is_some_and(|quick| quick.give_back(count, epoch))
     }
 
     /// Another owner of it.

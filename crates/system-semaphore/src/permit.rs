@@ -86,7 +86,7 @@ impl<'a> Permit<'a> {
     /// [`OutOfResources`](crate::ErrorKind::OutOfResources) if others have created so many permits that the count
     /// has no room for all (it is filled up then). The permits are this process's no longer in any case.
     pub fn release(mut self) -> Result<()> {
-        if self.attachment().give_back_at_once(self.count, self.epoch, self.generation) {
+        if self.attachment().give_back_alone(self.count, self.epoch, self.generation) {
             self.count = 0;
             return Ok(());
         }
@@ -171,6 +171,13 @@ impl<'a> Permit<'a> {
         Permit { semaphore: Semaphore::Owned(attachment), count, epoch, generation }
     }
 
+    #[inline(never)]
+    fn give_back_otherwise(&mut self) {
+        if !self.attachment().give_back_at_once(self.count, self.epoch, self.generation) {
+            self.give_back_slowly();
+        }
+    }
+
     #[cold]
     #[inline(never)]
     fn give_back_slowly(&mut self) {
@@ -188,9 +195,9 @@ impl<'a> Permit<'a> {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let count = self.count;
-        if count == 0 || !self.attachment().give_back_at_once(count, self.epoch, self.generation) {
-            self.give_back_slowly();
+        // of none at all there is nothing to say either
+        if !self.attachment().give_back_alone(self.count, self.epoch, self.generation) {
+            self.give_back_otherwise();
         }
     }
 }

@@ -245,6 +245,16 @@ impl SystemSemaphore {
     /// [`NotFound`](ErrorKind::NotFound) if the semaphore is removed from the system, also while waiting (where the
     /// type tells: robust and System V).
     pub fn acquire(&self) -> Result<Permit<'_>> {
+        match self.attachment.acquire_alone(1) {
+            Some((epoch, generation)) => Ok(Permit::new(&self.attachment, 1, epoch, generation)),
+            None => self.acquire_otherwise(),
+        }
+    }
+
+    /// What [`acquire`](Self::acquire) does if it is not a matter of an instruction or two. Nothing but a jump away: what is
+    /// kept on the stack for a call costs as much as the rest.
+    #[inline(never)]
+    fn acquire_otherwise(&self) -> Result<Permit<'_>> {
         self.acquire_with(1, Patience::Forever, None)
     }
 

@@ -169,7 +169,7 @@ impl Core {
     fn is_fair_now(&self) -> bool {
         let until = self.layout().fair_until.load(Ordering::Relaxed);
         // a moment far ahead is none that anybody has written
-        until != 0 && (1..1000).contains(&until.wrapping_sub(clock::milliseconds()))
+        until != 0 && (1..=waiting::FAIR_MS).contains(&until.wrapping_sub(clock::milliseconds()))
     }
 
     /// A process that is stopped in the middle of a recovery, and the dead one.

@@ -36,28 +36,31 @@ impl Quick {
         }
     }
 
+    /// Takes permits if this process has no other thread; tells of which epoch they are.
+    ///
+    /// No turn is needed then. (A signal handler must not use semaphores; one that takes or gives here is done before we
+    /// go on, and the comparisons show it what we have begun, and us what it has done.)
+    #[inline(always)]
+    pub(crate) fn acquire_alone(&self, count: u32) -> Option<Epoch> {
+        if self.single.get() { self.take(count) } else { None }
+    }
+
     /// Takes permits; tells of which epoch they are.
     #[inline(always)]
     pub(crate) fn acquire(&self, count: u32) -> Option<Epoch> {
-        // Without other threads no turn is needed. (A signal handler must not use semaphores; one that takes or gives here
-        // is done before we go on, and the comparisons show it what we have begun, and us what it has done.)
-        if self.single.get() { self.take(count) } else { self.acquire_in_turn(count) }
-    }
-
-    #[inline(never)]
-    fn acquire_in_turn(&self, count: u32) -> Option<Epoch> {
         let _turn = self.turn.take_at_once()?;
         self.take(count)
+    }
+
+    /// Gives permits of this epoch back if this process has no other thread.
+    #[inline(always)]
+    pub(crate) fn give_back_alone(&self, count: u32, epoch: Epoch) -> bool {
+        self.single.get() && self.give(count, epoch)
     }
 
     /// Gives permits of this epoch back.
     #[inline(always)]
     pub(crate) fn give_back(&self, count: u32, epoch: Epoch) -> bool {
-        if self.single.get() { self.give(count, epoch) } else { self.give_back_in_turn(count, epoch) }
-    }
-
-    #[inline(never)]
-    fn give_back_in_turn(&self, count: u32, epoch: Epoch) -> bool {
         self.turn.take_at_once().is_some_and(|_turn| self.give(count, epoch))
     }
 
@@ -71,7 +74,7 @@ impl Quick {
         let done = self.operate(count.into(), |free, current| {
             // neither is above 2^31
             let sum = free.wrapping_add(count);
-            current == epoch && sum <= self.max_permits.load(Ordering::Relaxed).min(MAX_PERMITS)
+            current == epoch && sum <= MAX_PERMITS && sum <= self.max_permits.load(Ordering::Relaxed)
         });
         done.is_some()
     }

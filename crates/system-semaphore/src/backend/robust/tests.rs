@@ -467,8 +467,8 @@ fn who_was_woken_in_vain_is_not_overtaken_again() {
     let stage = Stage::new(0);
     let (mut waiter, mut overtaker) = (Actor::with(&stage), Actor::with(&stage));
     waiter.must("halt\tWoken");
-    let begin = Instant::now();
     waiter.fall_asleep("acquire\t1", &stage);
+    let begin = Instant::now();
     wait_for("it has waited for long", || begin.elapsed() > super::waiting::UNFAIR);
     stage.semaphore.add_permits(1).expect("there is room");
     assert_eq!(waiter.hear(), "at\tWoken");
@@ -722,6 +722,8 @@ fn permits_of_what_was_removed_keep_nothing_open() {
         let listing = fs::read_dir(format!("/proc/{}/fd", user.child.id())).expect("it lives");
         listing.count()
     };
+    // it is up
+    user.must("sleep well");
     let before = descriptors(&user);
     user.must(&format!("open\t{}\t0\tOpenExisting", stage.name));
     user.must("acquire\t1");
