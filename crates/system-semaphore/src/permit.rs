@@ -195,8 +195,7 @@ impl<'a> Permit<'a> {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        // of none at all there is nothing to say either
-        if !self.attachment().give_back_alone(self.count, self.epoch, self.generation) {
+        if self.count != 0 && !self.attachment().give_back_alone(self.count, self.epoch, self.generation) {
             self.give_back_otherwise();
         }
     }
