@@ -251,8 +251,8 @@ impl SystemSemaphore {
         }
     }
 
-    /// What [`acquire`](Self::acquire) does if it is not a matter of an instruction or two. Nothing but a jump away: what is
-    /// kept on the stack for a call costs as much as the rest.
+    /// What [`acquire`](Self::acquire) does if it is not a matter of an instruction or two. A function of its own, of the same
+    /// shape: what is kept on the stack for a call within `acquire` costs as much as the rest.
     #[inline(never)]
     fn acquire_otherwise(&self) -> Result<Permit<'_>> {
         self.acquire_with(1, Patience::Forever, None)

@@ -350,7 +350,7 @@ pub fn platform_safe_key(name: &str, key_type: KeyType) -> NativeIpcKey {
 
 /// The native key of this type that programs from Qt 4.4 on have used for a plain name, on Qt's types exactly as its
 /// `QSystemSemaphore::legacyNativeKey` makes it: letters of the name and its SHA-1, so any name will do. This is
-/// what a plain name means in this library, too.
+/// what a plain name means in this library, too, where that type is asked for.
 ///
 /// Robust keys have the native name that [`platform_safe_key`] gives. System V keys are files in the temporary
 /// directory (`TMPDIR`, else `/tmp`): processes with different ones do not share. The native name is empty when

@@ -521,6 +521,7 @@ impl<'a> Registered<'a> {
             if begin.elapsed() >= patience {
                 return Err(in_the_way(registrar.load(Ordering::Relaxed)));
             }
+            // the system call that waits for such a lock has no timeout, and an open is to say who is in the way
             match tries {
                 0..20 => thread::yield_now(),
                 _ => thread::sleep(Duration::from_micros(20) * (tries - 19).min(50)),
