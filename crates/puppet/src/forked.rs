@@ -90,6 +90,12 @@ fn child(handle: Option<SystemSemaphore>, mut guards: Vec<OwnedPermit>) -> Resul
     if semaphore.held_permits() != 0 {
         return Err(20);
     }
+    // permits can be split and merged
+    let mut permit = semaphore.try_acquire().map_err(|_| 24)?;
+    let two = permit.split(1).ok_or(25)?;
+    permit.merge(two).map_err(|_| 26)?;
+    permit.release().map_err(|_| 27)?;
+    unchanged(28)?;
     // one acquired through the inherited handle is known after the own one has gone
     let permit = semaphore.try_acquire().map_err(|_| 21)?;
     drop(own);
@@ -99,7 +105,15 @@ fn child(handle: Option<SystemSemaphore>, mut guards: Vec<OwnedPermit>) -> Resul
     }
     semaphore.release(1).map_err(|_| 23)?;
     unchanged(16)?;
-    // the end of the last handle is the parent's business
+    // the end of the last handle is the parent's business, and the child's permit outlives it
+    let permit = semaphore.try_acquire().map_err(|_| 29)?.into_owned();
+    let key = semaphore.native_key().clone();
     drop(semaphore);
-    Ok(())
+    let again = SystemSemaphore::new(key, 0, AccessMode::OpenExisting).map_err(|_| 30)?;
+    let free = |step| again.available_permits().map_err(|_| step);
+    if free(31)? != before - 1 {
+        return Err(32);
+    }
+    permit.release().map_err(|_| 33)?;
+    if free(34)? != before { Err(35) } else { Ok(()) }
 }

@@ -10,6 +10,7 @@ use crate::backend::{self, Backend, Epoch, Identity, Opened, Quick, Removal, Req
 use crate::error::{ErrorKind, Fault};
 use crate::key::{KeyType, NativeIpcKey};
 use crate::semaphore::Capabilities;
+use crate::sys::arc_or_ref::ArcOrRef;
 use crate::sys::fork::{self, PerProcess};
 
 /// One semaphore as the handles of this process share it.
@@ -20,7 +21,7 @@ pub(crate) struct Attachment {
     now: &'static AtomicU32,
     /// The process that opened it; a forked child has a copy, but none of its duties.
     generation: u32,
-    open: Arc<Open>,
+    pub(crate) open: Arc<Open>,
     /// Itself.
     shared: Weak<Self>,
     /// The text of the key it was first opened by, for messages.
@@ -108,22 +109,7 @@ fn open_or_join(key: &NativeIpcKey, request: &Request) -> Result<Joined, Fault> 
     let Opened { backend, removal, needs_reset } = before.map_or_else(open, Ok)?;
     let identity = (key.key_type(), backend.identity());
     let (entry, spare) = registry.enter(identity, backend);
-    let attachment = entry.attachment.upgrade().unwrap_or_else(|| {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        Arc::new_cyclic(|shared| Attachment {
-            quick: entry.open.backend.quick(),
-            now: fork::cell(),
-            generation: fork::generation(),
-            open: Arc::clone(&entry.open),
-            shared: Weak::clone(shared),
-            key_text: key.to_string().into(),
-            capabilities: entry.open.backend.capabilities(),
-            identity,
-            number: NUMBER.fetch_add(1, Ordering::Relaxed),
-            duties: Mutex::default(),
-        })
-    });
-    entry.attachment = Arc::downgrade(&attachment);
+    let attachment = entry.attachment(identity, || key.to_string().into());
     // closing it may take as long as opening did
     drop(registry);
     drop(spare);
@@ -131,53 +117,33 @@ fn open_or_join(key: &NativeIpcKey, request: &Request) -> Result<Joined, Fault> 
 }
 
 impl Attachment {
+    /// What this process has of it: itself, or, in a forked child that has inherited it, what stands for it there.
+    #[inline]
+    pub(crate) fn here(&self) -> Result<ArcOrRef<'_, Self>, Fault> {
+        if self.is_own() {
+            return Ok(ArcOrRef::from_ref(self));
+        }
+        self.in_child().map(ArcOrRef::from_arc)
+    }
+
     /// Does something with the open semaphore as this process shares it. A forked child that uses what it inherited
     /// shares it with what it opens itself.
     #[inline]
     pub(crate) fn with_open<T>(&self, operation: impl FnOnce(&Open) -> Result<T, Fault>) -> Result<T, Fault> {
-        if self.is_own() {
-            return operation(&self.open);
-        }
-        operation(&*self.open_of_child()?)
+        operation(&self.here()?.open)
     }
 
     /// Whether this process opened it.
     #[inline(always)]
-    fn is_own(&self) -> bool {
+    pub(crate) fn is_own(&self) -> bool {
         // no process has the generation 0, which a new child finds there
         self.now.load(Ordering::Relaxed) == self.generation
     }
 
     /// What this process can operate on without further ado.
     #[inline(always)]
-    fn quick(&self) -> Option<&Quick> {
+    pub(crate) fn quick(&self) -> Option<&Quick> {
         if self.is_own() { self.quick.as_ref() } else { None }
-    }
-
-    /// Takes permits, if that is a matter of an instruction or two. The process that they are of comes with them.
-    #[inline(always)]
-    pub(crate) fn acquire_alone(&self, count: u32) -> Option<(Epoch, u32)> {
-        self.quick()?.acquire_alone(count).map(|epoch| (epoch, self.generation))
-    }
-
-    /// The same for a process with several threads.
-    #[inline(always)]
-    pub(crate) fn acquire_at_once(&self, count: u32) -> Option<(Epoch, u32)> {
-        self.quick()?.acquire(count).map(|epoch| (epoch, self.generation))
-    }
-
-    /// Gives permits back that this process has acquired, if that is a matter of an instruction or two.
-    #[inline(always)]
-    pub(crate) fn give_back_alone(&self, count: u32, epoch: Epoch, generation: u32) -> bool {
-        let quick = if generation == self.generation { self.quick() } else { None };
-        quick.is_some_and(|quick| quick.give_back_alone(count, epoch))
-    }
-
-    /// The same for a process with several threads.
-    #[inline(always)]
-    pub(crate) fn give_back_at_once(&self, count: u32, epoch: Epoch, generation: u32) -> bool {
-        let quick = if generation == self.generation { self.quick() } else { None };
-        quick.is_some_and(|quick| quick.give_back(count, epoch))
     }
 
     /// Another owner of it.
@@ -187,31 +153,31 @@ impl Attachment {
 
     /// What a forked child uses in the place of what it inherited.
     #[cold]
-    fn open_of_child(&self) -> Result<Arc<Open>, Fault> {
-        if let Some((_, open)) = registry().inherited.get(&self.number) {
-            return Ok(Arc::clone(open));
+    fn in_child(&self) -> Result<Arc<Self>, Fault> {
+        if let Some(attachment) = registry().inherited.get(&self.number) {
+            return Ok(Arc::clone(attachment));
         }
         let opened = self.open.backend.open_in_child().transpose()?;
         let mut registry = registry();
-        let (identity, entry, spare) = match opened {
+        let key_text = || Arc::clone(&self.key_text);
+        let (attachment, spare) = match opened {
             None => {
                 let as_it_is = || Entry::of(Arc::clone(&self.open));
-                (self.identity, registry.entries.entry(self.identity).or_insert_with(as_it_is), None)
+                let entry = registry.entries.entry(self.identity).or_insert_with(as_it_is);
+                (entry.attachment(self.identity, key_text), None)
             }
             Some(Opened { backend, .. }) => {
                 let identity = (self.identity.0, backend.identity());
                 let (entry, spare) = registry.enter(identity, backend);
-                (identity, entry, spare)
+                (entry.attachment(identity, key_text), spare)
             }
         };
-        let open = Arc::clone(&entry.open);
-        let (_, open) = registry.inherited.entry(self.number).or_insert((identity, open));
-        let open = Arc::clone(open);
         // another thread may have been first, with another file that has gone since
-        let entry = registry.forget_unneeded(identity, false);
+        let first =
+            Arc::clone(registry.inherited.entry(self.number).or_insert_with(|| Arc::clone(&attachment)));
         drop(registry);
-        drop((spare, entry));
-        Ok(open)
+        drop((spare, attachment));
+        Ok(first)
     }
 
     /// Whether the two are of one semaphore.
@@ -266,11 +232,10 @@ impl Open {
 impl Drop for Attachment {
     fn drop(&mut self) {
         // what is taken out of the registry goes after its lock: closing may take as long as opening
-        let (_inherited, _entry);
+        let (_in_child, _entry);
         let mut registry = registry();
         if !self.is_own() {
-            _inherited = registry.inherited.remove(&self.number);
-            _entry = _inherited.as_ref().and_then(|(identity, _)| registry.forget_unneeded(*identity, false));
+            _in_child = registry.inherited.remove(&self.number);
             return;
         }
         let mut duties = std::mem::take(&mut *lock(&self.duties));
@@ -336,8 +301,8 @@ impl Account {
 #[derive(Default)]
 struct Registry {
     entries: HashMap<(KeyType, Identity), Entry>,
-    /// What attachments inherited from a parent stand for in this process.
-    inherited: HashMap<u64, ((KeyType, Identity), Arc<Open>)>,
+    /// What stands for attachments inherited from a parent, by their numbers.
+    inherited: HashMap<u64, Arc<Attachment>>,
 }
 
 struct Entry {
@@ -348,6 +313,32 @@ struct Entry {
 impl Entry {
     fn of(open: Arc<Open>) -> Self {
         Self { attachment: Weak::new(), open }
+    }
+
+    /// What the handles share.
+    fn attachment(
+        &mut self,
+        identity: (KeyType, Identity),
+        key_text: impl FnOnce() -> Arc<str>,
+    ) -> Arc<Attachment> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        if let Some(attachment) = self.attachment.upgrade() {
+            return attachment;
+        }
+        let attachment = Arc::new_cyclic(|shared| Attachment {
+            quick: self.open.backend.quick(),
+            now: fork::cell(),
+            generation: fork::generation(),
+            open: Arc::clone(&self.open),
+            shared: Weak::clone(shared),
+            key_text: key_text(),
+            capabilities: self.open.backend.capabilities(),
+            identity,
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            duties: Mutex::default(),
+        });
+        self.attachment = Arc::downgrade(&attachment);
+        attachment
     }
 }
 
@@ -368,9 +359,7 @@ impl Registry {
     /// a guard.
     fn forget_unneeded(&mut self, identity: (KeyType, Identity), ends: bool) -> Option<Entry> {
         let entry = self.entries.get(&identity)?;
-        let is_needed = entry.attachment.strong_count() > 0
-            || self.inherited.values().any(|(_, open)| Arc::ptr_eq(open, &entry.open))
-            || !ends && entry.open.held() > 0;
+        let is_needed = entry.attachment.strong_count() > 0 || !ends && entry.open.held() > 0;
         if is_needed { None } else { self.entries.remove(&identity) }
     }
 }

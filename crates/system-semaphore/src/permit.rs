@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::attachment::Attachment;
 use crate::backend::Epoch;
 use crate::error::{Error, Result};
+use crate::sys::arc_or_ref::ArcOrRef;
 use crate::sys::fork;
 
 /// Permits taken from a semaphore. Dropping it gives them back.
@@ -37,45 +38,56 @@ use crate::sys::fork;
 /// ```
 #[must_use = "dropping a permit gives it back at once"]
 pub struct Permit<'a> {
-    semaphore: Semaphore<'a>,
-    count: u32,
-    epoch: Epoch,
-    /// The process that acquired it.
-    generation: u32,
+    attachment: ArcOrRef<'a, Attachment>,
+    held: Held,
 }
 
 /// A [`Permit`] that borrows nothing. Made by [`Permit::into_owned`].
 pub type OwnedPermit = Permit<'static>;
 
-enum Semaphore<'a> {
-    Borrowed(&'a Attachment),
-    Owned(Arc<Attachment>),
-}
+/// How many permits, of which epoch: `[ count:32 | epoch:32 ]`. One word, so that a `Result` with a permit is returned in
+/// two registers: a nanosecond or two less than through memory.
+#[derive(Clone, Copy)]
+struct Held(u64);
 
-impl<'a> Permit<'a> {
+impl Held {
     #[inline(always)]
-    pub(crate) fn new(attachment: &'a Attachment, count: u32, epoch: Epoch, generation: u32) -> Self {
-        Self { semaphore: Semaphore::Borrowed(attachment), count, epoch, generation }
+    fn new(count: u32, epoch: Epoch) -> Self {
+        Self(u64::from(count) << 32 | u64::from(epoch))
     }
 
     #[inline(always)]
-    fn attachment(&self) -> &Attachment {
-        match &self.semaphore {
-            Semaphore::Borrowed(attachment) => attachment,
-            Semaphore::Owned(attachment) => attachment,
-        }
+    fn count(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    #[inline(always)]
+    fn epoch(self) -> Epoch {
+        self.0 as u32
+    }
+
+    fn with_count(self, count: u32) -> Self {
+        Self::new(count, self.epoch())
+    }
+}
+
+impl<'a> Permit<'a> {
+    /// Permits that this process has acquired by this attachment, which is its own.
+    #[inline(always)]
+    pub(crate) fn new(attachment: ArcOrRef<'a, Attachment>, count: u32, epoch: Epoch) -> Self {
+        Self { attachment, held: Held::new(count, epoch) }
     }
 
     /// How many permits these are. 0 in a forked child, where the copy is void.
     #[must_use]
     pub fn num_permits(&self) -> u32 {
-        if self.generation == fork::generation() { self.count } else { 0 }
+        if self.attachment.is_own() { self.held.count() } else { 0 }
     }
 
     /// Empties the guard, so that dropping it does nothing, and tells how many it held.
     fn take(&mut self) -> u32 {
         let count = self.num_permits();
-        self.count = 0;
+        self.held = Held::new(0, 0);
         count
     }
 
@@ -86,16 +98,13 @@ impl<'a> Permit<'a> {
     /// [`OutOfResources`](crate::ErrorKind::OutOfResources) if others have created so many permits that the count
     /// has no room for all (it is filled up then). The permits are this process's no longer in any case.
     pub fn release(mut self) -> Result<()> {
-        if self.attachment().give_back_alone(self.count, self.epoch, self.generation) {
-            self.count = 0;
-            return Ok(());
-        }
+        let epoch = self.held.epoch();
         let count = self.take();
-        if count == 0 {
+        if count == 0 || self.attachment.quick().is_some_and(|quick| quick.give_back(count, epoch)) {
             return Ok(());
         }
-        self.attachment()
-            .with_open(|open| open.backend.give_back(count, self.epoch))
+        self.attachment
+            .with_open(|open| open.backend.give_back(count, epoch))
             .map_err(|fault| self.error(format!("give back {count} of"), fault))
     }
 
@@ -106,23 +115,25 @@ impl<'a> Permit<'a> {
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) if the semaphore was removed from the system.
     pub fn forget(mut self) -> Result<()> {
+        let epoch = self.held.epoch();
         let count = self.take();
         if count == 0 {
             return Ok(());
         }
-        self.attachment()
-            .with_open(|open| open.backend.forget(count, self.epoch))
+        self.attachment
+            .with_open(|open| open.backend.forget(count, epoch))
             .map_err(|fault| self.error(format!("forget {count} of"), fault))
     }
 
     /// Lets the process hold the permits without a guard, until a
     /// [`release`](crate::SystemSemaphore::release) by any of its threads, through any handle, or its end.
     pub fn hold(mut self) {
+        let epoch = self.held.epoch();
         let count = self.take();
         if count > 0 {
             // it is of this process, so its semaphore is open here
-            let _ = self.attachment().with_open(|open| {
-                open.hold(count, self.epoch);
+            let _ = self.attachment.with_open(|open| {
+                open.hold(count, epoch);
                 Ok(())
             });
         }
@@ -131,12 +142,9 @@ impl<'a> Permit<'a> {
     /// Splits `count` permits off into a guard of their own; `None` if there are fewer.
     pub fn split(&mut self, count: u32) -> Option<Self> {
         let rest = self.num_permits().checked_sub(count)?;
-        let semaphore = match &self.semaphore {
-            Semaphore::Borrowed(attachment) => Semaphore::Borrowed(attachment),
-            Semaphore::Owned(attachment) => Semaphore::Owned(Arc::clone(attachment)),
-        };
-        self.count = rest;
-        Some(Self { semaphore, count, epoch: self.epoch, generation: self.generation })
+        let held = self.held;
+        self.held = held.with_count(rest);
+        Some(Self { attachment: self.attachment.clone(), held: held.with_count(count) })
     }
 
     /// Takes another guard's permits over.
@@ -146,15 +154,15 @@ impl<'a> Permit<'a> {
     /// between the two acquires (they are not worth the same then, even none), or in a forked child, or if together they would be
     /// more than the semaphore can count.
     pub fn merge(&mut self, mut other: Self) -> Result<(), MergeError<'a>> {
-        let is_same = self.attachment().is_same(other.attachment())
-            && self.epoch == other.epoch
-            && self.generation == other.generation
-            && self.generation == fork::generation();
-        let max = self.attachment().capabilities.max_permits;
-        match self.count.checked_add(other.count) {
+        let is_same = self.attachment.is_same(&other.attachment)
+            && self.held.epoch() == other.held.epoch()
+            && self.attachment.is_own()
+            && other.attachment.is_own();
+        let max = self.attachment.capabilities.max_permits;
+        match self.held.count().checked_add(other.held.count()) {
             Some(sum) if is_same && sum <= max => {
-                self.count = sum;
-                other.count = 0;
+                self.held = self.held.with_count(sum);
+                other.held = other.held.with_count(0);
                 Ok(())
             }
             _ => Err(MergeError { permit: other }),
@@ -165,38 +173,41 @@ impl<'a> Permit<'a> {
     /// semaphore open after the last handle is gone.
     #[doc(alias = "acquire_owned")]
     pub fn into_owned(mut self) -> OwnedPermit {
-        let attachment = self.attachment().share();
-        let count = std::mem::take(&mut self.count);
-        let (epoch, generation) = (self.epoch, self.generation);
-        Permit { semaphore: Semaphore::Owned(attachment), count, epoch, generation }
+        let held = std::mem::replace(&mut self.held, Held::new(0, 0));
+        Permit { attachment: ArcOrRef::from_arc(self.attachment.share()), held }
     }
 
+    /// What dropping does if it is not a matter of an instruction or two.
     #[inline(never)]
-    fn give_back_otherwise(&mut self) {
-        if !self.attachment().give_back_at_once(self.count, self.epoch, self.generation) {
-            self.give_back_slowly();
+    fn give_back_otherwise(attachment: &Attachment, held: Held) {
+        let (count, epoch) = (held.count(), held.epoch());
+        if !attachment.quick().is_some_and(|quick| quick.give_back(count, epoch)) {
+            Self::give_back_slowly(attachment, held);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn give_back_slowly(&mut self) {
-        let count = self.take();
-        if count > 0 {
+    fn give_back_slowly(attachment: &Attachment, held: Held) {
+        if held.count() > 0 && attachment.is_own() {
             // `release` is for who wants to know
-            let _ = self.attachment().with_open(|open| open.backend.give_back(count, self.epoch));
+            let _ = attachment.with_open(|open| open.backend.give_back(held.count(), held.epoch()));
         }
     }
 
     fn error(&self, action: String, fault: crate::error::Fault) -> Error {
-        Error::new(action, Arc::clone(&self.attachment().key_text), fault)
+        Error::new(action, Arc::clone(&self.attachment.key_text), fault)
     }
 }
 
 impl Drop for Permit<'_> {
+    #[inline]
     fn drop(&mut self) {
-        if self.count != 0 && !self.attachment().give_back_alone(self.count, self.epoch, self.generation) {
-            self.give_back_otherwise();
+        let held = self.held;
+        let quick = self.attachment.quick();
+        if held.count() != 0 && !quick.is_some_and(|quick| quick.give_back_alone(held.count(), held.epoch()))
+        {
+            Self::give_back_otherwise(&self.attachment, held);
         }
     }
 }
@@ -204,7 +215,7 @@ impl Drop for Permit<'_> {
 impl fmt::Debug for Permit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit")
-            .field("key", &self.attachment().key_text)
+            .field("key", &self.attachment.key_text)
             .field("count", &self.num_permits())
             .finish()
     }
@@ -287,7 +298,7 @@ impl<'a> MergeError<'a> {
 
 impl fmt::Display for MergeError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = &self.permit.attachment().key_text;
+        let key = &self.permit.attachment.key_text;
         write!(
             f,
             "cannot merge permits of {key:?}: the two are not of one semaphore between resets, or too many"

@@ -11,7 +11,7 @@ use crate::key::{Key, KeyType, NativeIpcKey};
 #[cfg(unix)]
 use crate::permit::InheritablePermit;
 use crate::permit::Permit;
-use crate::sys::fork;
+use crate::sys::arc_or_ref::ArcOrRef;
 
 /// What to do if the semaphore exists, and what if it does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -244,9 +244,10 @@ impl SystemSemaphore {
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) if the semaphore is removed from the system, also while waiting (where the
     /// type tells: robust and System V).
+    #[inline]
     pub fn acquire(&self) -> Result<Permit<'_>> {
-        match self.attachment.acquire_alone(1) {
-            Some((epoch, generation)) => Ok(Permit::new(&self.attachment, 1, epoch, generation)),
+        match self.attachment.quick().and_then(|quick| quick.acquire_alone(1)) {
+            Some(epoch) => Ok(Permit::new(ArcOrRef::from_ref(&self.attachment), 1, epoch)),
             None => self.acquire_otherwise(),
         }
     }
@@ -395,8 +396,8 @@ impl SystemSemaphore {
         patience: Patience,
         interrupted: Option<&mut dyn FnMut() -> bool>,
     ) -> Result<Permit<'_>> {
-        match self.attachment.acquire_at_once(count) {
-            Some((epoch, generation)) => Ok(Permit::new(&self.attachment, count, epoch, generation)),
+        match self.attachment.quick().and_then(|quick| quick.acquire(count)) {
+            Some(epoch) => Ok(Permit::new(ArcOrRef::from_ref(&self.attachment), count, epoch)),
             None => self.acquire_slowly(count, patience, interrupted),
         }
     }
@@ -409,15 +410,19 @@ impl SystemSemaphore {
         patience: Patience,
         interrupted: Option<&mut dyn FnMut() -> bool>,
     ) -> Result<Permit<'_>> {
-        let outcome = self.attachment.with_open(|open| {
-            if count == 0 {
-                return Ok(open.backend.epoch());
-            }
-            refuse(count, patience, open.backend.capabilities())?;
-            open.backend.acquire(count, &mut Wait { patience, interrupted })
+        let outcome = self.attachment.here().and_then(|attachment| {
+            let backend = &attachment.open.backend;
+            let epoch = match count {
+                0 => backend.epoch(),
+                _ => {
+                    refuse(count, patience, backend.capabilities())?;
+                    backend.acquire(count, &mut Wait { patience, interrupted })?
+                }
+            };
+            Ok(Permit::new(attachment, count, epoch))
         });
         match outcome {
-            Ok(epoch) => Ok(Permit::new(&self.attachment, count, epoch, fork::generation())),
+            Ok(permit) => Ok(permit),
             Err(fault) if count == 1 => Err(self.error("acquire a permit of", fault)),
             Err(fault) => Err(self.error(format!("acquire {count} permits of"), fault)),
         }

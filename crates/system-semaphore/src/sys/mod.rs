@@ -4,6 +4,7 @@
 //! [`std::io::Error`].
 #![allow(unsafe_code)]
 
+pub(crate) mod arc_or_ref;
 #[cfg(target_os = "linux")]
 pub(crate) mod descriptor;
 pub(crate) mod fork;
