@@ -6,8 +6,8 @@ use std::ops::Deref;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64};
 
+use super::atomic::{AtomicU32, AtomicU64};
 use super::fork;
 
 /// What may lie in memory that others write.
@@ -141,12 +141,4 @@ impl<T: Shared> fmt::Debug for Mapping<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Mapping").field(&self.start).finish()
     }
-}
-
-/// The less significant half of a word, for the kernel to look at: a futex has 32 bits.
-pub(crate) fn low_half(word: &AtomicU64) -> &AtomicU32 {
-    let halves: *const AtomicU32 = ptr::from_ref(word).cast();
-    let low = halves.wrapping_add(usize::from(cfg!(target_endian = "big")));
-    // SAFETY: inside the word, aligned, alive as long as it, and only its address is used
-    unsafe { &*low }
 }

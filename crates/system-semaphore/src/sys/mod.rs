@@ -9,6 +9,8 @@ pub(crate) mod arc_or_ref;
 pub(crate) mod descriptor;
 pub(crate) mod fork;
 #[cfg(target_os = "linux")]
+pub(crate) mod futex;
+#[cfg(target_os = "linux")]
 pub(crate) mod lock;
 #[cfg(target_os = "linux")]
 pub(crate) mod memory;
@@ -17,6 +19,12 @@ pub(crate) mod system_v;
 #[cfg(target_os = "linux")]
 pub(crate) mod thread;
 pub(crate) mod user;
+
+/// The atomics of what processes share. `crates/interleavings` compiles the same source over loom's.
+#[cfg(target_os = "linux")]
+pub(crate) mod atomic {
+    pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, fence};
+}
 
 use std::ffi::c_int;
 use std::io;

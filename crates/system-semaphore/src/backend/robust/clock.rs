@@ -1,6 +1,7 @@
 //! The monotonic clock, which all processes share.
 
 use std::time::Duration;
+pub(super) use std::time::Instant;
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 

@@ -3,8 +3,9 @@
 //! All of it is atomics of fixed size, and nothing in it is trusted as an index, a length or a bound.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
+use crate::sys::atomic::{AtomicU32, AtomicU64};
 use crate::sys::memory::shared;
 
 /// `"SYSSEMA4"`: which file this is. It differs where the byte order does.
@@ -13,7 +14,7 @@ pub(super) const MAGIC: u64 = u64::from_ne_bytes(*b"SYSSEMA4");
 pub(super) const VERSION: u32 = 1;
 
 /// How many processes can use one semaphore at once.
-pub(super) const SLOTS: u16 = 4093;
+pub(super) const SLOTS: u16 = if cfg!(loom) { 4 } else { 4093 };
 /// Instead of a slot, in the tag of a state that no process wrote: the semaphore was removed,
 pub(super) const REMOVED: u16 = SLOTS;
 /// has just been made,
@@ -97,6 +98,7 @@ shared! {
     }
 }
 
+#[cfg(not(loom))]
 const _: () = assert!(size_of::<Slot>() == 64 && size_of::<Layout>() == 640 + 64 * SLOTS as usize);
 
 /// `[ seq:20 | slot:12 | WAITERS:1 | count:31 ]`: how many permits are free, and which operation made it so.

@@ -19,13 +19,12 @@ use rustix::io::{Errno, pread, pwrite, retry_on_intr};
 use rustix::process::{Resource, getrlimit};
 
 use super::layout::{
-    FILE_SIZE, INITIAL, MAGIC, MAX_PERMITS, NAME_AT, PAGE, REGISTRY_BYTE, REMOVED, RESET, SLOTS, State,
-    VERSION,
+    FILE_SIZE, INITIAL, MAGIC, MAX_PERMITS, NAME_AT, PAGE, REGISTRY_BYTE, REMOVED, SLOTS, State, VERSION,
 };
-use super::operation::{complete_reset, next_epoch};
 use super::people::{self, Identity};
 use super::place::{Place, describe_file_type};
 use super::recovery::{Pass, free, is_anybody_here, recover};
+use super::reset::reset;
 use super::trouble::Trouble;
 use super::{Core, breakpoint, waiting};
 use crate::backend::Request;
@@ -381,27 +380,6 @@ fn renew(core: &Core, request: &Request, max_permits: u32) -> Result<(), Trouble
     layout.several.store(0, Ordering::Relaxed);
     reset(core, request.initial_value, max_permits);
     Ok(())
-}
-
-/// Begins a new epoch with this many free permits, of at most `max`. The caller has the registry lock, so there is no other reset.
-fn reset(core: &Core, count: u32, max: u32) {
-    let layout = core.layout();
-    // what is given back in the old epoch must have room to the end
-    layout.max_permits.fetch_max(max, Ordering::AcqRel);
-    let epoch = next_epoch(core.epoch());
-    breakpoint::pass(breakpoint::Step::ResetBegins);
-    loop {
-        let state = layout.state();
-        if layout.exchange(state, State::new(RESET, epoch, state.waiters(), count)) {
-            break;
-        }
-    }
-    breakpoint::pass(breakpoint::Step::ResetSwapped);
-    complete_reset(layout, layout.state());
-    layout.max_permits.store(max, Ordering::Release);
-    if count > 0 {
-        waiting::wake(core, count);
-    }
 }
 
 /// Makes a free slot this process's. The caller has the registry lock, or the file has no name yet.

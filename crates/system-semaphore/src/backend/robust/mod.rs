@@ -18,6 +18,7 @@ mod people;
 mod place;
 mod quick;
 mod recovery;
+mod reset;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -34,7 +35,7 @@ use rustix::fs::{Stat, fstat};
 use rustix::io::{Errno, FdFlags};
 
 use self::layout::{Layout, PAGE, REMOVED, Record, Slot};
-use self::operation::{Actor, Operation, Outcome, Waiters, complete_reset, next_epoch};
+use self::operation::{Actor, Operation, Outcome, Waiters};
 use self::people::Identity as Process;
 use self::place::Place;
 pub(crate) use self::quick::Quick;
@@ -189,11 +190,7 @@ impl Core {
 
     /// The epoch of now. After a removal it is one in which nobody holds anything.
     fn epoch(&self) -> u32 {
-        let layout = self.layout();
-        let state = layout.state();
-        complete_reset(layout, state);
-        let epoch = layout.epoch.load(Ordering::Acquire);
-        if state.slot() == REMOVED { next_epoch(epoch) } else { epoch }
+        reset::epoch(self.layout())
     }
 
     /// The slots of living processes.
@@ -261,17 +258,6 @@ impl Robust {
     fn operate(&self, operation: &Operation) -> Result<Outcome, Trouble> {
         let _turn = self.turn.take()?;
         self.actor().operate(operation)
-    }
-
-    /// Gives, and wakes those for whom there is something.
-    fn give(&self, operation: &Operation) -> Result<Outcome, Trouble> {
-        let outcome = self.operate(operation)?;
-        if let Outcome::Done { before, .. } = outcome
-            && before.waiters()
-        {
-            waiting::wake(&self.core, operation.give);
-        }
-        Ok(outcome)
     }
 
     /// Notes since when the process holds what it holds, which counts until its next operation.

@@ -10,11 +10,8 @@
 //! The operation happened if and only if its tag came into the state. Nobody overwrites a tag before it is sure
 //! that this is known without it: either the tag's owner has written `committed`, or the overwriter itself notes
 //! the number in `helped`. So whether a dead process's last operation happened can always be told:
-//! `committed` says so, or the tag is still there, or `helped` says so ([`super::recovery`]).
-//!
-//! A *reset* replaces the state by a tag that no process has and the next *epoch*. Slots of another epoch hold
-//! nothing. Whoever meets that tag brings the header up to date, if the resetter has not yet, and whoever finds its
-//! own slot behind adopts the new epoch before it does anything else.
+//! `committed` says so, or the tag is still there, or `helped` says so ([`super::recovery`]). A [reset](super::reset)
+//! leaves a tag that no process has.
 //!
 //! The tag has 20 bits of the number. The compare-and-swap is fooled if a process stalls between loading the
 //! state and swapping it while another does an exact multiple of 2^20 operations that end at the same count and dies
@@ -23,6 +20,7 @@
 use std::sync::atomic::Ordering;
 
 use super::layout::{INITIAL, Layout, REMOVED, RESET, Record, Slot, State, tag_of};
+use super::reset::{adopt_epoch, complete_reset};
 use super::trouble::Trouble;
 use super::{Core, breakpoint};
 
@@ -249,34 +247,6 @@ fn help(layout: &Layout, other: &Slot, state: State) -> bool {
     // is a plain one: a comparison of which number is newer would wrap.
     layout.state() == state
         && other.helped.compare_exchange(helped, pending, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-}
-
-/// If this is the state of a reset, brings the header's epoch up to what it says, if the resetter has not yet.
-pub(super) fn complete_reset(layout: &Layout, state: State) {
-    if state.slot() != RESET {
-        return;
-    }
-    let epoch = layout.epoch.load(Ordering::Acquire);
-    let next = next_epoch(epoch);
-    if tag_of(next) == state.seq() {
-        // if it fails, somebody else has done the same
-        let _ = layout.epoch.compare_exchange(epoch, next, Ordering::AcqRel, Ordering::Relaxed);
-    }
-}
-
-pub(super) fn next_epoch(epoch: u32) -> u32 {
-    epoch.wrapping_add(1)
-}
-
-/// Lets a slot begin the current epoch, if it is behind. To be called after the state was loaded: what the state's tag
-/// says of the epoch is known then.
-fn adopt_epoch(layout: &Layout, own: &Slot) {
-    let epoch = layout.epoch.load(Ordering::Acquire);
-    if own.epoch.load(Ordering::Relaxed) != epoch {
-        // in this order: a slot of an old epoch holds nothing anyway
-        own.committed().with_amount(0).store(&own.committed);
-        own.epoch.store(epoch, Ordering::Release);
-    }
 }
 
 /// Stops holding permits, without giving them back: one store, so there is nothing to tell after a death. Permits of

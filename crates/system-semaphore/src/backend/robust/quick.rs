@@ -4,12 +4,13 @@
 //! something is in the way, nothing has happened, and the whole operation is done instead.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 use super::layout::{Layout, MAX_PERMITS, Record, Slot, State, StateCell};
 use super::turn::Turn;
 use super::{Core, breakpoint};
 use crate::backend::Epoch;
+use crate::sys::atomic::AtomicU32;
 use crate::sys::memory::Part;
 use crate::sys::thread::SingleThreaded;
 
@@ -28,7 +29,7 @@ impl Quick {
     pub(super) fn new(core: &Core, number: u16, turn: &Arc<Turn>) -> Self {
         Self {
             state: core.map.part(|layout| &layout.state),
-            own: core.map.part(|layout| &layout.slots[usize::from(number)]),
+            own: core.map.part(move |layout| &layout.slots[usize::from(number)]),
             single: SingleThreaded::find(),
             number,
             max_permits: core.map.part(|layout| &layout.max_permits),

@@ -25,7 +25,7 @@ pub(super) enum Pass {
 }
 
 /// So often is looked whether somebody else's recovery is done.
-const MOMENT: u32 = 100;
+const MOMENT: u32 = if cfg!(loom) { 1 } else { 100 };
 /// Up to so many slots are looked at as often as anybody likes.
 const FEW: usize = 16;
 

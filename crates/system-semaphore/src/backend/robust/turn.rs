@@ -4,11 +4,12 @@
 //! plain load and store; else one compare-and-swap. Giving it up is a plain store, so nobody can be told: who has to
 //! wait spins for a moment, then yields, then sleeps for ever longer moments. The turn is never kept during a system call.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
 use super::trouble::Trouble;
+use crate::sys::atomic::AtomicUsize;
 use crate::sys::thread::{self as this_thread, SingleThreaded};
 
 #[derive(Debug)]

@@ -17,12 +17,12 @@
 
 use std::hint;
 use std::num::NonZeroU32;
-use std::sync::atomic::{Ordering, fence};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::thread::futex;
 
+use super::clock::Instant;
 use super::death_watch::{self, Watch};
 use super::layout::{REMOVED, State};
 use super::operation::{Operation, Outcome, Waiters};
@@ -31,8 +31,8 @@ use super::trouble::Trouble;
 use super::{Core, Robust, breakpoint, clock, holds_too_many};
 use crate::backend::{Epoch, Patience, Wait};
 use crate::error::{ErrorKind, Fault};
-use crate::sys::fork;
-use crate::sys::memory::low_half;
+use crate::sys::atomic::fence;
+use crate::sys::{fork, futex};
 
 /// No sleep is longer before deaths are watched.
 const FIRST_SLEEP: Duration = Duration::from_millis(2);
@@ -48,21 +48,16 @@ const FEWEST_SPINS: u32 = 4;
 const ONE: NonZeroU32 = NonZeroU32::MIN;
 const SEVERAL: NonZeroU32 = NonZeroU32::new(2).expect("2 is not 0");
 
-/// The kernel takes the number as a signed one.
-const ALL: u32 = i32::MAX as u32;
-
 /// Wakes so many waiters, and all that need several permits.
 #[cold]
 pub(super) fn wake(core: &Core, count: u32) {
     breakpoint::pass(breakpoint::Step::BeforeWake);
     let layout = core.layout();
-    let futex = low_half(&layout.state.word);
-    // it fails only if the file is unmapped
-    let _ = futex::wake_bitset(futex, futex::Flags::empty(), count.min(ALL), ONE);
+    futex::wake(&layout.state.word, count, ONE);
     // The change of the count comes before the look at the flag: who sets the flag looks at the count after it.
     fence(Ordering::SeqCst);
     if layout.several.load(Ordering::Relaxed) != 0 {
-        let _ = futex::wake_bitset(futex, futex::Flags::empty(), ALL, SEVERAL);
+        futex::wake(&layout.state.word, u32::MAX, SEVERAL);
     }
 }
 
@@ -92,6 +87,17 @@ struct Waiter<'a> {
 }
 
 impl Robust {
+    /// Gives, and wakes those for whom there is something.
+    pub(super) fn give(&self, operation: &Operation) -> Result<Outcome, Trouble> {
+        let outcome = self.operate(operation)?;
+        if let Outcome::Done { before, .. } = outcome
+            && before.waiters()
+        {
+            wake(&self.core, operation.give);
+        }
+        Ok(outcome)
+    }
+
     /// Takes permits that are not to be had at once.
     #[cold]
     pub(super) fn wait(&self, count: u32, mut state: State, wait: &mut Wait<'_>) -> Result<Epoch, Fault> {
@@ -207,10 +213,9 @@ impl Waiter<'_> {
             Patience::Until(deadline) => longest.min(deadline.saturating_duration_since(Instant::now())),
             _ => longest,
         };
-        let futex = low_half(&layout.state.word);
         let bit = if self.count == 1 { ONE } else { SEVERAL };
         let until = clock::after(duration);
-        match futex::wait_bitset(futex, futex::Flags::empty(), state.futex_value(), Some(&until), bit) {
+        match futex::wait(&layout.state.word, state.futex_value(), &until, bit) {
             Ok(()) => {
                 self.woken = true;
                 breakpoint::pass(breakpoint::Step::Woken);

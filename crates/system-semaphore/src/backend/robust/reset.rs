@@ -1,0 +1,67 @@
+//! Setting the count of a semaphore in use.
+//!
+//! A *reset* replaces the state by a tag that no process has and the next *epoch*. Slots of another epoch hold
+//! nothing. Whoever meets that tag brings the header up to date, if the resetter has not yet, and whoever finds its
+//! own slot behind adopts the new epoch before it does anything else.
+
+use std::sync::atomic::Ordering;
+
+use super::layout::{Layout, REMOVED, RESET, Slot, State, tag_of};
+use super::{Core, breakpoint, waiting};
+
+/// Begins a new epoch with this many free permits, of at most `max`. The caller has the registry lock, so there is no other reset.
+pub(super) fn reset(core: &Core, count: u32, max: u32) {
+    let layout = core.layout();
+    // what is given back in the old epoch must have room to the end
+    layout.max_permits.fetch_max(max, Ordering::AcqRel);
+    let epoch = next_epoch(epoch(layout));
+    breakpoint::pass(breakpoint::Step::ResetBegins);
+    loop {
+        let state = layout.state();
+        if layout.exchange(state, State::new(RESET, epoch, state.waiters(), count)) {
+            break;
+        }
+    }
+    breakpoint::pass(breakpoint::Step::ResetSwapped);
+    complete_reset(layout, layout.state());
+    layout.max_permits.store(max, Ordering::Release);
+    if count > 0 {
+        waiting::wake(core, count);
+    }
+}
+
+/// The epoch of now. After a removal it is one in which nobody holds anything.
+pub(super) fn epoch(layout: &Layout) -> u32 {
+    let state = layout.state();
+    complete_reset(layout, state);
+    let epoch = layout.epoch.load(Ordering::Acquire);
+    if state.slot() == REMOVED { next_epoch(epoch) } else { epoch }
+}
+
+/// If this is the state of a reset, brings the header's epoch up to what it says, if the resetter has not yet.
+pub(super) fn complete_reset(layout: &Layout, state: State) {
+    if state.slot() != RESET {
+        return;
+    }
+    let epoch = layout.epoch.load(Ordering::Acquire);
+    let next = next_epoch(epoch);
+    if tag_of(next) == state.seq() {
+        // if it fails, somebody else has done the same
+        let _ = layout.epoch.compare_exchange(epoch, next, Ordering::AcqRel, Ordering::Relaxed);
+    }
+}
+
+fn next_epoch(epoch: u32) -> u32 {
+    epoch.wrapping_add(1)
+}
+
+/// Lets a slot begin the current epoch, if it is behind. To be called after the state was loaded: what the state's tag
+/// says of the epoch is known then.
+pub(super) fn adopt_epoch(layout: &Layout, own: &Slot) {
+    let epoch = layout.epoch.load(Ordering::Acquire);
+    if own.epoch.load(Ordering::Relaxed) != epoch {
+        // in this order: a slot of an old epoch holds nothing anyway
+        own.committed().with_amount(0).store(&own.committed);
+        own.epoch.store(epoch, Ordering::Release);
+    }
+}
