@@ -225,6 +225,7 @@ impl Subject {
     }
 
     fn add_watch(&mut self, inotify: &PrivateDescriptor, flags: inotify::WatchFlags) {
+        self.watch = None;
         let Ok(file) = self.core.file() else { return };
         // by number: the file's name may be another one's by now
         let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
@@ -239,6 +240,10 @@ impl Subject {
             Ok(false) => return false,
             // perhaps nobody watches: the waiters are to look for themselves, and this is tried again
             Err(_) => self.watch = None,
+        }
+        if self.watch.is_none() {
+            // who does not listen is not to keep others from it
+            self.resign();
         }
         self.watch.is_some()
     }

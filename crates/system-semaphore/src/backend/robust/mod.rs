@@ -255,6 +255,15 @@ impl Robust {
         self.actor().slot
     }
 
+    /// Fails unless the slot's lock goes with the descriptor.
+    fn has_lock_by_descriptor(&self) -> Result<(), Trouble> {
+        let file = self.core.file()?;
+        if lock::is_locked(file.as_fd(), self.number..self.number + 1)? {
+            return Err(Trouble::LostDescriptor);
+        }
+        Ok(())
+    }
+
     fn operate(&self, operation: &Operation) -> Result<Outcome, Trouble> {
         let _turn = self.turn.take()?;
         self.actor().operate(operation)
@@ -410,9 +419,9 @@ impl Backend for Robust {
         let own = Self::new(Arc::new(life::open_again(&self.core)?), &self.request)?;
         let epoch = own.acquire(count, wait)?;
         // if other code has closed the descriptor meanwhile, the lock is that of the mapping alone
-        if lock::is_locked(own.core.file()?.as_fd(), own.number..own.number + 1).map_err(Trouble::from)? {
+        if let Err(trouble) = own.has_lock_by_descriptor() {
             own.give_back(count, epoch)?;
-            return Err(Trouble::LostDescriptor.into());
+            return Err(trouble.into());
         }
         own.note_since();
         own.into_descriptor()

@@ -56,7 +56,12 @@ impl Place {
         if name.len() > MAX_NAME {
             return bad(&format!("the name is {} bytes long; at most {MAX_NAME} are possible", name.len()));
         }
-        let root = if Path::new(SHARED_MEMORY).exists() { SHARED_MEMORY } else { WITHOUT_SHARED_MEMORY };
+        let root = match statat(CWD, SHARED_MEMORY, AtFlags::empty()) {
+            Ok(_) => SHARED_MEMORY,
+            Err(Errno::NOENT) => WITHOUT_SHARED_MEMORY,
+            // it may be there for others, who would not be met elsewhere
+            Err(errno) => return Err(refused("look at", Path::new(SHARED_MEMORY), errno)),
+        };
         let encoded = encode(name);
         let (file, hashed) = if encoded.len() <= MAX_FILE_NAME {
             (encoded, None)
