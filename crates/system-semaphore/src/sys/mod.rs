@@ -20,7 +20,7 @@ pub(crate) mod system_v;
 pub(crate) mod thread;
 pub(crate) mod user;
 
-/// The atomics of what processes share. `crates/interleavings` compiles the same source over loom's.
+/// The atomics of what processes share. `verification/interleavings` compiles the same source over loom's.
 #[cfg(target_os = "linux")]
 pub(crate) mod atomic {
     pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, fence};

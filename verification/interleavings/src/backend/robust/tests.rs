@@ -1,0 +1,386 @@
+//! What is explored.
+
+use std::cell::Cell;
+use std::env;
+use std::io::stdin;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use loom::model::Builder;
+use loom::thread::{self, JoinHandle};
+
+use super::breakpoint::Step;
+use super::layout::{INITIAL, Layout, State};
+use super::operation::{Operation, Outcome, Waiters};
+use super::quick::Quick;
+use super::recovery::{Pass, recover};
+use super::reset::reset;
+use super::turn::Turn;
+use super::{Core, Robust};
+use crate::backend::{Epoch, Patience, Wait};
+use crate::sys::memory::Mapping;
+use crate::sys::{lock, thread as threads};
+
+loom::thread_local! {
+    /// Which process this is: the number of its slot.
+    static ME: Cell<u16> = Cell::new(u16::MAX);
+    /// At which step it dies.
+    static DEATH: Cell<Option<Death>> = Cell::new(None);
+}
+
+/// When a process dies: at a step, after it has passed it so many times.
+#[derive(Clone, Copy)]
+struct Death(Step, u32);
+
+/// What a dying process unwinds with.
+struct Died;
+
+pub(crate) fn me() -> u16 {
+    ME.with(Cell::get)
+}
+
+pub(super) fn pass(step: Step) {
+    DEATH.with(|death| match death.get() {
+        Some(Death(at, 0)) if at == step => resume_unwind(Box::new(Died)),
+        Some(Death(at, times)) if at == step => death.set(Some(Death(at, times - 1))),
+        _ => {}
+    });
+}
+
+pub(super) fn longest_sleep(sleep: Duration) -> Duration {
+    sleep
+}
+
+const MAX_PERMITS: u32 = 10;
+/// The slot of the main thread, which looks at what the others leave.
+const MAIN: u16 = 0;
+
+/// Explores a scene with so many permits. In the end all must be free, once who died is buried.
+fn explore(preemptions: usize, permits: u32, scene: impl Fn(&Arc<Layout>) + Send + Sync + 'static) {
+    explore_until(preemptions, permits, permits, scene);
+}
+
+/// The same where so many are to be free in the end.
+fn explore_until(
+    preemptions: usize,
+    permits: u32,
+    in_the_end: u32,
+    scene: impl Fn(&Arc<Layout>) + Send + Sync + 'static,
+) {
+    let mut builder = Builder::new();
+    let more =
+        env::var("MORE_PREEMPTIONS").map_or(0, |more| more.parse().expect("MORE_PREEMPTIONS is a number"));
+    builder.preemption_bound = Some(preemptions + more);
+    builder.max_branches = 100_000;
+    let executions = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&executions);
+    builder.check(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        let layout = Arc::new(Layout::default());
+        layout.max_permits.store(MAX_PERMITS, Ordering::Relaxed);
+        layout.state.word.store(State::new(INITIAL, 0, false, permits).0, Ordering::Relaxed);
+        scene(&layout);
+        let main = Process::of(&layout, MAIN);
+        main.recover();
+        assert_eq!(layout.state().count(), in_the_end, "free in the end");
+        let epoch = main.robust.core.epoch();
+        assert!(layout.slots.iter().all(|slot| slot.held(epoch) == 0), "nobody holds anything");
+    });
+    println!("{} executions", executions.load(Ordering::Relaxed));
+}
+
+/// A process that has the semaphore open.
+struct Process {
+    robust: Robust,
+    quick: Quick,
+    turn: Arc<Turn>,
+}
+
+impl Process {
+    fn of(layout: &Arc<Layout>, number: u16) -> Self {
+        ME.with(|me| me.set(number));
+        let core = Arc::new(Core {
+            map: Mapping(Arc::clone(layout)),
+            own: number,
+            file: Arc::new(stdin()),
+            recovering: Mutex::new(()),
+            spins: AtomicU32::new(0),
+        });
+        let turn = Arc::new(Turn::new());
+        let quick = Quick::new(&core, number, &turn);
+        Self { robust: Robust { core, generation: 1 }, quick, turn }
+    }
+
+    /// Starts one that does this, and may die.
+    fn start(
+        layout: &Arc<Layout>,
+        number: u16,
+        death: Option<Death>,
+        deeds: impl FnOnce(&Self) + 'static,
+    ) -> JoinHandle<()> {
+        lock::give(number);
+        layout.set_used(number, true);
+        let layout = Arc::clone(layout);
+        thread::spawn(move || {
+            let process = Self::of(&layout, number);
+            DEATH.with(|at| at.set(death));
+            match catch_unwind(AssertUnwindSafe(|| deeds(&process))) {
+                Ok(()) => {}
+                Err(cause) if cause.is::<Died>() => lock::release_all_of(number),
+                Err(cause) => resume_unwind(cause),
+            }
+        })
+    }
+
+    /// As the library does.
+    fn try_acquire(&self, count: u32) -> Result<Epoch, State> {
+        if let Some(epoch) = self.quick.acquire_alone(count) {
+            return Ok(epoch);
+        }
+        match self.robust.operate(&Operation::acquire(count, false, Waiters::Keep)) {
+            Ok(Outcome::Done { epoch, .. }) => Ok(epoch),
+            Ok(Outcome::TooFew(state)) => Err(state),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn acquire(&self, count: u32) -> Epoch {
+        self.try_acquire(count).unwrap_or_else(|state| {
+            let mut wait = Wait { patience: Patience::Forever, interrupted: PhantomData };
+            self.robust.wait(count, state, &mut wait).expect("it can wait")
+        })
+    }
+
+    fn give_back(&self, count: u32, epoch: Epoch) {
+        if !self.quick.give_back_alone(count, epoch) {
+            self.robust.give(&Operation::give_back(count, epoch, Waiters::Clear)).expect("it can");
+        }
+    }
+
+    fn visit(&self, count: u32) {
+        let epoch = self.acquire(count);
+        self.give_back(count, epoch);
+    }
+
+    fn try_to_visit(&self, count: u32) {
+        if let Ok(epoch) = self.try_acquire(count) {
+            self.give_back(count, epoch);
+        }
+    }
+
+    fn recover(&self) {
+        recover(&self.robust.core, Pass::All).expect("it can");
+    }
+}
+
+fn join<const N: usize>(processes: [JoinHandle<()>; N]) {
+    for process in processes {
+        process.join().expect("it does not fail");
+    }
+}
+
+/// Each dies before it has written down that it has a permit; the others may have overtaken it by then.
+#[test]
+fn operations_of_three_processes_that_die() {
+    explore(2, 2, |layout| {
+        let death = Some(Death(Step::AfterSwap, 0));
+        join(
+            [1, 2, 3].map(|number| Process::start(layout, number, death, |process| process.try_to_visit(1))),
+        );
+    });
+}
+
+#[test]
+fn operations_of_two_processes_that_help_each_other() {
+    explore(2, 2, |layout| {
+        join([1, 2].map(|number| {
+            Process::start(layout, number, None, |process| {
+                process.try_to_visit(1);
+                process.try_to_visit(2);
+            })
+        }));
+    });
+}
+
+/// The dead one is overtaken or not, helped or not.
+#[test]
+fn a_death_among_operations() {
+    for step in [Step::BeforeSwap, Step::AfterSwap] {
+        for operation in 0..4 {
+            explore(2, 3, move |layout| {
+                let dying = |process: &Process| {
+                    process.try_to_visit(1);
+                    process.try_to_visit(1);
+                };
+                join([
+                    Process::start(layout, 1, Some(Death(step, operation)), dying),
+                    Process::start(layout, 2, None, |process| process.try_to_visit(1)),
+                ]);
+            });
+        }
+    }
+}
+
+#[test]
+fn a_recovery_among_operations() {
+    for step in [Step::BeforeSwap, Step::AfterSwap] {
+        explore(2, 3, move |layout| {
+            let dead = Process::start(layout, 1, Some(Death(step, 0)), |process| process.visit(1));
+            join([
+                Process::start(layout, 2, None, Process::recover),
+                Process::start(layout, 3, None, |process| process.try_to_visit(1)),
+                dead,
+            ]);
+        });
+    }
+}
+
+/// The first recoverer dies as well, at every step.
+#[test]
+fn recoverers_of_one_dead_process() {
+    let steps = [
+        Step::RecoveryBegins,
+        Step::RecoverySettled,
+        Step::BeforeSwap,
+        Step::AfterSwap,
+        Step::RecoveryGaveBack,
+        Step::BeforeWake,
+        Step::RecoveryWoke,
+    ];
+    for step in steps {
+        explore(2, 2, move |layout| {
+            let dying =
+                Process::start(layout, 1, Some(Death(Step::AfterSwap, 0)), |process| process.visit(1));
+            join([dying]);
+            join([
+                Process::start(layout, 2, Some(Death(step, 0)), Process::recover),
+                Process::start(layout, 3, None, Process::recover),
+            ]);
+        });
+    }
+}
+
+/// Two that wait, and the main thread gives back what they wait for.
+fn explore_waiting(permits: u32, first: (u32, Option<Death>), second: u32) {
+    explore(2, permits, move |layout| {
+        let holder = Process::of(layout, MAIN);
+        let epoch = holder.acquire(permits);
+        let (count, death) = first;
+        let one = Process::start(layout, 1, death, move |process| process.visit(count));
+        let other = Process::start(layout, 2, None, move |process| process.visit(second));
+        holder.give_back(permits, epoch);
+        // the first never needs a recovery to come to its end; the second does, if the first died with what it waits for
+        join([one]);
+        holder.recover();
+        join([other]);
+    });
+}
+
+#[test]
+fn waiters_for_one_permit() {
+    explore_waiting(1, (1, None), 1);
+}
+
+#[test]
+fn waiters_for_two_permits() {
+    explore_waiting(2, (1, None), 1);
+}
+
+#[test]
+fn a_waiter_for_several() {
+    explore_waiting(2, (2, None), 1);
+}
+
+/// The permit is free, the one that was woken for it is dead, and another sleeps.
+#[test]
+fn a_death_between_waking_up_and_taking() {
+    explore_waiting(1, (1, Some(Death(Step::Woken, 0))), 1);
+}
+
+#[test]
+fn a_death_between_release_and_wake() {
+    for step in [Step::AfterSwap, Step::BeforeWake] {
+        let passes = u32::from(step == Step::AfterSwap);
+        explore(1, 1, move |layout| {
+            let dying = Process::start(layout, 1, Some(Death(step, passes)), |process| process.visit(1));
+            let waiter = Process::start(layout, 2, None, |process| process.visit(1));
+            join([dying]);
+            Process::of(layout, MAIN).recover();
+            join([waiter]);
+        });
+    }
+}
+
+/// Permits of before are void; waiters get the new ones.
+#[test]
+fn a_reset_among_operations() {
+    explore_until(1, 1, 2, |layout| {
+        join([
+            Process::start(layout, 1, None, |process| process.visit(1)),
+            Process::start(layout, 2, None, |process| process.visit(1)),
+            Process::start(layout, 3, None, |process| reset(&process.robust.core, 2, MAX_PERMITS)),
+        ]);
+    });
+}
+
+#[test]
+fn a_reset_and_a_death() {
+    for step in [Step::BeforeSwap, Step::AfterSwap] {
+        explore_until(2, 1, 2, move |layout| {
+            join([
+                Process::start(layout, 1, Some(Death(step, 0)), |process| process.try_to_visit(1)),
+                Process::start(layout, 2, None, |process| reset(&process.robust.core, 2, MAX_PERMITS)),
+            ]);
+        });
+    }
+}
+
+/// Where the resetter dies, others go on from what it left.
+#[test]
+fn the_resetter_dies() {
+    explore_until(2, 1, 2, |layout| {
+        join([
+            Process::start(layout, 1, None, |process| process.try_to_visit(1)),
+            Process::start(layout, 2, Some(Death(Step::ResetSwapped, 0)), |process| {
+                reset(&process.robust.core, 2, MAX_PERMITS);
+            }),
+        ]);
+    });
+}
+
+#[test]
+fn two_threads_of_one_process() {
+    threads::set_single(false);
+    explore(2, 2, |layout| {
+        let process = Arc::new(Process::of(layout, 1));
+        let [one, other] = [(); 2].map(|()| {
+            let process = Arc::clone(&process);
+            thread::spawn(move || {
+                let epoch = in_turn(|| {
+                    let quick = process.quick.acquire(1);
+                    quick.or_else(|| process.turn.take_at_once().map(|_turn| process.acquire(1)))
+                });
+                in_turn(|| {
+                    if process.quick.give_back(1, epoch) {
+                        return Some(());
+                    }
+                    process.turn.take_at_once().map(|_turn| process.give_back(1, epoch))
+                });
+            })
+        });
+        join([one, other]);
+    });
+}
+
+/// Tries until it is this thread's turn.
+fn in_turn<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    loop {
+        if let Some(done) = attempt() {
+            return done;
+        }
+        thread::yield_now();
+    }
+}
