@@ -14,7 +14,7 @@ use loom::thread::{self, JoinHandle};
 
 use super::breakpoint::Step;
 use super::layout::{INITIAL, Layout, State};
-use super::operation::{Operation, Outcome, Waiters};
+use super::operation::{Operation, Outcome, Waiters, forget};
 use super::quick::Quick;
 use super::recovery::{Pass, recover};
 use super::reset::reset;
@@ -287,6 +287,25 @@ fn waiters_for_one_permit() {
 #[test]
 fn waiters_for_two_permits() {
     explore_waiting(2, (1, None), 1);
+}
+
+/// The second release finds no mark, as the first has cleared it, and wakes nobody: that is left to whom the first has woken.
+#[test]
+fn the_baton_goes_on() {
+    explore_until(2, 2, 0, |layout| {
+        let holder = Process::of(layout, MAIN);
+        let epoch = holder.acquire(2);
+        let waiters = [1, 2].map(|number| {
+            Process::start(layout, number, None, |process| {
+                // for ever: it wakes nobody by giving back
+                let epoch = process.acquire(1);
+                forget(process.robust.own(), 1, epoch);
+            })
+        });
+        holder.give_back(1, epoch);
+        holder.give_back(1, epoch);
+        join(waiters);
+    });
 }
 
 #[test]
