@@ -61,6 +61,7 @@ mod attachment;
 mod backend;
 mod error;
 mod key;
+mod observer;
 mod permit;
 mod semaphore;
 #[cfg(unix)]
@@ -71,6 +72,7 @@ pub use key::{
     Directory, Environment, Facility, Key, KeyType, NativeIpcKey, Platform, ProjectId, legacy_native_key,
     platform_safe_key,
 };
+pub use observer::{Listed, Observer, Owners, Snapshot, Waiter, list};
 #[cfg(unix)]
 pub use permit::InheritablePermit;
 pub use permit::{MergeError, OwnedPermit, Permit};

@@ -530,6 +530,14 @@ impl SystemSemaphore {
         self.ask("count the recoveries of", |backend| backend.recoveries())
     }
 
+    /// How many permits it was made with, or reset to.
+    ///
+    /// # Errors
+    /// As for [`available_permits`](Self::available_permits).
+    pub fn initial_value(&self) -> Result<u32> {
+        self.ask("ask for the initial value of", |backend| backend.initial_value())
+    }
+
     fn ask<T>(
         &self,
         action: &'static str,

@@ -18,6 +18,7 @@ use std::time::Instant;
 
 use crate::error::{ErrorKind, Fault};
 use crate::key::{KeyType, NativeIpcKey};
+use crate::observer::{Listed, Owners, Snapshot};
 use crate::semaphore::{AccessMode, Capabilities, Holder};
 
 #[cfg(target_os = "linux")]
@@ -176,6 +177,10 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
         Err(Fault::unsupported("this type of semaphore does not count dead holders"))
     }
 
+    fn initial_value(&self) -> Result<u32, Fault> {
+        Err(Fault::unsupported("this type of semaphore does not remember its initial value"))
+    }
+
     /// What a forked child has to open to use what it inherited; `None`: it can use that as it is.
     fn open_in_child(&self) -> Option<Result<Opened, Fault>> {
         None
@@ -226,6 +231,36 @@ pub(crate) fn remove(key: &NativeIpcKey) -> Result<(), Fault> {
         KeyType::Robust => robust::remove(key.native_key()),
         other => Err(unsupported_type(other)),
     }
+}
+
+/// Looks at a semaphore without using it.
+pub(crate) trait Observe: Send + Sync {
+    fn look(&self) -> Result<Snapshot, Fault>;
+}
+
+/// Finds the semaphore of this key, to look at it.
+pub(crate) fn observe(key: &NativeIpcKey) -> Result<Box<dyn Observe>, Fault> {
+    match key.key_type() {
+        #[cfg(unix)]
+        KeyType::SystemV(project) => system_v::observe(key.native_key(), project),
+        #[cfg(unix)]
+        KeyType::Posix => posix::observe(key.native_key()),
+        #[cfg(target_os = "linux")]
+        KeyType::Robust => robust::observe(key.native_key()),
+        other => Err(unsupported_type(other)),
+    }
+}
+
+/// What semaphores there are.
+pub(crate) fn list(owners: Owners) -> Vec<Listed> {
+    let mut listed = Vec::new();
+    #[cfg(target_os = "linux")]
+    listed.extend(robust::list(owners));
+    #[cfg(target_os = "linux")]
+    listed.extend(system_v::list(owners));
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    listed.extend(posix::list(owners));
+    listed
 }
 
 /// Whether [`open`] can work for keys of this type, here.

@@ -113,6 +113,98 @@ fn check_file(_: &CStr) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Looks at the file that the GNU C library keeps a semaphore in: its first word is the count, the next the number
+/// of those who wait.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod file {
+    use std::fs::{self, File};
+    use std::os::unix::fs::{FileExt, MetadataExt};
+    use std::path::{Path, PathBuf};
+
+    use super::{MAX_PERMITS, c_name, check_file, fault};
+    use crate::backend::Observe;
+    use crate::error::{Error, ErrorKind, Fault};
+    use crate::key::{KeyType, NativeIpcKey};
+    use crate::observer::{Listed, Owners, Snapshot};
+    use crate::sys::user;
+
+    const DIRECTORY: &str = "/dev/shm";
+    const PREFIX: &str = "sem.";
+
+    struct Observation(File);
+
+    pub(in crate::backend) fn observe(name: &str) -> Result<Box<dyn Observe>, Fault> {
+        let name = c_name(name)?;
+        check_file(&name)?;
+        let name = name.to_string_lossy();
+        let path = Path::new(DIRECTORY).join(format!("{PREFIX}{}", name.trim_start_matches('/')));
+        Ok(Box::new(Observation(File::open(path).map_err(|error| fault(&error))?)))
+    }
+
+    impl Observe for Observation {
+        fn look(&self) -> Result<Snapshot, Fault> {
+            let mut words = [0; 8];
+            let data = self.0.metadata().map_err(|error| fault(&error))?;
+            if data.nlink() == 0 {
+                return Err(Fault::new(ErrorKind::NotFound, "it was removed from the system"));
+            }
+            self.0.read_exact_at(&mut words, 0).map_err(|_| {
+                Fault::new(
+                    ErrorKind::Corrupt,
+                    "its file is too short for a semaphore; remove it if nobody needs it",
+                )
+            })?;
+            let word = u64::from_ne_bytes(words);
+            // [ waiters:32 | count:32 ] where there are 64-bit atomics; else the count is above a bit, and they are elsewhere
+            let is_one_word = cfg!(target_has_atomic = "64");
+            Ok(Snapshot {
+                available: if is_one_word { word as u32 } else { word as u32 >> 1 },
+                max_permits: MAX_PERMITS,
+                initial_value: None,
+                holders: None,
+                held_by_dead: None,
+                waiters: None,
+                waiting: is_one_word.then_some((word >> 32) as u32),
+                users: None,
+                last_pid: None,
+                persistent: None,
+                recoveries: None,
+                owner: data.uid(),
+                permissions: data.mode() & 0o777,
+            })
+        }
+    }
+
+    pub(in crate::backend) fn list(owners: Owners) -> Vec<Listed> {
+        let entries = fs::read_dir(DIRECTORY).into_iter().flatten().flatten();
+        entries.filter_map(|entry| describe(&entry.path(), owners)).collect()
+    }
+
+    fn describe(path: &PathBuf, owners: Owners) -> Option<Listed> {
+        let name = format!("/{}", path.file_name()?.to_str()?.strip_prefix(PREFIX)?);
+        let data = fs::symlink_metadata(path).ok()?;
+        if owners == Owners::User && data.uid() != user::effective_id() {
+            return None;
+        }
+        let snapshot = observe(&name).and_then(|observation| observation.look());
+        Some(Listed {
+            native_key: Some(NativeIpcKey::new(name.as_str(), KeyType::Posix)),
+            key_type: KeyType::Posix,
+            path: Some(path.clone()),
+            owner: data.uid(),
+            snapshot: snapshot.map_err(|fault| Error::new("look at", name.as_str(), fault)),
+            name,
+        })
+    }
+}
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub(super) use file::{list, observe};
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub(super) fn observe(_: &str) -> Result<Box<dyn super::Observe>, Fault> {
+    Err(Fault::unsupported("POSIX semaphores of this C library cannot be looked at from outside"))
+}
+
 fn removal(name: CString, address: usize) -> Removal {
     Removal::of(Subject::Semaphore, move || {
         let is_ours = match sys::open_existing(&name) {

@@ -64,6 +64,12 @@ impl Environment<'_> {
         #[cfg(not(unix))]
         Self::of(Platform::CURRENT)
     }
+
+    /// The same, but a directory that is missing stays so, and is none that can be used.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn current_untouched() -> Self {
+        Environment { directories: Box::new(unix::look), ..Self::current() }
+    }
 }
 
 /// Whose rules are followed.
@@ -212,6 +218,11 @@ mod unix {
     fn create_or_look(path: &str) -> Directory {
         // that it exists already is one of the answers, which the look finds
         let _ = DirBuilder::new().mode(0o700).create(path);
+        look(path)
+    }
+
+    /// What stands there.
+    pub(super) fn look(path: &str) -> Directory {
         match symlink_metadata(path) {
             Ok(data) if data.is_dir() => {
                 Directory::Real { owned: data.uid() == user::effective_id(), mode: data.mode() & 0o7777 }

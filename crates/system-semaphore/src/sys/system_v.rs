@@ -15,6 +15,12 @@ pub(crate) struct SetKey(libc::key_t);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SetId(c_int);
 
+impl SetKey {
+    pub(crate) fn number(self) -> libc::key_t {
+        self.0
+    }
+}
+
 impl SetId {
     pub(crate) fn number(self) -> c_int {
         self.0
@@ -38,9 +44,38 @@ pub(crate) fn open_existing(key: SetKey) -> io::Result<SetId> {
     get(key, 0o600)
 }
 
+/// The same, to be looked at: no permissions are needed for that.
+pub(crate) fn find(key: SetKey) -> io::Result<SetId> {
+    get(key, 0)
+}
+
 fn get(key: SetKey, flags: c_int) -> io::Result<SetId> {
     // SAFETY: takes plain numbers
     check(unsafe { libc::semget(key.0, 1, flags) }).map(SetId)
+}
+
+/// A set of the system's.
+#[cfg(target_os = "linux")]
+pub(crate) struct ListedSet {
+    /// 0 for a private one.
+    pub(crate) key: SetKey,
+    pub(crate) set: SetId,
+    pub(crate) owner: u32,
+}
+
+/// All sets of this IPC namespace.
+#[cfg(target_os = "linux")]
+pub(crate) fn all() -> io::Result<Vec<ListedSet>> {
+    let table = std::fs::read_to_string("/proc/sysvipc/sem")?;
+    let parse = |line: &str| {
+        // key semid perms nsems uid ...
+        let mut fields = line.split_ascii_whitespace();
+        let key = SetKey(fields.next()?.parse().ok()?);
+        let set = SetId(fields.next()?.parse().ok()?);
+        let owner = fields.nth(2)?.parse().ok()?;
+        Some(ListedSet { key, set, owner })
+    };
+    Ok(table.lines().skip(1).filter_map(parse).collect())
 }
 
 /// Whether the kernel has System V semaphores at all.
@@ -176,6 +211,13 @@ fn status(set: SetId) -> io::Result<libc::semid_ds> {
     check(unsafe { libc::semctl(set.0, 0, libc::IPC_STAT, status.as_mut_ptr()) })?;
     // SAFETY: zeroed and then filled in: plain numbers, for which every content is valid
     Ok(unsafe { status.assume_init() })
+}
+
+/// Whose the set is, and who may use it, as permission bits.
+pub(crate) fn owner(set: SetId) -> io::Result<(u32, u32)> {
+    let permissions = status(set)?.sem_perm;
+    #[allow(clippy::unnecessary_cast, reason = "the mode has 16 bits on some systems")]
+    Ok((permissions.uid, permissions.mode as u32 & 0o777))
 }
 
 /// Whether this process may remove the set: it is its owner's or maker's, or the superuser's.

@@ -7,6 +7,7 @@ mod acquiring;
 mod deaths;
 mod keys;
 mod lifetime;
+mod observing;
 mod owning;
 mod posix;
 mod robust;
@@ -73,6 +74,8 @@ const CASES: &[Case] = cases![
     deaths::what_was_forgotten_stays_taken_when_its_taker_dies,
     deaths::a_killed_waiter_takes_nothing_along,
     deaths::a_producer_that_has_gone_leaves_its_posts,
+    observing::who_looks_sees_what_users_see,
+    observing::what_there_is_is_listed,
     several_processes::never_more_than_three_at_once,
     several_processes::the_same_test_at_four_sees_four,
     several_processes::a_hundred_thousand_items_pass,
@@ -108,6 +111,9 @@ const POSIX_CASES: &[Case] = cases![
 
 /// For the crash-safe engine alone.
 const ROBUST_CASES: &[Case] = cases![
+    observing::what_the_dead_hold_is_seen_and_left_alone,
+    observing::looking_wakes_nobody,
+    observing::awkward_names_are_listed_as_they_are,
     robust::who_waits_sleeps,
     robust::who_holds_how_many_since_when_is_told,
     robust::who_waits_is_counted_by_threads,

@@ -55,6 +55,8 @@ shared! {
         last_pass: AtomicU64,
         /// Until when who has not waited lets those go first who have, on the same clock.
         fair_until: AtomicU64,
+        /// For people: how many permits it was made with, or reset to.
+        initial: AtomicU32,
         state: StateCell,
         /// One bit a slot: it is in use. A slot whose bit was never set may lie in a hole of the file.
         used: [AtomicU64; USED_WORDS],
@@ -189,6 +191,10 @@ pub(super) struct Record(u64);
 impl Record {
     pub(super) fn new(seq: u32, amount: u32) -> Self {
         Self(u64::from(seq) << 32 | u64::from(amount))
+    }
+
+    pub(super) fn from_word(word: u64) -> Self {
+        Self(word)
     }
 
     #[inline(always)]

@@ -103,21 +103,32 @@ pub(super) fn open_again(core: &Core) -> Result<Core, Fault> {
 }
 
 /// Opens what stands there.
-fn open_in(place: &Place, directory: &OwnedFd) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+fn open_in(place: &Place, directory: &OwnedFd, access: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     openat(directory, &*place.file, flags, Mode::empty())
 }
 
 /// Opens what stands there now, whatever it is.
 pub(super) fn open_by_name(place: &Place) -> Result<OwnedFd, Errno> {
     let directory = place.open_directory().map_err(|_| Errno::NOENT)?.ok_or(Errno::NOENT)?;
-    open_in(place, &directory)
+    open_in(place, &directory, OFlags::RDWR)
+}
+
+/// The file of an existing semaphore, to be read.
+pub(super) fn open_to_read(place: &Place) -> Result<OwnedFd, Fault> {
+    let directory = place.open_directory()?.ok_or_else(not_found)?;
+    let file = open_in(place, &directory, OFlags::RDONLY).map_err(|errno| match errno {
+        Errno::NOENT => not_found(),
+        _ => explain(place, place.look(&directory), errno.into()),
+    })?;
+    check(place, file.as_fd())?;
+    Ok(file)
 }
 
 /// The file, if there is one and it is a semaphore's.
 fn open_file(place: &Place, directory: &OwnedFd) -> Result<Option<Core>, Fault> {
-    match Core::open(place, || open_in(place, directory)) {
-        Ok(core) => check(&core).map(|()| Some(core)),
+    match Core::open(place, || open_in(place, directory, OFlags::RDWR)) {
+        Ok(core) => check(place, core.file()?.as_fd()).map(|()| Some(core)),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(explain(place, place.look(directory), error)),
     }
@@ -166,18 +177,16 @@ fn corrupt(path: &Path, trouble: &str) -> Fault {
 }
 
 /// Whether it is a semaphore's file. What is looked at here never changes.
-fn check(core: &Core) -> Result<(), Fault> {
-    let (file, place) = (core.file()?, &core.place);
-    let file = file.as_fd();
+pub(super) fn check(place: &Place, file: BorrowedFd<'_>) -> Result<(), Fault> {
     let data = fstat(file).map_err(Trouble::from)?;
     let path = place.path();
     let bad = |trouble: &str| Err(corrupt(&path, trouble));
     if let Some(trouble) = describe_file_type(&data) {
         return bad(trouble);
     }
-    if place.is_private() && data.st_uid != crate::sys::user::effective_id() {
+    if place.user().is_some_and(|user| user != data.st_uid) {
         let reason = format!(
-            "{} belongs to user {}, though the directory is this user's; remove it",
+            "{} belongs to user {}, though the directory is another user's; remove it",
             path.display(),
             data.st_uid
         );
@@ -223,7 +232,7 @@ fn write_name(file: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
     }
 }
 
-fn read_name(file: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Errno> {
+pub(super) fn read_name(file: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Errno> {
     let mut bytes = vec![0; (FILE_SIZE - NAME_AT) as usize];
     let read = pread(file, &mut bytes, NAME_AT)?;
     bytes.truncate(read);
@@ -271,6 +280,7 @@ fn create(place: &Place, directory: &OwnedFd, request: &Request) -> Result<Optio
     let layout = core.layout();
     layout.max_permits.store(max_permits, Ordering::Relaxed);
     layout.persistent.store(request.persistent.into(), Ordering::Relaxed);
+    layout.initial.store(request.initial_value, Ordering::Relaxed);
     layout.state.word.store(State::new(INITIAL, 0, false, request.initial_value).0, Ordering::Relaxed);
     layout.version.store(VERSION, Ordering::Relaxed);
     layout.magic.store(MAGIC, Ordering::Release);

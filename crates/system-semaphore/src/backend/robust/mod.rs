@@ -13,6 +13,7 @@ mod clock;
 mod death_watch;
 mod layout;
 mod life;
+mod observation;
 mod operation;
 mod people;
 mod place;
@@ -35,6 +36,7 @@ use rustix::fs::{Stat, fstat};
 use rustix::io::{Errno, FdFlags};
 
 use self::layout::{Layout, PAGE, REMOVED, Record, Slot};
+pub(super) use self::observation::{list, observe};
 use self::operation::{Actor, Operation, Outcome, Waiters};
 use self::people::Identity as Process;
 use self::place::Place;
@@ -394,7 +396,13 @@ impl Backend for Robust {
         let epoch = self.core.epoch();
         let holders = self.core.living_slots()?.into_iter().filter_map(|(_, slot)| {
             let held = slot.held(epoch);
-            (held > 0).then(|| describe(slot, held))
+            let who = Process {
+                pid: slot.pid.load(Ordering::Relaxed),
+                pid_namespace: slot.pid_namespace.load(Ordering::Relaxed),
+                start_time: slot.start_time.load(Ordering::Relaxed),
+            };
+            let since = Record::load(&slot.since, Ordering::Acquire);
+            (held > 0).then(|| describe(who, since, slot.committed(), held))
         });
         Ok(holders.collect())
     }
@@ -402,6 +410,10 @@ impl Backend for Robust {
     fn recoveries(&self) -> Result<u64, Fault> {
         let _ = recover(&self.core, Pass::Holders);
         Ok(self.core.layout().recoveries.load(Ordering::Acquire))
+    }
+
+    fn initial_value(&self) -> Result<u32, Fault> {
+        Ok(self.core.layout().initial.load(Ordering::Relaxed))
     }
 
     fn open_in_child(&self) -> Option<Result<Opened, Fault>> {
@@ -436,18 +448,12 @@ impl Backend for Robust {
     }
 }
 
-/// A holder, for people.
-fn describe(slot: &Slot, permits: u32) -> Holder {
-    let process = Process {
-        pid: slot.pid.load(Ordering::Relaxed),
-        pid_namespace: slot.pid_namespace.load(Ordering::Relaxed),
-        start_time: slot.start_time.load(Ordering::Relaxed),
-    };
-    let since = Record::load(&slot.since, Ordering::Acquire);
-    let is_known = since.amount() != 0 && since.seq() == slot.committed().seq();
+/// A holder, for people. It is known since when if that was noted for its last operation.
+fn describe(who: Process, since: Record, committed: Record, permits: u32) -> Holder {
+    let is_known = since.amount() != 0 && since.seq() == committed.seq();
     Holder {
-        pid: process.visible_pid(),
-        command: process.command(),
+        pid: who.visible_pid(),
+        command: who.command(),
         permits,
         since: is_known.then(|| UNIX_EPOCH + Duration::from_secs(since.amount().into())),
     }

@@ -26,14 +26,17 @@ const MAX_FILE_NAME: usize = 200;
 const SHARED_MEMORY: &str = "/dev/shm";
 const WITHOUT_SHARED_MEMORY: &str = "/tmp";
 
-const PREFIX: &str = "system-semaphore";
+/// How files for all users are called, before the name,
+const GLOBAL_PREFIX: &str = "system-semaphore.";
+/// and how directories are, before the number of their user.
+const DIRECTORY_PREFIX: &str = "system-semaphore-";
 
 /// The name's file, which need not be there.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     root: &'static str,
-    /// The directory in it, of a name that belongs to its user.
-    directory: Option<String>,
+    /// Whose name it is, if not everybody's: it is in the directory of that user.
+    user: Option<u32>,
     pub(super) file: String,
     /// The name, if the file's name is only its hash.
     pub(super) hashed: Option<String>,
@@ -56,12 +59,7 @@ impl Place {
         if name.len() > MAX_NAME {
             return bad(&format!("the name is {} bytes long; at most {MAX_NAME} are possible", name.len()));
         }
-        let root = match statat(CWD, SHARED_MEMORY, AtFlags::empty()) {
-            Ok(_) => SHARED_MEMORY,
-            Err(Errno::NOENT) => WITHOUT_SHARED_MEMORY,
-            // it may be there for others, who would not be met elsewhere
-            Err(errno) => return Err(refused("look at", Path::new(SHARED_MEMORY), errno)),
-        };
+        let root = root()?;
         let encoded = encode(name);
         let (file, hashed) = if encoded.len() <= MAX_FILE_NAME {
             (encoded, None)
@@ -70,15 +68,53 @@ impl Place {
             (format!("~{hash}"), Some(name.to_owned()))
         };
         Ok(if is_global {
-            Self { root, directory: None, file: format!("{PREFIX}.{file}"), hashed }
+            Self { root, user: None, file: format!("{GLOBAL_PREFIX}{file}"), hashed }
         } else {
-            Self { root, directory: Some(format!("{PREFIX}-{}", user::effective_id())), file, hashed }
+            Self { root, user: Some(user::effective_id()), file, hashed }
         })
     }
 
-    /// Whether the name is for this user alone.
-    pub(super) fn is_private(&self) -> bool {
-        self.directory.is_some()
+    /// All files that are there, and that this user may see: those for all users, and those in the directories of these users.
+    pub(super) fn all(of: impl Fn(u32) -> bool) -> Result<Vec<Self>, Fault> {
+        let root = root()?;
+        let mut places = Vec::new();
+        for file in file_names(Path::new(root)) {
+            if file.starts_with(GLOBAL_PREFIX) {
+                places.push(Self { root, user: None, file, hashed: None });
+            } else if let Some(user) = file.strip_prefix(DIRECTORY_PREFIX).and_then(|user| user.parse().ok())
+                && of(user)
+            {
+                let files = file_names(&Path::new(root).join(file)).into_iter();
+                places.extend(files.map(|file| Self { root, user: Some(user), file, hashed: None }));
+            }
+        }
+        Ok(places)
+    }
+
+    /// The name that the file is of; `None` if it does not tell, being a hash or none that is made here.
+    pub(super) fn name(&self) -> Option<String> {
+        let encoded = if self.is_private() { &self.file } else { self.file.strip_prefix(GLOBAL_PREFIX)? };
+        decode(encoded)
+    }
+
+    /// The native key of this place and a name, if it can be used from here.
+    pub(super) fn native_key(&self, name: &str) -> Option<String> {
+        let has_prefix = ["Global\\", "Local\\"].iter().any(|prefix| name.starts_with(prefix));
+        match self.user {
+            None => Some(format!("Global\\{name}")),
+            Some(user) if user != user::effective_id() => None,
+            Some(_) if has_prefix => Some(format!("Local\\{name}")),
+            Some(_) => Some(name.to_owned()),
+        }
+    }
+
+    /// The user whose name it is, if not everybody's.
+    pub(super) fn user(&self) -> Option<u32> {
+        self.user
+    }
+
+    fn is_private(&self) -> bool {
+        self.user.is_some()
     }
 
     pub(super) fn path(&self) -> PathBuf {
@@ -86,7 +122,8 @@ impl Place {
     }
 
     fn directory_path(&self) -> PathBuf {
-        self.directory.iter().fold(PathBuf::from(self.root), |path, directory| path.join(directory))
+        let root = PathBuf::from(self.root);
+        self.user.map_or(root.clone(), |user| root.join(format!("{DIRECTORY_PREFIX}{user}")))
     }
 
     /// Opens the directory that the file is in, if it is there.
@@ -101,9 +138,9 @@ impl Place {
             }
             Err(errno) => return Err(refused("open the directory", &path, errno)),
         };
-        if self.is_private() {
+        if let Some(user) = self.user {
             let data = rustix::fs::fstat(&directory).map_err(Trouble::from)?;
-            if data.st_uid != user::effective_id() {
+            if data.st_uid != user {
                 return Err(squatted(&path, "belongs to somebody else", Some(data.st_uid)));
             }
             if data.st_mode & 0o077 != 0 {
@@ -158,6 +195,21 @@ impl Place {
     }
 }
 
+fn root() -> Result<&'static str, Fault> {
+    match statat(CWD, SHARED_MEMORY, AtFlags::empty()) {
+        Ok(_) => Ok(SHARED_MEMORY),
+        Err(Errno::NOENT) => Ok(WITHOUT_SHARED_MEMORY),
+        // it may be there for others, who would not be met elsewhere
+        Err(errno) => Err(refused("look at", Path::new(SHARED_MEMORY), errno)),
+    }
+}
+
+/// What is in a directory; nothing if that may not be seen.
+fn file_names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
 /// What stands in the file's place instead of a regular file.
 pub(super) fn describe_file_type(data: &Stat) -> Option<&'static str> {
     match FileType::from_raw_mode(data.st_mode) {
@@ -202,4 +254,36 @@ fn encode(name: &str) -> String {
         }
     }
     encoded
+}
+
+/// The name that [`encode`] makes this of; `None` if there is none.
+fn decode(encoded: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(encoded.len());
+    let mut rest = encoded.as_bytes();
+    while let [first, behind @ ..] = rest {
+        rest = behind;
+        if *first == b'%' {
+            let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = &rest[2..];
+        } else {
+            bytes.push(*first);
+        }
+    }
+    String::from_utf8(bytes).ok().filter(|name| encode(name) == encoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{decode, encode};
+
+    #[test]
+    fn a_file_name_tells_the_name() {
+        for name in ["market", "a b", "..", ".x", "x/y", "100%", "Z\u{fc}rich", "\\", "~", "%41", "\u{1}"] {
+            assert_eq!(decode(&encode(name)).as_deref(), Some(name));
+        }
+        for no_name in ["~0123", "%", "%4", "%zz", "%+1", "%41", "%FF", "%c3%bc"] {
+            assert_eq!(decode(no_name), None, "{no_name:?}");
+        }
+    }
 }

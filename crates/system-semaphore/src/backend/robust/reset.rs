@@ -25,6 +25,7 @@ pub(super) fn reset(core: &Core, count: u32, max: u32) {
     breakpoint::pass(breakpoint::Step::ResetSwapped);
     complete_reset(layout, layout.state());
     layout.max_permits.store(max, Ordering::Release);
+    layout.initial.store(count, Ordering::Relaxed);
     if count > 0 {
         waiting::wake(core, count);
     }
@@ -34,8 +35,18 @@ pub(super) fn reset(core: &Core, count: u32, max: u32) {
 pub(super) fn epoch(layout: &Layout) -> u32 {
     let state = layout.state();
     complete_reset(layout, state);
-    let epoch = layout.epoch.load(Ordering::Acquire);
-    if state.slot() == REMOVED { next_epoch(epoch) } else { epoch }
+    epoch_with(layout.epoch.load(Ordering::Acquire), state)
+}
+
+/// The epoch of now, by what the header and the state say.
+pub(super) fn epoch_with(epoch: u32, state: State) -> u32 {
+    let next = next_epoch(epoch);
+    let is_next = match state.slot() {
+        REMOVED => true,
+        RESET => state.seq() == tag_of(next),
+        _ => false,
+    };
+    if is_next { next } else { epoch }
 }
 
 /// If this is the state of a reset, brings the header's epoch up to what it says, if the resetter has not yet.
@@ -44,8 +55,8 @@ pub(super) fn complete_reset(layout: &Layout, state: State) {
         return;
     }
     let epoch = layout.epoch.load(Ordering::Acquire);
-    let next = next_epoch(epoch);
-    if tag_of(next) == state.seq() {
+    let next = epoch_with(epoch, state);
+    if next != epoch {
         // if it fails, somebody else has done the same
         let _ = layout.epoch.compare_exchange(epoch, next, Ordering::AcqRel, Ordering::Relaxed);
     }

@@ -21,6 +21,7 @@
 //! file goes only if we made it, the path still names that very file, and nobody else has a set on it.
 
 mod key_file;
+mod observation;
 mod open;
 
 use std::io;
@@ -33,6 +34,9 @@ use crate::error::{ErrorKind, Fault};
 use crate::semaphore::Capabilities;
 use crate::sys::system_v::{self as sys, SetId, Step};
 
+#[cfg(target_os = "linux")]
+pub(super) use observation::list;
+pub(super) use observation::observe;
 pub(super) use open::{open, remove};
 
 /// `SEMVMX`: the largest count, and the largest adjustment that the kernel keeps for a process.

@@ -1,0 +1,161 @@
+//! Looking at a semaphore without using it.
+//!
+//! The file is read, not mapped: a hole of a full file system reads as zeros, and a file that gets shorter is an error. No
+//! slot is taken and nothing is written or locked, so nobody notices.
+
+use std::fs;
+use std::mem::offset_of;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+
+use rustix::fs::fstat;
+use rustix::io::pread;
+
+use super::layout::{Layout, REMOVED, Record, SLOTS, Slot, State};
+use super::people::Identity;
+use super::place::Place;
+use super::trouble::Trouble;
+use super::{describe, life, reset};
+use crate::backend::Observe;
+use crate::error::{Error, Fault};
+use crate::key::{KeyType, NativeIpcKey};
+use crate::observer::{Listed, Owners, Snapshot, Waiter};
+use crate::sys::{lock, user};
+
+#[derive(Debug)]
+struct Observation(OwnedFd);
+
+pub(in crate::backend) fn observe(name: &str) -> Result<Box<dyn Observe>, Fault> {
+    Ok(Box::new(Observation(life::open_to_read(&Place::of(name)?)?)))
+}
+
+impl Observe for Observation {
+    fn look(&self) -> Result<Snapshot, Fault> {
+        let header: Image<{ offset_of!(Layout, slots) }> = self.read(0)?;
+        let state = State(header.word(offset_of!(Layout, state)));
+        if state.slot() == REMOVED {
+            return Err(Trouble::Removed.into());
+        }
+        let epoch = reset::epoch_with(header.half(offset_of!(Layout, epoch)), state);
+        let (mut users, mut held_by_dead) = (0, 0_u32);
+        let (mut holders, mut waiters) = (Vec::new(), Vec::new());
+        for number in header.used_slots() {
+            let slot: SlotImage =
+                self.read(offset_of!(Layout, slots) + usize::from(number) * size_of::<Slot>())?;
+            let held = slot.held(epoch);
+            if !lock::is_locked(self.0.as_fd(), number..number + 1).map_err(Trouble::from)? {
+                held_by_dead = held_by_dead.saturating_add(held);
+                continue;
+            }
+            users += 1;
+            let (who, threads) = (slot.identity(), slot.half(offset_of!(Slot, waiting_threads)));
+            if held > 0 {
+                holders.push(describe(who, slot.record(offset_of!(Slot, since)), slot.committed(), held));
+            }
+            if threads > 0 {
+                waiters.push(Waiter::new(who.visible_pid(), who.command(), threads));
+            }
+        }
+        let data = fstat(&self.0).map_err(Trouble::from)?;
+        Ok(Snapshot {
+            available: state.count(),
+            max_permits: header.half(offset_of!(Layout, max_permits)),
+            initial_value: Some(header.half(offset_of!(Layout, initial))),
+            waiting: Some(waiters.iter().fold(0, |sum, waiter: &Waiter| sum.saturating_add(waiter.threads))),
+            holders: Some(holders),
+            held_by_dead: Some(held_by_dead),
+            waiters: Some(waiters),
+            users: Some(users),
+            last_pid: None,
+            persistent: Some(header.half(offset_of!(Layout, persistent)) != 0),
+            recoveries: Some(header.word(offset_of!(Layout, recoveries))),
+            owner: data.st_uid,
+            permissions: data.st_mode & 0o777,
+        })
+    }
+}
+
+impl Observation {
+    fn read<const SIZE: usize>(&self, at: usize) -> Result<Image<SIZE>, Trouble> {
+        let mut bytes = [0; SIZE];
+        match pread(&self.0, &mut bytes, at as u64)? {
+            read if read == SIZE => Ok(Image(bytes)),
+            _ => Err(Trouble::Corrupt),
+        }
+    }
+}
+
+/// A part of the file as it was when it was read.
+struct Image<const SIZE: usize>([u8; SIZE]);
+
+type SlotImage = Image<{ size_of::<Slot>() }>;
+
+impl<const SIZE: usize> Image<SIZE> {
+    fn word(&self, at: usize) -> u64 {
+        u64::from_ne_bytes(self.0[at..at + 8].try_into().expect("8 bytes"))
+    }
+
+    fn half(&self, at: usize) -> u32 {
+        u32::from_ne_bytes(self.0[at..at + 4].try_into().expect("4 bytes"))
+    }
+
+    fn record(&self, at: usize) -> Record {
+        Record::from_word(self.word(at))
+    }
+}
+
+impl Image<{ offset_of!(Layout, slots) }> {
+    fn used_slots(&self) -> impl Iterator<Item = u16> {
+        (0..SLOTS).filter(|number| {
+            let word = self.word(offset_of!(Layout, used) + usize::from(number / 64) * 8);
+            word >> (number % 64) & 1 != 0
+        })
+    }
+}
+
+impl SlotImage {
+    fn committed(&self) -> Record {
+        self.record(offset_of!(Slot, committed))
+    }
+
+    fn held(&self, epoch: u32) -> u32 {
+        if self.half(offset_of!(Slot, epoch)) == epoch { self.committed().amount() } else { 0 }
+    }
+
+    fn identity(&self) -> Identity {
+        Identity {
+            pid: self.half(offset_of!(Slot, pid)),
+            pid_namespace: self.half(offset_of!(Slot, pid_namespace)),
+            start_time: self.word(offset_of!(Slot, start_time)),
+        }
+    }
+}
+
+/// Lists what is there. What may not be seen is left out: the directories of other users, for who is not root.
+pub(in crate::backend) fn list(owners: Owners) -> Vec<Listed> {
+    let is_wanted = |owner| owners == Owners::All || owner == user::effective_id();
+    let places = Place::all(is_wanted).unwrap_or_default();
+    places.into_iter().filter_map(list_file).filter(|listed| is_wanted(listed.owner)).collect()
+}
+
+/// What is in a file; `None` if that is gone.
+fn list_file(place: Place) -> Option<Listed> {
+    let path = place.path();
+    let owner = fs::symlink_metadata(&path).ok()?.uid();
+    let observation = life::open_to_read(&place).map(Observation);
+    let name = place.name().or_else(|| {
+        let name = life::read_name(observation.as_ref().ok()?.0.as_fd()).ok()??;
+        String::from_utf8(name).ok()
+    });
+    let native_key = name.as_deref().and_then(|name| place.native_key(name));
+    let name = name.unwrap_or_else(|| place.file.clone());
+    let snapshot = observation.and_then(|observation| observation.look());
+    Some(Listed {
+        native_key: native_key.map(|native| NativeIpcKey::new(native, KeyType::Robust)),
+        key_type: KeyType::Robust,
+        snapshot: snapshot.map_err(|fault| Error::new("look at", name.as_str(), fault)),
+        name,
+        path: Some(path),
+        owner,
+    })
+}

@@ -1,0 +1,121 @@
+//! Looking at semaphores without using them.
+
+use puppet::wait_for;
+use system_semaphore::{ErrorKind, Listed, Observer, Owners, SystemSemaphore, list};
+
+use crate::subject::{Subject, free};
+
+pub(crate) fn who_looks_sees_what_users_see(subject: &Subject) {
+    let error = Observer::new(subject.key("s")).expect_err("it is not there");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    let semaphore = subject.create("s", 3);
+    let observer = Observer::new(semaphore.native_key()).expect("it is there");
+    let capabilities = semaphore.capabilities();
+    let mut user = subject.puppet("s");
+    user.must("try\ts\t1");
+    let sight = observer.look().expect("it can be looked at");
+    assert_eq!(sight.available, 2);
+    assert_eq!(sight.max_permits, capabilities.max_permits);
+    assert_eq!((sight.permissions, sight.waiting), (0o600, Some(0)));
+    assert_eq!(sight.holders.is_some(), capabilities.holders);
+    if let Some(holders) = sight.holders {
+        assert_eq!(holders, semaphore.holders().expect("they are told"));
+        assert_eq!((holders[0].pid, holders[0].permits), (Some(user.pid()), 1));
+        assert_eq!((sight.initial_value, sight.users, sight.held_by_dead), (Some(3), Some(2), Some(0)));
+        assert_eq!(sight.persistent, Some(false));
+    }
+    if capabilities.last_pid {
+        assert_eq!(sight.last_pid, Some(user.pid()));
+    }
+    user.must("try\ts\t1");
+    user.must("try\ts\t1");
+    user.block("acquire\ts\t1");
+    wait_for("it is seen to wait", || {
+        observer.look().is_ok_and(|sight| (sight.available, sight.waiting) == (0, Some(1)))
+    });
+    if let Some(waiters) = observer.look().expect("it can be looked at").waiters {
+        assert_eq!((waiters[0].pid, waiters[0].threads, waiters.len()), (Some(user.pid()), 1, 1));
+    }
+    user.kill();
+    SystemSemaphore::remove(semaphore.native_key()).expect("it is there");
+    let error = observer.look().expect_err("it is gone");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+}
+
+fn listed(semaphore: &SystemSemaphore) -> Option<Listed> {
+    let all = list(Owners::User).into_iter();
+    all.chain(list(Owners::All)).find(|listed| listed.native_key.as_ref() == Some(semaphore.native_key()))
+}
+
+pub(crate) fn what_there_is_is_listed(subject: &Subject) {
+    let semaphore = subject.create("s", 3);
+    let permit = semaphore.acquire().expect("three are free");
+    let found = match listed(&semaphore) {
+        Some(listed) => listed,
+        // its key file is in a place where nobody looks
+        None => {
+            let sets = list(Owners::User).into_iter();
+            let last_used =
+                |listed: &Listed| listed.snapshot.as_ref().is_ok_and(|sight| sight.last_pid.is_some());
+            let mut sets = sets.filter(|listed| listed.key_type == system_semaphore::KeyType::SYSTEM_V);
+            sets.find(last_used).expect("it is listed")
+        }
+    };
+    assert_eq!(found.key_type.to_string().split('-').next(), subject.key_type.to_string().split('-').next());
+    if found.native_key.is_some() {
+        assert_eq!(found.snapshot.expect("it can be looked at").available, 2);
+    }
+    drop(permit);
+}
+
+/// For robust ones alone, as is what follows.
+pub(crate) fn what_the_dead_hold_is_seen_and_left_alone(subject: &Subject) {
+    let semaphore = subject.create("s", 3);
+    let mut holder = subject.puppet("s");
+    holder.must("acquire\ts\t2");
+    holder.kill();
+    let observer = Observer::new(subject.key("s")).expect("it is there");
+    for _ in 0..3 {
+        let sight = observer.look().expect("it can be looked at");
+        assert_eq!((sight.available, sight.held_by_dead, sight.recoveries), (1, Some(2), Some(0)));
+        assert_eq!((sight.holders, sight.users), (Some(Vec::new()), Some(1)));
+    }
+    assert_eq!(free(&semaphore), 3);
+    let sight = observer.look().expect("it can be looked at");
+    assert_eq!((sight.available, sight.held_by_dead, sight.recoveries), (3, Some(0), Some(1)));
+}
+
+pub(crate) fn looking_wakes_nobody(subject: &Subject) {
+    let semaphore = subject.create("s", 0);
+    let mut waiter = subject.puppet("s");
+    waiter.block("acquire\ts\t1");
+    let observer = Observer::new(subject.key("s")).expect("it is there");
+    wait_for("it has deaths watched", || puppet::process::threads(waiter.pid()) > 1);
+    wait_for("it sleeps", || puppet::process::is_all_asleep(waiter.pid()));
+    // the waiter looks by itself, more often in the beginning, and then about once a second
+    let is_undisturbed = || {
+        let before = puppet::process::naps_of_all_threads(waiter.pid());
+        for _ in 0..10 {
+            observer.look().expect("it can be looked at");
+        }
+        // who was woken is asleep again
+        wait_for("it sleeps", || puppet::process::is_all_asleep(waiter.pid()));
+        puppet::process::naps_of_all_threads(waiter.pid()) == before
+    };
+    assert!((0..50).any(|_| is_undisturbed()), "it was woken each time");
+    semaphore.release(1).expect("there is room");
+    waiter.answer().expect("there is one");
+}
+
+pub(crate) fn awkward_names_are_listed_as_they_are(subject: &Subject) {
+    let mark = format!("system-semaphore-test-{}-listed", std::process::id());
+    let long = format!("{mark}-{}", "x".repeat(300));
+    let names = [format!("{mark} ä/ö %"), format!("Local\\Global\\{mark}"), format!("Global\\{mark}"), long];
+    for name in names {
+        let key = system_semaphore::NativeIpcKey::new(name.as_str(), subject.key_type);
+        let semaphore = SystemSemaphore::create(&key, 4).expect("any text is a name");
+        let found = listed(&semaphore).unwrap_or_else(|| panic!("{name:?} is listed"));
+        assert_eq!(found.snapshot.expect("it can be looked at").available, 4, "{name:?}");
+        assert!(name.ends_with(&found.name), "{name:?} {:?}", found.name);
+    }
+}
