@@ -538,6 +538,14 @@ impl SystemSemaphore {
         self.ask("ask for the initial value of", |backend| backend.initial_value())
     }
 
+    /// Whether it stays when its last user leaves.
+    ///
+    /// # Errors
+    /// As for [`available_permits`](Self::available_permits).
+    pub fn is_persistent(&self) -> Result<bool> {
+        self.ask("ask for the end of", |backend| backend.is_persistent())
+    }
+
     fn ask<T>(
         &self,
         action: &'static str,
@@ -648,13 +656,22 @@ impl Builder {
         self
     }
 
+    /// The native key that it is opened by.
+    ///
+    /// # Errors
+    /// [`KeyError`](ErrorKind::KeyError) if the name is empty, the platform lacks the type, or a native key is not of the
+    /// type asked for.
+    pub fn native_key(&self) -> Result<NativeIpcKey> {
+        self.key.clone().resolve(self.key_type)
+    }
+
     /// Opens or creates the semaphore.
     ///
     /// # Errors
     /// As for [`SystemSemaphore::new`]; [`Unsupported`](ErrorKind::Unsupported) for what the type cannot do;
     /// [`KeyError`](ErrorKind::KeyError) if a native key is not of the type asked for.
     pub fn build(self) -> Result<SystemSemaphore> {
-        let key = self.key.resolve(self.key_type)?;
+        let key = self.native_key()?;
         let text: Arc<str> = key.to_string().into();
         let attachment = attach(&key, &self.request)
             .map_err(|fault| Error::new(describe(self.request.mode), Arc::clone(&text), fault))?;

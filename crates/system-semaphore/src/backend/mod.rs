@@ -181,6 +181,10 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
         Err(Fault::unsupported("this type of semaphore does not remember its initial value"))
     }
 
+    fn is_persistent(&self) -> Result<bool, Fault> {
+        Err(Fault::unsupported("this type of semaphore ends when its maker says so"))
+    }
+
     /// What a forked child has to open to use what it inherited; `None`: it can use that as it is.
     fn open_in_child(&self) -> Option<Result<Opened, Fault>> {
         None

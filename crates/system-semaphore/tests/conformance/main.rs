@@ -75,6 +75,7 @@ const CASES: &[Case] = cases![
     deaths::a_killed_waiter_takes_nothing_along,
     deaths::a_producer_that_has_gone_leaves_its_posts,
     observing::who_looks_sees_what_users_see,
+    observing::who_looks_learns_that_it_is_gone,
     observing::what_there_is_is_listed,
     several_processes::never_more_than_three_at_once,
     several_processes::the_same_test_at_four_sees_four,

@@ -42,6 +42,14 @@ pub(crate) fn who_looks_sees_what_users_see(subject: &Subject) {
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
 }
 
+pub(crate) fn who_looks_learns_that_it_is_gone(subject: &Subject) {
+    let semaphore = subject.create("s", 3);
+    let observer = Observer::new(semaphore.native_key()).expect("it is there");
+    drop(semaphore);
+    let error = observer.look().expect_err("its maker and last user took it along");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+}
+
 fn listed(semaphore: &SystemSemaphore) -> Option<Listed> {
     let all = list(Owners::User).into_iter();
     all.chain(list(Owners::All)).find(|listed| listed.native_key.as_ref() == Some(semaphore.native_key()))

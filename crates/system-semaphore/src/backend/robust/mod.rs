@@ -416,6 +416,10 @@ impl Backend for Robust {
         Ok(self.core.layout().initial.load(Ordering::Relaxed))
     }
 
+    fn is_persistent(&self) -> Result<bool, Fault> {
+        Ok(self.core.layout().persistent.load(Ordering::Acquire) != 0)
+    }
+
     fn open_in_child(&self) -> Option<Result<Opened, Fault>> {
         let mode = match self.request.mode {
             AccessMode::OpenExisting => AccessMode::OpenExisting,

@@ -33,7 +33,9 @@ impl Observe for Observation {
     fn look(&self) -> Result<Snapshot, Fault> {
         let header: Image<{ offset_of!(Layout, slots) }> = self.read(0)?;
         let state = State(header.word(offset_of!(Layout, state)));
-        if state.slot() == REMOVED {
+        let data = fstat(&self.0).map_err(Trouble::from)?;
+        // its last user has taken it along, or somebody has removed it
+        if data.st_nlink == 0 || state.slot() == REMOVED {
             return Err(Trouble::Removed.into());
         }
         let epoch = reset::epoch_with(header.half(offset_of!(Layout, epoch)), state);
@@ -56,7 +58,6 @@ impl Observe for Observation {
                 waiters.push(Waiter::new(who.visible_pid(), who.command(), threads));
             }
         }
-        let data = fstat(&self.0).map_err(Trouble::from)?;
         Ok(Snapshot {
             available: state.count(),
             max_permits: header.half(offset_of!(Layout, max_permits)),
