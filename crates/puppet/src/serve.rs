@@ -179,6 +179,8 @@ impl Puppet {
     fn hand_over(&self, how: &str) -> u32 {
         let parent = std::process::id();
         if signal::fork_successor() {
+            // these threads are not here, and others may get their numbers
+            std::mem::forget(std::mem::take(&mut *lock(&self.threads)));
             wait_for("the parent is gone", || process::is_gone(parent));
             return std::process::id();
         }
