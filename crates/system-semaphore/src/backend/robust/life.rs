@@ -329,8 +329,15 @@ fn join(core: &Core, directory: &OwnedFd, request: &Request) -> Result<bool, Fau
     }
     // who removed it was killed before it was done
     let is_removed = layout.state().slot() == REMOVED;
-    if is_removed && place.unlink(directory).is_ok() {
-        return Ok(false);
+    if is_removed {
+        match place.unlink(directory) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(false),
+            // its users have been told that it is gone: to start afresh in it would bring it back for them
+            Err(errno) if request.mode != AccessMode::OpenExisting && is_anybody_here(core)? => {
+                return Err(explain_unlink(place, errno));
+            }
+            Err(_) => {}
+        }
     }
     let is_leftover = is_removed || layout.persistent.load(Ordering::Acquire) == 0 && !is_anybody_here(core)?;
     match request.mode {
