@@ -110,8 +110,11 @@ fn open_in(place: &Place, directory: &OwnedFd) -> Result<OwnedFd, Errno> {
 
 /// Opens what stands there now, whatever it is.
 pub(super) fn open_by_name(place: &Place) -> Result<OwnedFd, Errno> {
-    let directory = place.open_directory().map_err(|_| Errno::NOENT)?.ok_or(Errno::NOENT)?;
-    open_in(place, &directory)
+    let directory = place.open_directory();
+    // what has no number is somebody else's directory, in which ours is not to be found
+    let directory = directory.map_err(|fault| fault.os.map_or(Errno::NOENT, Errno::from_raw_os_error))?;
+    let directory = directory.ok_or(Errno::NOENT)?;
+    retry_on_intr(|| open_in(place, &directory))
 }
 
 /// The file, if there is one and it is a semaphore's.
@@ -137,7 +140,8 @@ fn explain(place: &Place, data: Option<Stat>, error: std::io::Error) -> Fault {
                 path.display(),
                 data.st_uid
             ),
-        ),
+        )
+        .with_os(error.raw_os_error()),
         _ => explain_at(place, error.into()),
     }
 }
@@ -184,7 +188,7 @@ fn check(core: &Core) -> Result<(), Fault> {
         return Err(Fault::new(ErrorKind::PermissionDenied, reason));
     }
     let mut head = [0; 12];
-    let size = pread(file, &mut head, 0).map_err(Trouble::from)?;
+    let size = retry_on_intr(|| pread(file, &mut head, 0)).map_err(Trouble::from)?;
     let magic = u64::from_ne_bytes(head[..8].try_into().expect("8 bytes"));
     let version = u32::from_ne_bytes(head[8..].try_into().expect("4 bytes"));
     if size < head.len() {
@@ -217,7 +221,7 @@ fn check(core: &Core) -> Result<(), Fault> {
 fn write_name(file: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
     let mut bytes = (name.len() as u32).to_ne_bytes().to_vec();
     bytes.extend_from_slice(name.as_bytes());
-    match pwrite(file, &bytes, NAME_AT)? {
+    match retry_on_intr(|| pwrite(file, &bytes, NAME_AT))? {
         written if written == bytes.len() => Ok(()),
         _ => Err(Errno::NOSPC),
     }
@@ -225,7 +229,7 @@ fn write_name(file: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
 
 fn read_name(file: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Errno> {
     let mut bytes = vec![0; (FILE_SIZE - NAME_AT) as usize];
-    let read = pread(file, &mut bytes, NAME_AT)?;
+    let read = retry_on_intr(|| pread(file, &mut bytes, NAME_AT))?;
     bytes.truncate(read);
     let Some((length, name)) = bytes.split_first_chunk() else { return Ok(None) };
     Ok(name.get(..u32::from_ne_bytes(*length) as usize).map(<[u8]>::to_vec))
@@ -263,7 +267,7 @@ fn create(place: &Place, directory: &OwnedFd, request: &Request) -> Result<Optio
     }
     // what the umask has taken off is put on again: the permissions are explicit
     rustix::fs::fchmod(file, mode(request)).map_err(full)?;
-    rustix::fs::ftruncate(file, FILE_SIZE).map_err(full)?;
+    retry_on_intr(|| rustix::fs::ftruncate(file, FILE_SIZE)).map_err(full)?;
     reserve(file, PAGE).map_err(full)?;
     if let Some(name) = &place.hashed {
         write_name(file, name).map_err(full)?;
