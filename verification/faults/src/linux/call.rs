@@ -9,7 +9,7 @@ use nix::libc::{self, c_long};
 
 /// Who makes a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Role {
+pub(super) enum Role {
     /// The thread that does as it is told.
     Main,
     /// A thread that the library has started.
@@ -20,27 +20,27 @@ pub(crate) enum Role {
 
 /// A call that the scene makes, in a way that the same call of the next run is known again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Call {
-    pub(crate) role: Role,
+pub(super) struct Call {
+    pub(super) role: Role,
     /// How many answers the subject had given. Threads go on beside that, so for theirs it does not count.
-    pub(crate) step: usize,
-    pub(crate) name: &'static str,
+    pub(super) step: usize,
+    pub(super) name: &'static str,
     /// The name with what matters of its arguments.
-    pub(crate) text: String,
+    pub(super) text: String,
     /// The how many-th like this, from 1.
-    pub(crate) occurrence: usize,
+    pub(super) occurrence: usize,
 }
 
 impl Call {
     /// Whether it is this call, in another run.
-    pub(crate) fn is(&self, other: &Self) -> bool {
+    pub(super) fn is(&self, other: &Self) -> bool {
         self.is_like(other)
             && (self.step == other.step || self.role == Role::Thread)
             && self.occurrence == other.occurrence
     }
 
     /// Whether it is of the same kind.
-    pub(crate) fn is_like(&self, other: &Self) -> bool {
+    pub(super) fn is_like(&self, other: &Self) -> bool {
         self.role == other.role && self.text == other.text
     }
 }
@@ -58,13 +58,11 @@ impl fmt::Display for Call {
 
 /// How a call is made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(super) enum Fault {
     /// It is not made, and this is its result.
     Instead(Errno),
     /// It is made, and then this is its result: a failing `close` has closed the descriptor.
     After(Errno),
-    /// `brk` tells of failure by the break that there was.
-    SameBreak,
     /// It is never made to fail, for this reason.
     Never(&'static str),
 }
@@ -73,16 +71,15 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Instead(errno) | Self::After(errno) => write!(f, "{errno:?}"),
-            Self::SameBreak => f.write_str("the same break"),
             Self::Never(reason) => f.write_str(reason),
         }
     }
 }
 
 /// What the registers say at the beginning of a call.
-pub(crate) struct Entry {
-    pub(crate) number: c_long,
-    pub(crate) arguments: [u64; 6],
+pub(super) struct Entry {
+    pub(super) number: c_long,
+    pub(super) arguments: [u64; 6],
 }
 
 const NO_ERROR: &str = "the kernel has no error for it";
@@ -94,14 +91,14 @@ const ALL_THREADS_HAVE_IT: &str =
 impl Entry {
     /// Its name, and how it can fail: each way that a working kernel has, in memory or descriptors that are short, with
     /// signals, races and refused rights. `None`: that is not known.
-    pub(crate) fn faults(&self, memory: &File) -> Option<(&'static str, Vec<Fault>)> {
+    pub(super) fn faults(&self, memory: &File) -> Option<(&'static str, Vec<Fault>)> {
         use Errno::*;
-        let has = |argument: usize, bits: i32| self.arguments[argument] & bits as u64 == bits as u64;
         let (name, errors): (_, &[Errno]) = match self.number {
-            libc::SYS_openat | libc::SYS_open if has(2, libc::O_TMPFILE) => {
+            libc::SYS_openat if self.has(2, libc::O_TMPFILE) => {
                 ("openat", &[EMFILE, ENOSPC, ENOMEM, EACCES, EOPNOTSUPP, ENOENT, EINTR])
             }
-            libc::SYS_openat | libc::SYS_open => ("openat", &[EMFILE, ENOMEM, EACCES, ENOENT, EINTR]),
+            libc::SYS_open => ("open", &[EMFILE, ENOMEM, EACCES, ENOENT, EINTR]),
+            libc::SYS_openat => ("openat", &[EMFILE, ENOMEM, EACCES, ENOENT, EINTR]),
             libc::SYS_mkdirat => ("mkdirat", &[ENOSPC, ENOMEM, EACCES, EEXIST]),
             libc::SYS_linkat => ("linkat", &[ENOSPC, ENOMEM, EACCES, EEXIST, ENOENT]),
             libc::SYS_unlinkat => ("unlinkat", &[EACCES, ENOENT, ENOMEM, EBUSY]),
@@ -119,7 +116,6 @@ impl Entry {
             libc::SYS_pread64 => ("pread64", &[EINTR, EIO, ENOMEM]),
             libc::SYS_pwrite64 => ("pwrite64", &[EINTR, EIO, ENOSPC]),
             libc::SYS_read => ("read", &[EINTR, EIO, ENOMEM]),
-            libc::SYS_lseek => ("lseek", &[ENOMEM]),
             libc::SYS_close => return Some(("close", vec![Fault::After(EINTR), Fault::After(EIO)])),
             libc::SYS_fcntl => match self.arguments[1] as i32 {
                 libc::F_OFD_SETLK if self.lock(memory).0 != libc::F_UNLCK => {
@@ -130,28 +126,26 @@ impl Entry {
             },
             libc::SYS_mmap => ("mmap", &[ENOMEM]),
             libc::SYS_mprotect => ("mprotect", &[ENOMEM]),
-            libc::SYS_mremap => ("mremap", &[ENOMEM]),
             // what is mapped as a whole can be unmapped as a whole
             libc::SYS_munmap => return Some(("munmap", vec![Fault::After(ENOMEM)])),
             libc::SYS_madvise => ("madvise", &[EINVAL, ENOMEM, EAGAIN]),
-            libc::SYS_brk => return Some(("brk", vec![Fault::SameBreak])),
             libc::SYS_futex => match self.arguments[1] as i32 & 0x7F {
-                libc::FUTEX_WAIT if has(1, libc::FUTEX_PRIVATE_FLAG) => ("futex", &[EINTR, EAGAIN]),
+                libc::FUTEX_WAIT if self.has(1, libc::FUTEX_PRIVATE_FLAG) => ("futex", &[EINTR, EAGAIN]),
                 libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET => ("futex", &[EINTR, EAGAIN, ETIMEDOUT, ENOMEM]),
-                _ if has(1, libc::FUTEX_PRIVATE_FLAG) => return Some(("futex", vec![Fault::Never(PRIVATE)])),
+                _ if self.has(1, libc::FUTEX_PRIVATE_FLAG) => {
+                    return Some(("futex", vec![Fault::Never(PRIVATE)]));
+                }
                 _ => ("futex", &[ENOMEM]),
             },
             libc::SYS_inotify_init1 => ("inotify_init1", &[EMFILE, ENFILE, ENOMEM]),
             libc::SYS_inotify_add_watch => ("inotify_add_watch", &[ENOSPC, ENOMEM, EACCES]),
             libc::SYS_inotify_rm_watch => ("inotify_rm_watch", &[EINVAL]),
-            libc::SYS_ppoll | libc::SYS_poll => ("ppoll", &[EINTR, ENOMEM]),
+            libc::SYS_ppoll => ("ppoll", &[EINTR, ENOMEM]),
             libc::SYS_clone3 => ("clone3", &[EAGAIN, ENOMEM, EPERM, ENOSYS]),
             libc::SYS_clone => ("clone", &[EAGAIN, ENOMEM]),
             libc::SYS_clock_nanosleep => ("clock_nanosleep", &[EINTR]),
             libc::SYS_getrandom => ("getrandom", &[EINTR, ENOSYS]),
-            libc::SYS_sigaltstack => ("sigaltstack", &[ENOMEM]),
             libc::SYS_rt_sigaction => ("rt_sigaction", &[EINVAL]),
-            libc::SYS_sched_getaffinity => ("sched_getaffinity", &[EPERM, ENOMEM]),
             libc::SYS_prctl => ("prctl", &[EPERM]),
             libc::SYS_set_robust_list => ("set_robust_list", &[ENOSYS]),
             libc::SYS_sched_yield => return Some(("sched_yield", vec![Fault::Never(NO_ERROR)])),
@@ -167,24 +161,20 @@ impl Entry {
     }
 
     /// The arguments by which it is known again.
-    pub(crate) fn describe(&self, name: &str, memory: &File) -> String {
+    pub(super) fn describe(&self, name: &str, memory: &File) -> String {
         let arguments = self.arguments;
         let path = |argument| plain(&self.path(argument, memory));
         match self.number {
-            libc::SYS_openat if arguments[2] as i32 & libc::O_TMPFILE == libc::O_TMPFILE => {
-                format!("{name}({}, O_TMPFILE)", path(1))
-            }
+            libc::SYS_openat if self.has(2, libc::O_TMPFILE) => format!("{name}({}, O_TMPFILE)", path(1)),
+            libc::SYS_unlinkat if self.has(2, libc::AT_REMOVEDIR) => format!("rmdir({})", path(1)),
             libc::SYS_openat
             | libc::SYS_mkdirat
             | libc::SYS_fchmodat
             | libc::SYS_newfstatat
-            | libc::SYS_statx => {
-                format!("{name}({})", path(1))
-            }
-            libc::SYS_unlinkat if arguments[2] as i32 & libc::AT_REMOVEDIR != 0 => {
-                format!("rmdir({})", path(1))
-            }
-            libc::SYS_unlinkat | libc::SYS_inotify_add_watch => format!("{name}({})", path(1)),
+            | libc::SYS_statx
+            | libc::SYS_unlinkat
+            | libc::SYS_inotify_add_watch => format!("{name}({})", path(1)),
+            libc::SYS_open => format!("{name}({})", path(0)),
             libc::SYS_linkat => format!("{name}({}, {})", path(1), path(3)),
             libc::SYS_fcntl => self.describe_lock(memory),
             libc::SYS_futex => {
@@ -192,16 +182,19 @@ impl Entry {
                     libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET => "wait",
                     _ => "wake",
                 };
-                let is_private = arguments[1] as i32 & libc::FUTEX_PRIVATE_FLAG != 0;
-                format!("{name}({operation}{})", if is_private { ", private" } else { "" })
+                let private = if self.has(1, libc::FUTEX_PRIVATE_FLAG) { ", private" } else { "" };
+                format!("{name}({operation}{private})")
             }
             libc::SYS_madvise => format!("{name}({})", arguments[2]),
             libc::SYS_mmap => {
-                let of = if arguments[3] as i32 & libc::MAP_ANONYMOUS != 0 { "memory" } else { "file" };
-                format!("{name}({of})")
+                format!("{name}({})", if self.has(3, libc::MAP_ANONYMOUS) { "memory" } else { "file" })
             }
             _ => name.to_owned(),
         }
+    }
+
+    fn has(&self, argument: usize, bits: i32) -> bool {
+        self.arguments[argument] as i32 & bits == bits
     }
 
     fn path(&self, argument: usize, memory: &File) -> String {
@@ -228,14 +221,14 @@ impl Entry {
     }
 
     /// When a sleep of the engine's is to end, on the monotonic clock.
-    pub(crate) fn sleeps_until(&self, memory: &File) -> Option<i64> {
+    pub(super) fn sleeps_until(&self, memory: &File) -> Option<i64> {
         let is_sleep =
             self.number == libc::SYS_futex && self.arguments[1] as i32 & 0x7F == libc::FUTEX_WAIT_BITSET;
         is_sleep.then(|| milliseconds_at(memory, self.arguments[3]))
     }
 
     /// How long it waits for events.
-    pub(crate) fn polls_for(&self, memory: &File) -> Option<i64> {
+    pub(super) fn polls_for(&self, memory: &File) -> Option<i64> {
         (self.number == libc::SYS_ppoll).then(|| milliseconds_at(memory, self.arguments[2]))
     }
 }

@@ -12,16 +12,16 @@ use system_semaphore::AccessMode::{Create, CreateNew, Open};
 use super::call::{Call, Role};
 use super::stage::{Played, Stage, is_anything_left, is_watcher};
 
-pub(crate) struct Scene {
-    pub(crate) name: &'static str,
+pub(super) struct Scene {
+    pub(super) name: &'static str,
     /// What its semaphore is called.
-    pub(crate) key: &'static str,
-    pub(crate) play: fn(Stage) -> Played,
+    pub(super) key: &'static str,
+    pub(super) play: fn(Stage) -> Played,
     /// Which of its calls are made to fail: of a scene that takes long, not those of others.
-    pub(crate) is_about: fn(&Call) -> bool,
+    pub(super) is_about: fn(&Call) -> bool,
 }
 
-pub(crate) const SCENES: &[Scene] = &[
+pub(super) const SCENES: &[Scene] = &[
     Scene { is_about: is_end_of_thread, ..scene("thread-ends", thread_ends) },
     scene("create", create),
     scene("open", open),

@@ -30,9 +30,9 @@ const STATE_AT: u64 = 64;
 const REMOVED: u64 = 4093 << 32;
 
 /// One run of a scene.
-pub(crate) struct Stage {
-    pub(crate) key: NativeIpcKey,
-    pub(crate) subject: Puppet,
+pub(super) struct Stage {
+    pub(super) key: NativeIpcKey,
+    pub(super) subject: Puppet,
     plan: Option<Plan>,
     sight: Arc<Sight>,
     tracer: JoinHandle<Seen>,
@@ -44,15 +44,15 @@ pub(crate) struct Stage {
 }
 
 /// What came of it.
-pub(crate) struct Played {
-    pub(crate) seen: Seen,
-    pub(crate) hit: bool,
+pub(super) struct Played {
+    pub(super) seen: Seen,
+    pub(super) hit: bool,
     /// What the subject told of.
-    pub(crate) error: Option<Failure>,
+    pub(super) error: Option<Failure>,
 }
 
 /// Gives this thread, and what it starts, an empty `/dev/shm`. It goes with them.
-pub(crate) fn enter_own_shared_memory() -> Result<(), Errno> {
+pub(super) fn enter_own_shared_memory() -> Result<(), Errno> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(None::<&str>, "/", None::<&str>, private, None::<&str>)?;
@@ -60,7 +60,7 @@ pub(crate) fn enter_own_shared_memory() -> Result<(), Errno> {
 }
 
 impl Stage {
-    pub(crate) fn new(name: &str, plan: Option<Plan>) -> Self {
+    pub(super) fn new(name: &str, plan: Option<Plan>) -> Self {
         enter_own_shared_memory().expect("it was possible before");
         let mut subject = Puppet::spawn(Puppet::this_program().process_group(0));
         // what it has of us
@@ -82,29 +82,29 @@ impl Stage {
     }
 
     /// This process's own handle.
-    pub(crate) fn open(&self, permits: u32, mode: AccessMode) -> SystemSemaphore {
+    pub(super) fn open(&self, permits: u32, mode: AccessMode) -> SystemSemaphore {
         SystemSemaphore::new(&self.key, permits, mode).unwrap_or_else(|error| panic!("{error:?}"))
     }
 
     /// Another process that has it open as `s`, and that nothing happens to.
-    pub(crate) fn puppet(&self) -> Puppet {
+    pub(super) fn puppet(&self) -> Puppet {
         let mut puppet = Puppet::of_this_program();
         puppet.must(&self.opening("s", 7, "Open"));
         puppet
     }
 
-    pub(crate) fn opening(&self, handle: &str, permits: u32, mode: &str) -> String {
+    pub(super) fn opening(&self, handle: &str, permits: u32, mode: &str) -> String {
         format!("open\t{handle}\t{}\t{permits}\t{mode}", self.key)
     }
 
     /// Has the subject do something. If the fault makes that an error, nothing has happened, and it can be done again.
-    pub(crate) fn ask(&mut self, command: &str) -> String {
+    pub(super) fn ask(&mut self, command: &str) -> String {
         self.subject.tell(command);
         self.answer(command)
     }
 
     /// The answer to what it was told.
-    pub(crate) fn answer(&mut self, command: &str) -> String {
+    pub(super) fn answer(&mut self, command: &str) -> String {
         match self.subject.answer() {
             Ok(value) => value,
             Err(failure) => {
@@ -120,7 +120,7 @@ impl Stage {
     }
 
     /// The same for what is to be refused.
-    pub(crate) fn refused(&mut self, command: &str, kind: &str) {
+    pub(super) fn refused(&mut self, command: &str, kind: &str) {
         loop {
             match self.subject.ask(command) {
                 Ok(value) => panic!("{command:?} was to be refused, but the answer is {value:?}"),
@@ -147,7 +147,7 @@ impl Stage {
     }
 
     /// Tells the subject to do something that takes long, and waits until it sleeps, or has answered.
-    pub(crate) fn begin(&mut self, command: &str) {
+    pub(super) fn begin(&mut self, command: &str) {
         let answers = || self.sight.answers.load(Ordering::SeqCst);
         let before = answers();
         self.subject.tell(command);
@@ -182,30 +182,30 @@ impl Stage {
     }
 
     /// Whether the subject was told that somebody else has the lock of the dead, and so gives back what they held.
-    pub(crate) fn lets_others_recover(&self) -> bool {
+    pub(super) fn lets_others_recover(&self) -> bool {
         let is_lock = |plan: &Plan| plan.call.name == "fcntl" && plan.fault == Fault::Instead(Errno::EAGAIN);
         self.is_hit() && self.plan.as_ref().is_some_and(is_lock)
     }
 
     /// Waits until the library's thread has looked often enough.
-    pub(crate) fn rest(&self) {
+    pub(super) fn rest(&self) {
         wait_for("the thread rests", || !self.sight.thread_is_busy.load(Ordering::SeqCst));
     }
 
     /// Asks from another process how many are free.
-    pub(crate) fn check(&self, free: u32) {
+    pub(super) fn check(&self, free: u32) {
         let now = self.open(9, AccessMode::OpenExisting).available_permits();
         assert_eq!(now.map_err(|error| error.to_string()), Ok(free), "free permits");
     }
 
     /// Lets other code of the subject close its descriptors.
-    pub(crate) fn lose_descriptors(&mut self) {
+    pub(super) fn lose_descriptors(&mut self) {
         self.subject.must("close-descriptors");
         self.has_lost_descriptors = true;
     }
 
     /// Makes the semaphore one whose remover was killed before it was done.
-    pub(crate) fn half_remove(&self) {
+    pub(super) fn half_remove(&self) {
         let pid = self.subject.pid();
         let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("it lives").flatten();
         let mut paths = entries.map(|entry| entry.path());
@@ -217,7 +217,7 @@ impl Stage {
     }
 
     /// The subject has `s` open, and holds nothing. So many are free in the end, and all of it still works.
-    pub(crate) fn works(&mut self, free: u32) {
+    pub(super) fn works(&mut self, free: u32) {
         self.check(free);
         let semaphore = self.open(9, AccessMode::OpenExisting);
         self.ask(&format!("acquire\ts\t{free}"));
@@ -232,14 +232,14 @@ impl Stage {
     }
 
     /// The same, and the subject closes it, as the last one. Nothing of it is left, in the subject or elsewhere.
-    pub(crate) fn end(mut self, free: u32) -> Played {
+    pub(super) fn end(mut self, free: u32) -> Played {
         self.works(free);
         self.ask("close\ts");
         self.leave()
     }
 
     /// All have closed it.
-    pub(crate) fn leave(self) -> Played {
+    pub(super) fn leave(self) -> Played {
         self.check_subject();
         // what a close could not take along, the next one does: the subject lives, but has no lock of it
         if is_anything_left() {
@@ -323,7 +323,7 @@ fn descriptor_lines(pid: u32) -> Vec<String> {
 }
 
 /// Whether it has the lock of the watcher.
-pub(crate) fn is_watcher(pid: u32) -> bool {
+pub(super) fn is_watcher(pid: u32) -> bool {
     // lock: 1: OFDLCK ADVISORY WRITE -1 00:2b:3 FIRST LAST
     let lines = descriptor_lines(pid);
     let mut locks = lines.iter().filter(|line| line.starts_with("lock:")).filter_map(|line| {
@@ -349,11 +349,11 @@ fn has_inotify(pid: u32) -> bool {
 }
 
 /// What is in shared memory.
-pub(crate) fn left() -> Vec<String> {
+pub(super) fn left() -> Vec<String> {
     let entries = fs::read_dir(SHARED_MEMORY).expect("it can be listed").flatten();
     entries.map(|entry| entry.path().display().to_string()).collect()
 }
 
-pub(crate) fn is_anything_left() -> bool {
+pub(super) fn is_anything_left() -> bool {
     !left().is_empty()
 }

@@ -1,7 +1,8 @@
 //! Watches the system calls of a process by ptrace(2), and lets one of them fail.
 //!
-//! Not `strace -e inject`: which call of a thread, after which answer, is to fail; how, may depend on its arguments (a
-//! failing `close` has closed, a failing `brk` has no `errno`); and what the process is doing shows while it goes on.
+//! Not by `strace -e inject`: the subject is traced only from when it listens, and a run takes milliseconds; a call is known
+//! by its thread, by what the subject was told, and by its arguments, instead of a count from the beginning; a failing `close`
+//! has closed; and what the subject does shows meanwhile, so that nothing has to be waited for by the clock.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -23,14 +24,14 @@ use super::call::{Call, Entry, Fault, Role};
 
 /// Which call is to fail, and how.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
-    pub(crate) call: Call,
-    pub(crate) fault: Fault,
+pub(super) struct Plan {
+    pub(super) call: Call,
+    pub(super) fault: Fault,
 }
 
 impl Plan {
     /// Whether nobody may go on as if it had not happened: memory that was not reserved is a SIGBUS later.
-    pub(crate) fn must_show(&self) -> bool {
+    pub(super) fn must_show(&self) -> bool {
         let lacks_memory = [Errno::ENOSPC, Errno::ENOMEM].map(Fault::Instead).contains(&self.fault);
         self.call.name == "fallocate" && lacks_memory
     }
@@ -38,22 +39,22 @@ impl Plan {
 
 /// What shows of the traced process while it goes on.
 #[derive(Debug, Default)]
-pub(crate) struct Sight {
+pub(super) struct Sight {
     /// The call has failed.
-    pub(crate) hit: AtomicBool,
+    pub(super) hit: AtomicBool,
     /// How many answers it has given.
-    pub(crate) answers: AtomicUsize,
+    pub(super) answers: AtomicUsize,
     /// For how many milliseconds it sleeps on a futex, at most; 0: it does not.
-    pub(crate) sleeps_for: AtomicI64,
+    pub(super) sleeps_for: AtomicI64,
     /// The library's thread has something to do.
-    pub(crate) thread_is_busy: AtomicBool,
+    pub(super) thread_is_busy: AtomicBool,
 }
 
 /// What was seen: each call, and how it can fail (`None` if nobody knows).
-pub(crate) type Seen = Vec<(Call, Option<Vec<Fault>>)>;
+pub(super) type Seen = Vec<(Call, Option<Vec<Fault>>)>;
 
 /// Traces a process, the leader of a group of its own, until it ends. Returns when it is under way.
-pub(crate) fn trace(pid: u32, plan: Option<Plan>, sight: &Arc<Sight>) -> JoinHandle<Seen> {
+pub(super) fn trace(pid: u32, plan: Option<Plan>, sight: &Arc<Sight>) -> JoinHandle<Seen> {
     let (sender, receiver) = channel();
     let sight = Arc::clone(sight);
     let tracer = thread::Builder::new().name("tracer".into()).spawn(move || {
@@ -197,8 +198,6 @@ impl Tracer {
                 self.task(pid).result = Some(-i64::from(errno as i32));
             }
             Fault::After(errno) => self.task(pid).result = Some(-i64::from(errno as i32)),
-            // no break is that low
-            Fault::SameBreak => registers.rdi = 0,
             Fault::Never(_) => unreachable!("nobody plans that"),
         }
         ptrace::setregs(pid, registers)
