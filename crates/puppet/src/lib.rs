@@ -13,7 +13,9 @@
 //! | `try H N` | acquires without waiting | |
 //! | `drop H`, `hold H`, `forget H`, `leak H` | what happens to the latest guard of H | |
 //! | `release H N`, `add H N`, `forget-held H N` | | |
-//! | `available H`, `waiting H`, `held H` | | the number |
+//! | `available H`, `waiting H`, `held H`, `recoveries H` | | the number |
+//! | `holders H` | | how many permits they hold |
+//! | `remove KEY` | | |
 //! | `produce H N`, `consume H N` | adds N permits one by one; acquires and forgets N | |
 //! | `pass H I N` | N times acquires and forgets one of H and adds one to I | |
 //! | `reset-under-a-waiter H N KEY` | a thread acquires while another resets to N; the guard is H's | |
@@ -33,6 +35,7 @@
 //! | `exec PROGRAM` | becomes another program | nothing |
 //! | `spawn` | starts a program that lives until the driver lets go | its pid |
 //! | `fork H N` | forks a child that lives as long; it takes N permits by its copy of H | its pid |
+//! | `child`, `child-exit` | forks; the child does what is told from then on, until the second, and its parent waits | |
 //! | `hand-over HOW` | forks; the parent closes everything and leaves (`close`) or is killed (`die`); the child goes on | its pid |
 //! | `close-descriptors` | closes all but the standard ones, whosever they are | |
 //! | `become UID` | another user | |

@@ -116,6 +116,9 @@ impl Puppet {
                 let taken = signal::fork_bystander(|| permits == 0 || take_for_ever(&semaphore, permits));
                 return taken.map(text).ok_or_else(|| "error\tForked\tthe child got no permit".to_owned());
             }
+            ["child"] => return self.serve_by_child(),
+            ["child-exit"] => signal::exit_at_once(0),
+            ["remove", key] => SystemSemaphore::remove(parse_key(key)).map_err(say_error)?,
             ["hand-over", how] => return Ok(text(self.hand_over(how))),
             ["spawn"] => {
                 let mut command = crate::Puppet::this_program();
@@ -175,10 +178,24 @@ impl Puppet {
         lock(&self.threads).insert(name.to_owned(), thread);
     }
 
+    /// Lets a forked child do what is told until `child-exit`. Returns in both.
+    fn serve_by_child(&self) -> Result<String, String> {
+        match signal::fork_and_wait() {
+            Ok(None) => {
+                self.forget_threads();
+                Ok(String::new())
+            }
+            Ok(Some(0)) => Ok("the child is gone".to_owned()),
+            Ok(Some(status)) => Err(format!("error\tForked\tthe child ended with status {status}")),
+            Err(error) => Err(format!("error\tForked\tcannot fork: {error}")),
+        }
+    }
+
     /// Lets a forked child take this process's place, which then leaves. Returns in the child.
     fn hand_over(&self, how: &str) -> u32 {
         let parent = std::process::id();
         if signal::fork_successor() {
+            self.forget_threads();
             wait_for("the parent is gone", || process::is_gone(parent));
             return std::process::id();
         }
@@ -191,6 +208,11 @@ impl Puppet {
             "die" => signal::die(),
             other => panic!("no way to leave: {other:?}"),
         }
+    }
+
+    /// In a forked child: these threads are not here, and others may get their numbers.
+    fn forget_threads(&self) {
+        std::mem::forget(std::mem::take(&mut *lock(&self.threads)));
     }
 
     fn add(&self, handle: &str, semaphore: SystemSemaphore) {
@@ -290,6 +312,13 @@ impl Puppet {
             "add" => semaphore.add_permits(argument).map_err(say_error)?,
             "forget-held" => return semaphore.forget_held(argument).map(text).map_err(say_error),
             "available" => return semaphore.available_permits().map(text).map_err(say_error),
+            "holders" => {
+                let holders = semaphore.holders().map_err(say_error)?;
+                return Ok(text(holders.iter().map(|holder| holder.permits).sum()));
+            }
+            "recoveries" => {
+                return semaphore.recoveries().map(|count| count.to_string()).map_err(say_error);
+            }
             "waiting" => return semaphore.waiting().map(text).map_err(say_error),
             "held" => return Ok(text(semaphore.held_permits())),
             "produce" => {

@@ -62,6 +62,22 @@ pub(crate) fn in_forked_child(child: impl FnOnce() -> u8) -> i32 {
     }
 }
 
+/// Forks: `None` in the child; the parent waits for its end, and has its status.
+pub(crate) fn fork_and_wait() -> std::io::Result<Option<c_int>> {
+    // SAFETY: a puppet's other threads, if it has any, wait or sleep at a fork
+    match unsafe { libc::fork() } {
+        -1 => Err(std::io::Error::last_os_error()),
+        0 => Ok(None),
+        pid => {
+            let mut status = 0;
+            // SAFETY: the status is live
+            let waited = unsafe { libc::waitpid(pid, &mut status, 0) };
+            assert_eq!(waited, pid, "the child can be waited for");
+            Ok(Some(status))
+        }
+    }
+}
+
 /// Forks a child that does something, says whether that went well, and then lives until the driver lets go. Its pid.
 pub(crate) fn fork_bystander(child: impl FnOnce() -> bool) -> Option<u32> {
     let (mut reader, mut writer) = std::io::pipe().expect("a pipe can be made");

@@ -113,7 +113,12 @@ impl Entry {
     /// Whether the number is that of the file that was listed.
     fn is_valid(&self, listed: u64) -> bool {
         let listed_identity = (self.device.load(Ordering::Relaxed), self.inode.load(Ordering::Relaxed));
-        identity(listed as RawFd).is_ok_and(|identity| identity == listed_identity)
+        match identity(listed as RawFd) {
+            Ok(identity) => identity == listed_identity,
+            // That it cannot be looked at (for lack of memory) does not mean that somebody has closed it: who took it for
+            // lost would keep its locks.
+            Err(error) => error.raw_os_error() != Some(libc::EBADF),
+        }
     }
 }
 

@@ -7,8 +7,12 @@
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::thread;
 
 use libc::c_int;
+
+/// How often it is tried to give up a lock.
+const UNLOCK_TRIES: u32 = 100;
 
 /// Takes the lock, unless another open of the file has it.
 pub(crate) fn try_lock(file: BorrowedFd<'_>, byte: u16) -> io::Result<bool> {
@@ -21,21 +25,42 @@ pub(crate) fn try_lock(file: BorrowedFd<'_>, byte: u16) -> io::Result<bool> {
 
 /// Gives the lock up; nothing happens to who has it not.
 pub(crate) fn unlock(file: BorrowedFd<'_>, byte: u16) -> io::Result<()> {
-    set(file, libc::F_UNLCK, byte)
+    // The kernel may need memory for it (`ENOLCK`), and there is little that its owner could do about that but this: who
+    // keeps a lock by mistake is in everybody's way.
+    let mut tries = 0;
+    loop {
+        match set(file, libc::F_UNLCK, byte) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOLCK) && tries < UNLOCK_TRIES => {
+                tries += 1;
+                thread::yield_now();
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Whether another open of the file has a lock on one of these bytes.
 pub(crate) fn is_locked(file: BorrowedFd<'_>, bytes: Range<u16>) -> io::Result<bool> {
     let mut lock = describe(libc::F_WRLCK, bytes);
     // SAFETY: the description is live
-    super::check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) })?;
+    again_if_interrupted(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) })?;
     Ok(c_int::from(lock.l_type) != libc::F_UNLCK)
 }
 
 fn set(file: BorrowedFd<'_>, kind: c_int, byte: u16) -> io::Result<()> {
     let lock = describe(kind, byte..byte + 1);
     // SAFETY: the description is live
-    super::check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) }).map(drop)
+    again_if_interrupted(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) })
+}
+
+/// A signal can come between, says fcntl(2), though these never wait.
+fn again_if_interrupted(mut call: impl FnMut() -> c_int) -> io::Result<()> {
+    loop {
+        match super::check(call()) {
+            Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+            outcome => return outcome.map(drop),
+        }
+    }
 }
 
 fn describe(kind: c_int, bytes: Range<u16>) -> libc::flock {

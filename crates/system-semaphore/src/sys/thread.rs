@@ -1,6 +1,8 @@
 //! Which thread this is, and whether there are others.
 
+use std::ffi::{CStr, c_void};
 use std::mem::MaybeUninit;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -32,8 +34,25 @@ pub(crate) fn current() -> usize {
     MARK.with(|mark| std::ptr::from_ref(mark).addr())
 }
 
+type Run = Box<dyn FnOnce() + Send>;
+
+/// As much as the standard library gives, whatever the limit for the first thread is: programs may have it all in memory
+/// (`mlockall`).
+const STACK_SIZE: usize = 2 << 20;
+
 /// Starts a thread that no signal interrupts: handlers are for the program's own threads. `false` if there can be none.
-pub(crate) fn spawn_without_signals(name: &str, run: impl FnOnce() + Send + 'static) -> bool {
+///
+/// Not by the standard library: once its threads run, they need more memory (for a signal stack), and where there is none, they
+/// abort the process.
+pub(crate) fn spawn_without_signals(name: &'static CStr, run: impl FnOnce() + Send + 'static) -> bool {
+    let run: Run = Box::new(move || {
+        // SAFETY: cannot fail
+        let this = unsafe { libc::pthread_self() };
+        // SAFETY: a C string; if it is too long, there is no name
+        unsafe { libc::pthread_setname_np(this, name.as_ptr()) };
+        run();
+    });
+    let run = Box::into_raw(Box::new(run));
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: fills the set in
@@ -41,8 +60,40 @@ pub(crate) fn spawn_without_signals(name: &str, run: impl FnOnce() + Send + 'sta
     // a new thread has its maker's mask
     // SAFETY: both sets are live, and the first is filled in
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
-    let spawned = std::thread::Builder::new().name(name.into()).spawn(run).is_ok();
+    let created = create_detached(run.cast());
     // SAFETY: filled in by the call before, which cannot fail with these arguments
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
-    spawned
+    if !created {
+        // SAFETY: from `into_raw`, and there is no thread that has taken it
+        drop(unsafe { Box::from_raw(run) });
+    }
+    created
+}
+
+/// Creates a thread that [`start`]s with this, and that nobody waits for.
+fn create_detached(run: *mut c_void) -> bool {
+    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    let attributes = attributes.as_mut_ptr();
+    // SAFETY: fills them in
+    if unsafe { libc::pthread_attr_init(attributes) } != 0 {
+        return false;
+    }
+    // SAFETY: filled in; a size that is too small for this system changes nothing
+    unsafe { libc::pthread_attr_setstacksize(attributes, STACK_SIZE) };
+    // SAFETY: as above
+    unsafe { libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED) };
+    let mut thread = MaybeUninit::uninit();
+    // SAFETY: all is live and filled in, and what the function takes is for this one thread
+    let error = unsafe { libc::pthread_create(thread.as_mut_ptr(), attributes, start, run) };
+    // SAFETY: as above
+    unsafe { libc::pthread_attr_destroy(attributes) };
+    error == 0
+}
+
+extern "C" fn start(run: *mut c_void) -> *mut c_void {
+    // SAFETY: from `into_raw` in `spawn_without_signals`, for this thread alone
+    let run = unsafe { Box::from_raw(run.cast::<Run>()) };
+    // a panic has been reported, and ends the thread
+    let _ = catch_unwind(AssertUnwindSafe(run));
+    ptr::null_mut()
 }

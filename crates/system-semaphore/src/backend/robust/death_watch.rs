@@ -111,7 +111,7 @@ impl Watching {
         let Ok(inotify) = undisturbed(|| PrivateDescriptor::new(inotify::init(flags)?)) else { return };
         let inotify = Arc::new(inotify);
         let of_thread = Arc::clone(&inotify);
-        if thread::spawn_without_signals("semaphore deaths", move || run(&of_thread)) {
+        if thread::spawn_without_signals(c"sem deaths", move || run(&of_thread)) {
             self.has_thread = true;
             self.inotify = Some(inotify);
         }

@@ -110,14 +110,17 @@ fn open_in(place: &Place, directory: &OwnedFd, access: OFlags) -> Result<OwnedFd
 
 /// Opens what stands there now, whatever it is.
 pub(super) fn open_by_name(place: &Place) -> Result<OwnedFd, Errno> {
-    let directory = place.open_directory().map_err(|_| Errno::NOENT)?.ok_or(Errno::NOENT)?;
-    open_in(place, &directory, OFlags::RDWR)
+    let directory = place.open_directory();
+    // what has no number is somebody else's directory, in which ours is not to be found
+    let directory = directory.map_err(|fault| fault.os.map_or(Errno::NOENT, Errno::from_raw_os_error))?;
+    let directory = directory.ok_or(Errno::NOENT)?;
+    retry_on_intr(|| open_in(place, &directory, OFlags::RDWR))
 }
 
 /// The file of an existing semaphore, to be read.
 pub(super) fn open_to_read(place: &Place) -> Result<OwnedFd, Fault> {
     let directory = place.open_directory()?.ok_or_else(not_found)?;
-    let file = open_in(place, &directory, OFlags::RDONLY).map_err(|errno| match errno {
+    let file = retry_on_intr(|| open_in(place, &directory, OFlags::RDONLY)).map_err(|errno| match errno {
         Errno::NOENT => not_found(),
         _ => explain(place, place.look(&directory), errno.into()),
     })?;
@@ -148,7 +151,8 @@ fn explain(place: &Place, data: Option<Stat>, error: std::io::Error) -> Fault {
                 path.display(),
                 data.st_uid
             ),
-        ),
+        )
+        .with_os(error.raw_os_error()),
         _ => explain_at(place, error.into()),
     }
 }
@@ -193,7 +197,7 @@ pub(super) fn check(place: &Place, file: BorrowedFd<'_>) -> Result<(), Fault> {
         return Err(Fault::new(ErrorKind::PermissionDenied, reason));
     }
     let mut head = [0; 12];
-    let size = pread(file, &mut head, 0).map_err(Trouble::from)?;
+    let size = retry_on_intr(|| pread(file, &mut head, 0)).map_err(Trouble::from)?;
     let magic = u64::from_ne_bytes(head[..8].try_into().expect("8 bytes"));
     let version = u32::from_ne_bytes(head[8..].try_into().expect("4 bytes"));
     if size < head.len() {
@@ -226,7 +230,7 @@ pub(super) fn check(place: &Place, file: BorrowedFd<'_>) -> Result<(), Fault> {
 fn write_name(file: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
     let mut bytes = (name.len() as u32).to_ne_bytes().to_vec();
     bytes.extend_from_slice(name.as_bytes());
-    match pwrite(file, &bytes, NAME_AT)? {
+    match retry_on_intr(|| pwrite(file, &bytes, NAME_AT))? {
         written if written == bytes.len() => Ok(()),
         _ => Err(Errno::NOSPC),
     }
@@ -234,7 +238,7 @@ fn write_name(file: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
 
 pub(super) fn read_name(file: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Errno> {
     let mut bytes = vec![0; (FILE_SIZE - NAME_AT) as usize];
-    let read = pread(file, &mut bytes, NAME_AT)?;
+    let read = retry_on_intr(|| pread(file, &mut bytes, NAME_AT))?;
     bytes.truncate(read);
     let Some((length, name)) = bytes.split_first_chunk() else { return Ok(None) };
     Ok(name.get(..u32::from_ne_bytes(*length) as usize).map(<[u8]>::to_vec))
@@ -272,7 +276,7 @@ fn create(place: &Place, directory: &OwnedFd, request: &Request) -> Result<Optio
     }
     // what the umask has taken off is put on again: the permissions are explicit
     rustix::fs::fchmod(file, mode(request)).map_err(full)?;
-    rustix::fs::ftruncate(file, FILE_SIZE).map_err(full)?;
+    retry_on_intr(|| rustix::fs::ftruncate(file, FILE_SIZE)).map_err(full)?;
     reserve(file, PAGE).map_err(full)?;
     if let Some(name) = &place.hashed {
         write_name(file, name).map_err(full)?;
@@ -339,8 +343,15 @@ fn join(core: &Core, directory: &OwnedFd, request: &Request) -> Result<bool, Fau
     }
     // who removed it was killed before it was done
     let is_removed = layout.state().slot() == REMOVED;
-    if is_removed && place.unlink(directory).is_ok() {
-        return Ok(false);
+    if is_removed {
+        match place.unlink(directory) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(false),
+            // its users have been told that it is gone: to start afresh in it would bring it back for them
+            Err(errno) if request.mode != AccessMode::OpenExisting && is_anybody_here(core)? => {
+                return Err(explain_unlink(place, errno));
+            }
+            Err(_) => {}
+        }
     }
     let is_leftover = is_removed || layout.persistent.load(Ordering::Acquire) == 0 && !is_anybody_here(core)?;
     match request.mode {

@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Stat, fstat};
-use rustix::io::{Errno, FdFlags};
+use rustix::io::{Errno, FdFlags, retry_on_intr};
 
 use self::layout::{Layout, PAGE, REMOVED, Record, Slot};
 pub(super) use self::observation::{list, observe};
@@ -89,7 +89,7 @@ impl Core {
     /// Opens the file, by a function that may be called several times, and maps it. Nothing is looked at yet.
     fn open(place: &Place, mut open: impl FnMut() -> Result<OwnedFd, Errno>) -> io::Result<Self> {
         let (file, map) = undisturbed(|| {
-            let file = PrivateDescriptor::new(open()?)?;
+            let file = PrivateDescriptor::new(retry_on_intr(&mut open)?)?;
             let map = Mapping::new(file.as_fd())?;
             Ok::<_, io::Error>((file, map))
         })?;
@@ -117,7 +117,11 @@ impl Core {
     fn file(&self) -> Result<Arc<PrivateDescriptor>, Trouble> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if !file.is_ours() {
-            let again = undisturbed(|| PrivateDescriptor::new(life::open_by_name(&self.place)?))?;
+            let again = undisturbed(|| PrivateDescriptor::new(life::open_by_name(&self.place)?));
+            let again = again.map_err(|error| match error.raw_os_error() {
+                Some(libc::ENOENT) => Trouble::LostDescriptor,
+                _ => error.into(),
+            })?;
             if !self.is(&fstat(&again)?) {
                 return Err(Trouble::LostDescriptor);
             }

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, chmod, mkdirat, openat, statat, unlinkat};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use sha1::{Digest, Sha1};
 
 use super::trouble::Trouble;
@@ -130,7 +130,7 @@ impl Place {
     pub(super) fn open_directory(&self) -> Result<Option<OwnedFd>, Fault> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let path = self.directory_path();
-        let directory = match openat(CWD, &path, flags, Mode::empty()) {
+        let directory = match retry_on_intr(|| openat(CWD, &path, flags, Mode::empty())) {
             Ok(directory) => directory,
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::NOTDIR | Errno::LOOP) => {

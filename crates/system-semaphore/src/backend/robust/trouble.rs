@@ -55,8 +55,10 @@ impl From<Trouble> for Fault {
                     libc::ENOSPC | libc::EDQUOT => {
                         (ErrorKind::OutOfResources, "the file system of shared memory is full")
                     }
-                    libc::ENOMEM => (ErrorKind::OutOfResources, "there is no memory for it"),
+                    // of `madvise` and threads, too
+                    libc::ENOMEM | libc::EAGAIN => (ErrorKind::OutOfResources, "there is no memory for it"),
                     libc::ENOLCK => (ErrorKind::OutOfResources, "the system has no locks left"),
+                    libc::EBADF => return Self::from(Trouble::LostDescriptor),
                     libc::EACCES | libc::EPERM => {
                         (ErrorKind::PermissionDenied, "the system does not allow it")
                     }
