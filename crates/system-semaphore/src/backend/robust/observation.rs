@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::fstat;
-use rustix::io::pread;
+use rustix::io::{pread, retry_on_intr};
 
 use super::layout::{Layout, REMOVED, Record, SLOTS, Slot, State};
 use super::people::Identity;
@@ -79,7 +79,7 @@ impl Observe for Observation {
 impl Observation {
     fn read<const SIZE: usize>(&self, at: usize) -> Result<Image<SIZE>, Trouble> {
         let mut bytes = [0; SIZE];
-        match pread(&self.0, &mut bytes, at as u64)? {
+        match retry_on_intr(|| pread(&self.0, &mut bytes, at as u64))? {
             read if read == SIZE => Ok(Image(bytes)),
             _ => Err(Trouble::Corrupt),
         }
