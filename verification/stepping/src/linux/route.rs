@@ -52,9 +52,9 @@ impl Route {
                 visits.clear();
                 clock.clear();
                 if route.sleeps.len() < naps {
-                    step(tracee)?
+                    step(tracee)?;
                 } else {
-                    sleep(tracee, alarm)?
+                    sleep(tracee, alarm)?;
                 }
                 route.sleeps.push(here);
             } else {
@@ -87,9 +87,9 @@ impl Route {
         for (number, at) in self.sleeps.iter().enumerate().take_while(|(_, at)| target > **at) {
             self.leg(tracee, from, *at, manner)?;
             if number + 1 < self.sleeps.len() {
-                step(tracee)?
+                step(tracee)?;
             } else {
-                sleep(tracee, alarm)?
+                sleep(tracee, alarm)?;
             }
             from = at + 1;
         }
