@@ -20,6 +20,8 @@ pub(crate) enum Scene {
     SleepingLong,
     /// Besides, a waiter, and a dead process that holds the one permit.
     Recovering,
+    /// The same, but the dead process has not lived to write down that it took it.
+    Settling,
     /// Nobody.
     Alone,
     /// Nobody who lives.
@@ -28,7 +30,7 @@ pub(crate) enum Scene {
 
 impl Scene {
     pub(crate) fn has_waiter(self) -> bool {
-        matches!(self, Self::Waking | Self::Sleeping | Self::SleepingLong | Self::Recovering)
+        matches!(self, Self::Waking | Self::Sleeping | Self::SleepingLong | Self::Recovering | Self::Settling)
     }
 
     /// How many of its sleeps end without anybody's doing.
@@ -72,7 +74,7 @@ impl Path {
     }
 }
 
-pub(crate) const PATHS: [Path; 21] = [
+pub(crate) const PATHS: [Path; 23] = [
     Path {
         name: "acquire",
         scene: Scene::Plain,
@@ -309,6 +311,36 @@ pub(crate) const PATHS: [Path; 21] = [
             mark();
             semaphore.available_permits()?;
             mark();
+            Ok(())
+        },
+        shows: Some(|view| view.count == 1),
+        undone: books(1, 1),
+        done: books(1, 1),
+    },
+    Path {
+        name: "recovery-of-a-half-done",
+        scene: Scene::Settling,
+        initial: 1,
+        act: |name| {
+            let semaphore = open(name, 0)?;
+            mark();
+            semaphore.available_permits()?;
+            mark();
+            Ok(())
+        },
+        shows: Some(|view| view.count == 1),
+        undone: books(1, 1),
+        done: books(1, 1),
+    },
+    Path {
+        name: "open-that-recovers",
+        scene: Scene::Recovering,
+        initial: 1,
+        act: |name| {
+            mark();
+            let semaphore = open(name, 0)?;
+            mark();
+            drop(semaphore);
             Ok(())
         },
         shows: Some(|view| view.count == 1),

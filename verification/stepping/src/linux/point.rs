@@ -68,6 +68,7 @@ impl<'a> Cast<'a> {
         }
         let mut holder = match path.scene {
             Scene::Recovering | Scene::Leftover => Some(start("holder", name)?),
+            Scene::Settling => Some(halt_after_the_swap(&stage)?),
             _ => None,
         };
         if path.scene == Scene::Leftover {
@@ -79,7 +80,7 @@ impl<'a> Cast<'a> {
         stage.expect_the_subject()?;
         let subject = start(path.name, name)?;
         let waiter = match path.scene {
-            Scene::Waking | Scene::Recovering => Some(fall_asleep(name)?),
+            Scene::Waking | Scene::Recovering | Scene::Settling => Some(fall_asleep(name)?),
             _ => None,
         };
         drop(holder);
@@ -118,6 +119,10 @@ impl<'a> Cast<'a> {
             let free = if is_shown == Some(true) { done.free } else { undone.free };
             feed(&mut self.stage, self.waiter, free)?
         } else {
+            if way == Way::AtOnce {
+                // in the other ways the waiter itself finds the dead
+                self.stage.bury()?;
+            }
             self.stage.books(undone.free.min(done.free))?
         };
         self.stage.check_the_living(0)?;
@@ -181,8 +186,9 @@ fn fall_asleep(name: &str) -> Result<Waiter> {
 
 /// Kills a recoverer after so many instructions, which it tells, or where it has come to if it goes another way.
 fn kill_on_the_way(mut recoverer: Tracee, route: &Route, number: usize) -> Result<Option<usize>> {
-    // so that neighbouring kills of the first are followed by distant ones of the second
-    let target = number * 31 % (route.length() + 1);
+    // by the golden ratio: however many kills there are, they are spread evenly
+    let fraction = f64::fract(number as f64 * 0.618_033_988_75);
+    let target = (fraction * (route.length() + 1) as f64) as usize;
     match route.walk(&mut recoverer, target, Manner::Exact, &mut || Ok(())) {
         Ok(()) => Ok(Some(target)),
         Err(Mishap::Astray) => Ok(None),
@@ -238,7 +244,8 @@ fn open_before(stage: &mut Stage, subject: Tracee) -> Result<()> {
 fn judge(path: &Path, way: Way, is_shown: Option<bool>, books: Books) -> Result<Option<bool>> {
     let is_like = |expected: Books| {
         // a death may count twice if who gives back dies in the middle
-        let may_be_more = way == Way::SecondRecoverer || path.scene == Scene::Recovering;
+        let may_be_more =
+            way == Way::SecondRecoverer || path.scene == Scene::Recovering || path.scene == Scene::Settling;
         let recoveries = match expected.recoveries {
             expected if expected > 0 && may_be_more => books.recoveries >= expected,
             expected => books.recoveries == expected,

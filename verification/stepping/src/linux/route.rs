@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::io;
 
 use super::Mishap;
-use super::trace::{Event, Go, MARK, SYSTEM_CALL, Tracee};
+use super::trace::{Clock, Event, Go, MARK, SYSTEM_CALL, Tracee};
 
 /// What is done while the process sleeps, so that it wakes up.
 pub(crate) type Alarm<'a> = &'a mut dyn FnMut() -> Result<(), Mishap>;
@@ -30,7 +30,7 @@ impl Route {
         let mut route =
             Self { addresses: Vec::new(), visits: Vec::new(), calls: Vec::new(), sleeps: Vec::new() };
         let mut visits = HashMap::new();
-        let mut clock = HashMap::new();
+        let mut clock = Clock::default();
         loop {
             let registers = tracee.registers()?;
             let mut code = [0; 2];
@@ -50,7 +50,7 @@ impl Route {
             route.calls.push(here);
             if is_wait(tracee)? {
                 visits.clear();
-                clock.clear();
+                clock.go_on();
                 if route.sleeps.len() < naps {
                     step(tracee)?;
                 } else {
@@ -60,13 +60,7 @@ impl Route {
             } else {
                 step(tracee)?;
             }
-            // Steps are slow, and what is to be done in a moment would seem to take long. So time stands still while it
-            // is awake.
-            if registers.rax == libc::SYS_clock_gettime as u64 {
-                let mut now = [0; 16];
-                tracee.read(registers.rsi, &mut now)?;
-                tracee.write(registers.rsi, clock.entry(registers.rdi).or_insert(now))?;
-            }
+            clock.show(tracee, registers.rax, &registers)?;
         }
     }
 

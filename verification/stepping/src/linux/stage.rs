@@ -14,7 +14,7 @@ use super::{Mishap, Result, demand};
 /// The value of an open that comes after a death.
 pub(crate) const LATER: u32 = 5;
 /// How long a waiter waits at most. (Before it gives up it looks for the dead, so that a slow machine changes nothing.)
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where the file has what is looked at (`layout.rs` of the engine).
 const STATE_AT: u64 = 64;

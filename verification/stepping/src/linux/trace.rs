@@ -1,6 +1,7 @@
 //! Another process, held by ptrace: it goes on by one instruction, or to a certain one, and is killed where it stands.
 #![allow(unsafe_code)]
 
+use std::collections::HashMap;
 use std::ffi::{c_int, c_long, c_void};
 use std::fs::{self, File};
 use std::io;
@@ -203,6 +204,27 @@ impl Tracee {
     pub(crate) fn is_asleep(&self) -> io::Result<bool> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
         Ok(stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S')))
+    }
+}
+
+/// A clock that stands still: steps are slow, and what is to be done in a moment would seem to take long.
+#[derive(Default)]
+pub(crate) struct Clock(HashMap<u64, [u8; 16]>);
+
+impl Clock {
+    /// Time passes again, until it is asked for.
+    pub(crate) fn go_on(&mut self) {
+        self.0.clear();
+    }
+
+    /// If the process has just read the clock, by the system call of these registers, it reads what it has read before.
+    pub(crate) fn show(&mut self, tracee: &Tracee, call: u64, registers: &Registers) -> io::Result<()> {
+        if call != libc::SYS_clock_gettime as u64 {
+            return Ok(());
+        }
+        let mut now = [0; 16];
+        tracee.read(registers.rsi, &mut now)?;
+        tracee.write(registers.rsi, self.0.entry(registers.rdi).or_insert(now))
     }
 }
 

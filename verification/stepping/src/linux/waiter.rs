@@ -1,16 +1,17 @@
-//! A process that waits for a permit, and sleeps until it is woken: the engine's bound of a second is taken off its sleep, so
-//! that a wake-up that does not come is seen at once.
+//! A process that waits for a permit, and does nothing but sleep until it is woken: the bound is taken off its sleep, and
+//! its clock stands still, so that it never comes to think of looking for the dead itself.
 
 use std::thread;
 
 use super::route::{is_wait, unbind_sleep};
-use super::trace::{Event, Go, Tracee};
+use super::trace::{Clock, Event, Go, Tracee};
 use super::{Mishap, Result};
 
 pub(crate) struct Waiter {
     process: Tracee,
     is_in_kernel: bool,
     is_in_wait: bool,
+    clock: Clock,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ impl Waiter {
     pub(crate) fn start(name: &str) -> Result<Self> {
         let process = super::start("waiter", name)?;
         process.resume(Go::ToSystemCall)?;
-        Ok(Self { process, is_in_kernel: false, is_in_wait: false })
+        Ok(Self { process, is_in_kernel: false, is_in_wait: false, clock: Clock::default() })
     }
 
     /// Lets it go on until it has the permit, or sleeps. Until then, who is woken stands where it has come to.
@@ -38,6 +39,10 @@ impl Waiter {
                     self.is_in_wait = self.is_in_kernel && is_wait(&self.process)?;
                     if self.is_in_wait {
                         unbind_sleep(&self.process)?;
+                    }
+                    if !self.is_in_kernel {
+                        let registers = self.process.registers()?;
+                        self.clock.show(&self.process, registers.orig_rax, &registers)?;
                     }
                     self.process.resume(Go::ToSystemCall)?;
                 }
