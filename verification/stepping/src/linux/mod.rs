@@ -120,13 +120,14 @@ pub(crate) fn main() -> ExitCode {
 static KILLS: AtomicU64 = AtomicU64::new(0);
 
 /// Ends the run if nothing happens for a minute: somebody waits for ever.
-fn watch() {
-    thread::spawn(|| {
+fn watch(prefix: String) {
+    thread::spawn(move || {
         let mut before = 0;
         loop {
             thread::sleep(Duration::from_secs(60));
             let now = KILLS.load(Ordering::Relaxed);
             if now == before {
+                stage::sweep(&prefix);
                 println!("nothing has happened for a minute, after {now} kills\n0 passed, 1 failed");
                 std::process::exit(1);
             }
@@ -157,8 +158,8 @@ struct Findings {
 
 impl Run {
     fn new(measure: Measure) -> Result<Self> {
-        watch();
-        let prefix = format!("stepping-{}", std::process::id());
+        let prefix = format!("stepping-{}-", std::process::id());
+        watch(prefix.clone());
         let directory = SystemSemaphore::create(paths::key(&prefix), 0)?;
         let recoverers = Recoverers {
             by_looking: record("recovery", Way::AtOnce, &prefix)?,
@@ -263,7 +264,7 @@ impl Run {
         number: usize,
     ) -> Result<Finding> {
         KILLS.fetch_add(1, Ordering::Relaxed);
-        let mut cast = Cast::assemble(path, way, &format!("{}-{}", self.prefix, path.name))?;
+        let mut cast = Cast::assemble(path, way, &format!("{}{}", self.prefix, path.name))?;
         cast.set_out(|subject, alarm| route.walk(subject, point, manner, alarm))?;
         cast.kill(&self.recoverers, number)
     }
@@ -273,7 +274,7 @@ impl Run {
 fn record(name: &str, way: Way, prefix: &str) -> Result<Route> {
     let path = paths::find(name).expect("there is such a path");
     let mut route = None;
-    Cast::assemble(path, way, &format!("{prefix}-{name}"))?.set_out(|subject, alarm| {
+    Cast::assemble(path, way, &format!("{prefix}{name}"))?.set_out(|subject, alarm| {
         route = Some(Route::record(subject, path.scene.naps(), alarm)?);
         Ok(())
     })?;

@@ -29,8 +29,18 @@ pub(crate) enum Scene {
 }
 
 impl Scene {
+    /// Whether a process has died with the permit.
+    pub(crate) fn has_dead(self) -> bool {
+        matches!(self, Self::Recovering | Self::Settling)
+    }
+
+    /// Whether a waiter is there from the beginning.
+    pub(crate) fn begins_with_waiter(self) -> bool {
+        self == Self::Waking || self.has_dead()
+    }
+
     pub(crate) fn has_waiter(self) -> bool {
-        matches!(self, Self::Waking | Self::Sleeping | Self::SleepingLong | Self::Recovering | Self::Settling)
+        matches!(self, Self::Sleeping | Self::SleepingLong) || self.begins_with_waiter()
     }
 
     /// How many of its sleeps end without anybody's doing.
@@ -74,11 +84,20 @@ impl Path {
     }
 }
 
+/// What most have in common.
+const PLAIN: Path = Path {
+    name: "",
+    scene: Scene::Plain,
+    initial: 10,
+    act: |_| Ok(()),
+    shows: None,
+    undone: books(10, 0),
+    done: books(10, 0),
+};
+
 pub(crate) const PATHS: [Path; 23] = [
     Path {
         name: "acquire",
-        scene: Scene::Plain,
-        initial: 10,
         act: |name| {
             let semaphore = warm(name)?;
             mark();
@@ -87,13 +106,11 @@ pub(crate) const PATHS: [Path; 23] = [
             permit.release()
         },
         shows: Some(|view| view.count == 9),
-        undone: books(10, 0),
         done: books(10, 1),
+        ..PLAIN
     },
     Path {
         name: "drop",
-        scene: Scene::Plain,
-        initial: 10,
         act: |name| {
             let semaphore = warm(name)?;
             let permit = semaphore.acquire()?;
@@ -104,12 +121,10 @@ pub(crate) const PATHS: [Path; 23] = [
         },
         shows: Some(|view| view.count == 10),
         undone: books(10, 1),
-        done: books(10, 0),
+        ..PLAIN
     },
     Path {
         name: "acquire-many",
-        scene: Scene::Plain,
-        initial: 10,
         act: |name| {
             let semaphore = warm(name)?;
             mark();
@@ -118,14 +133,12 @@ pub(crate) const PATHS: [Path; 23] = [
             permit.release()
         },
         shows: Some(|view| view.count == 7),
-        undone: books(10, 0),
         done: books(10, 1),
+        ..PLAIN
     },
     // the first operation of a process is never a quick one
     Path {
         name: "first-acquire",
-        scene: Scene::Plain,
-        initial: 10,
         act: |name| {
             let semaphore = open(name, 10)?;
             mark();
@@ -134,8 +147,8 @@ pub(crate) const PATHS: [Path; 23] = [
             permit.release()
         },
         shows: Some(|view| view.count == 9),
-        undone: books(10, 0),
         done: books(10, 1),
+        ..PLAIN
     },
     Path {
         name: "helping-acquire",
@@ -155,8 +168,6 @@ pub(crate) const PATHS: [Path; 23] = [
     },
     Path {
         name: "drop-on-another-thread",
-        scene: Scene::Plain,
-        initial: 10,
         act: |name| {
             let semaphore = open(name, 10)?;
             let (sender, permits) = std::sync::mpsc::channel();
@@ -176,12 +187,10 @@ pub(crate) const PATHS: [Path; 23] = [
         },
         shows: Some(|view| view.count == 10),
         undone: books(10, 1),
-        done: books(10, 0),
+        ..PLAIN
     },
     Path {
         name: "release-of-created",
-        scene: Scene::Plain,
-        initial: 10,
         act: |name| {
             let semaphore = warm(name)?;
             mark();
@@ -190,13 +199,11 @@ pub(crate) const PATHS: [Path; 23] = [
             Ok(())
         },
         shows: Some(|view| view.count == 12),
-        undone: books(10, 0),
         done: books(12, 0),
+        ..PLAIN
     },
     Path {
         name: "release-of-held-and-created",
-        scene: Scene::Plain,
-        initial: 10,
         act: |name| {
             let semaphore = warm(name)?;
             semaphore.acquire_many(3)?.hold();
@@ -208,11 +215,10 @@ pub(crate) const PATHS: [Path; 23] = [
         shows: Some(|view| view.count == 12),
         undone: books(10, 1),
         done: books(12, 0),
+        ..PLAIN
     },
     Path {
         name: "forget",
-        scene: Scene::Plain,
-        initial: 10,
         act: |name| {
             let semaphore = warm(name)?;
             let permit = semaphore.acquire_many(3)?;
@@ -221,14 +227,12 @@ pub(crate) const PATHS: [Path; 23] = [
             mark();
             Ok(())
         },
-        shows: None,
         undone: books(10, 1),
         done: books(7, 0),
+        ..PLAIN
     },
     Path {
         name: "hold",
-        scene: Scene::Plain,
-        initial: 10,
         act: |name| {
             let semaphore = warm(name)?;
             let permit = semaphore.acquire_many(3)?;
@@ -237,9 +241,9 @@ pub(crate) const PATHS: [Path; 23] = [
             mark();
             Ok(())
         },
-        shows: None,
         undone: books(10, 1),
         done: books(10, 1),
+        ..PLAIN
     },
     Path {
         name: "acquire-asleep",
@@ -349,8 +353,6 @@ pub(crate) const PATHS: [Path; 23] = [
     },
     Path {
         name: "open",
-        scene: Scene::Plain,
-        initial: 10,
         act: |name| {
             mark();
             let semaphore = open(name, 10)?;
@@ -359,13 +361,10 @@ pub(crate) const PATHS: [Path; 23] = [
             Ok(())
         },
         shows: Some(|view| view.is_user),
-        undone: books(10, 0),
-        done: books(10, 0),
+        ..PLAIN
     },
     Path {
         name: "close",
-        scene: Scene::Plain,
-        initial: 10,
         act: |name| {
             let semaphore = warm(name)?;
             mark();
@@ -374,13 +373,10 @@ pub(crate) const PATHS: [Path; 23] = [
             Ok(())
         },
         shows: Some(|view| !view.is_user),
-        undone: books(10, 0),
-        done: books(10, 0),
+        ..PLAIN
     },
     Path {
         name: "reset",
-        scene: Scene::Plain,
-        initial: 10,
         act: |name| {
             mark();
             let semaphore = SystemSemaphore::create(key(name), 4)?;
@@ -389,8 +385,8 @@ pub(crate) const PATHS: [Path; 23] = [
             Ok(())
         },
         shows: Some(|view| view.count == 4),
-        undone: books(10, 0),
         done: books(4, 0),
+        ..PLAIN
     },
     Path {
         name: "open-that-makes",

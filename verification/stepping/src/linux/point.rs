@@ -79,10 +79,7 @@ impl<'a> Cast<'a> {
         let recoverer = if has_recoverer { Some(start("recovery", name)?) } else { None };
         stage.expect_the_subject()?;
         let subject = start(path.name, name)?;
-        let waiter = match path.scene {
-            Scene::Waking | Scene::Recovering | Scene::Settling => Some(fall_asleep(name)?),
-            _ => None,
-        };
+        let waiter = if path.scene.begins_with_waiter() { Some(fall_asleep(name)?) } else { None };
         drop(holder);
         Ok(Self { path, way, stage, subject, halted, recoverer, waiter })
     }
@@ -244,8 +241,7 @@ fn open_before(stage: &mut Stage, subject: Tracee) -> Result<()> {
 fn judge(path: &Path, way: Way, is_shown: Option<bool>, books: Books) -> Result<Option<bool>> {
     let is_like = |expected: Books| {
         // a death may count twice if who gives back dies in the middle
-        let may_be_more =
-            way == Way::SecondRecoverer || path.scene == Scene::Recovering || path.scene == Scene::Settling;
+        let may_be_more = way == Way::SecondRecoverer || path.scene.has_dead();
         let recoveries = match expected.recoveries {
             expected if expected > 0 && may_be_more => books.recoveries >= expected,
             expected => books.recoveries == expected,

@@ -1,6 +1,6 @@
 //! One semaphore, this process's handle of it, and what can be seen of it without touching it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -28,6 +28,21 @@ pub(crate) struct View {
     pub(crate) count: u32,
     /// The stepped process is among the users.
     pub(crate) is_user: bool,
+}
+
+/// Where this user's semaphores are.
+fn directory() -> PathBuf {
+    PathBuf::from(format!("/dev/shm/system-semaphore-{}", rustix::process::geteuid().as_raw()))
+}
+
+/// Removes what a run has left that had to be broken off.
+pub(crate) fn sweep(prefix: &str) {
+    let files = fs::read_dir(directory()).into_iter().flatten().flatten();
+    for file in files.filter(|file| file.file_name().to_string_lossy().starts_with(prefix)) {
+        let _ = fs::remove_file(file.path());
+    }
+    // it stays if there is something in it
+    let _ = fs::remove_dir(directory());
 }
 
 pub(crate) struct Stage {
@@ -60,8 +75,7 @@ impl Stage {
     }
 
     fn path(&self) -> PathBuf {
-        let user = rustix::process::geteuid().as_raw();
-        PathBuf::from(format!("/dev/shm/system-semaphore-{user}/{}", self.name))
+        directory().join(&self.name)
     }
 
     fn read<const N: usize>(&self, at: u64) -> io::Result<[u8; N]> {
@@ -142,6 +156,6 @@ impl Drop for Stage {
     fn drop(&mut self) {
         self.own = None;
         // after a failure; else it is gone
-        let _ = std::fs::remove_file(self.path());
+        let _ = fs::remove_file(self.path());
     }
 }

@@ -59,6 +59,8 @@ impl Tracee {
     pub(crate) fn start(arguments: &[&str]) -> io::Result<Self> {
         let mut command = Command::new("/proc/self/exe");
         command.args(arguments).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
+        // a signal from the terminal would be one more stop
+        command.process_group(0);
         // SAFETY: two system calls, which is allowed in a forked child
         unsafe { command.pre_exec(be_traced) };
         let child = command.spawn()?;
