@@ -77,20 +77,29 @@ impl Route {
         manner: Manner,
         alarm: Alarm<'_>,
     ) -> Result<(), Mishap> {
+        let mut clock = Clock::default();
         let mut from = 0;
         for (number, at) in self.sleeps.iter().enumerate().take_while(|(_, at)| target > **at) {
-            self.leg(tracee, from, *at, manner)?;
+            self.leg(tracee, from, *at, manner, &mut clock)?;
             if number + 1 < self.sleeps.len() {
                 step(tracee)?;
             } else {
                 sleep(tracee, alarm)?;
             }
+            clock.go_on();
             from = at + 1;
         }
-        self.leg(tracee, from, target, manner)
+        self.leg(tracee, from, target, manner, &mut clock)
     }
 
-    fn leg(&self, tracee: &mut Tracee, from: usize, target: usize, manner: Manner) -> Result<(), Mishap> {
+    fn leg(
+        &self,
+        tracee: &mut Tracee,
+        from: usize,
+        target: usize,
+        manner: Manner,
+        clock: &mut Clock,
+    ) -> Result<(), Mishap> {
         // a stop at each visit, then a step for each instruction
         let cost = |stop: &usize| self.visits[*stop] + (target - stop);
         let is_certain = |stop: &usize| manner == Manner::Exact || self.visits[*stop] == 1;
@@ -98,25 +107,46 @@ impl Route {
         if stop > from {
             tracee.set_breakpoint(Some(self.addresses[stop]))?;
             for _ in 0..self.visits[stop] {
-                tracee.resume(Go::On)?;
-                self.arrive(tracee, stop)?;
+                run(tracee, clock)?;
+                self.check(tracee, stop)?;
             }
             tracee.set_breakpoint(None)?;
         }
-        for next in stop + 1..=target {
-            tracee.resume(Go::OneInstruction)?;
-            match manner {
-                Manner::Exact => self.arrive(tracee, next)?,
-                Manner::Loose => there(tracee)?,
+        for here in stop..target {
+            let registers = tracee.registers()?;
+            step(tracee)?;
+            if self.calls.binary_search(&here).is_ok() {
+                clock.show(tracee, registers.rax, &registers)?;
+            }
+            if manner == Manner::Exact {
+                self.check(tracee, here + 1)?;
             }
         }
         Ok(())
     }
 
-    /// Waits until it stops, which must be there.
-    fn arrive(&self, tracee: &mut Tracee, place: usize) -> Result<(), Mishap> {
-        there(tracee)?;
+    /// That the process stands there.
+    fn check(&self, tracee: &Tracee, place: usize) -> Result<(), Mishap> {
         if tracee.registers()?.rip == self.addresses[place] { Ok(()) } else { Err(Mishap::Astray) }
+    }
+}
+
+/// Lets it go on to its breakpoint. On its way it must not sleep, which is for [`sleep`].
+fn run(tracee: &mut Tracee, clock: &mut Clock) -> Result<(), Mishap> {
+    let mut is_in_kernel = false;
+    loop {
+        tracee.resume(Go::ToSystemCall)?;
+        match tracee.wait()? {
+            Event::SystemCall => is_in_kernel = !is_in_kernel,
+            event => return is_there(event),
+        }
+        if is_in_kernel && is_wait(tracee)? {
+            return Err(Mishap::Astray);
+        }
+        if !is_in_kernel {
+            let registers = tracee.registers()?;
+            clock.show(tracee, registers.orig_rax, &registers)?;
+        }
     }
 }
 
@@ -132,25 +162,25 @@ pub(crate) enum Manner {
 
 pub(crate) fn step(tracee: &mut Tracee) -> Result<(), Mishap> {
     tracee.resume(Go::OneInstruction)?;
-    there(tracee)
+    is_there(tracee.wait()?)
 }
 
-fn there(tracee: &mut Tracee) -> Result<(), Mishap> {
-    match tracee.wait()? {
+fn is_there(event: Event) -> Result<(), Mishap> {
+    match event {
         Event::There => Ok(()),
         Event::Marked => Err(Mishap::Astray),
         event => Err(Mishap::Failure(format!("the stepped process: {event:?}"))),
     }
 }
 
-/// Whether the process is about to wait for a futex.
+/// Whether the process is about to wait for a permit. (Waits for its own threads are private.)
 pub(crate) fn is_wait(tracee: &Tracee) -> io::Result<bool> {
     let registers = tracee.registers()?;
     // where it has entered the kernel already, the number is here
     let call =
         if registers.rax as i64 == -i64::from(libc::ENOSYS) { registers.orig_rax } else { registers.rax };
     let is_futex = call == libc::SYS_futex as u64;
-    Ok(is_futex && registers.rsi as i32 & !libc::FUTEX_PRIVATE_FLAG == libc::FUTEX_WAIT_BITSET)
+    Ok(is_futex && registers.rsi as i32 == libc::FUTEX_WAIT_BITSET)
 }
 
 /// Takes the bound off the sleep that the process is about to begin: nothing but a wake-up is to end it.
@@ -174,5 +204,5 @@ fn sleep(tracee: &mut Tracee, alarm: Alarm<'_>) -> Result<(), Mishap> {
     if tracee.is_asleep()? {
         return Err(Mishap::Failure("who sleeps was not woken".to_owned()));
     }
-    there(tracee)
+    is_there(tracee.wait()?)
 }
