@@ -2,8 +2,8 @@
 //!
 //! All of it is atomics of fixed size, and nothing in it is trusted as an index, a length or a bound.
 
-use std::fmt;
 use std::sync::atomic::Ordering;
+use std::{fmt, iter};
 
 use crate::sys::atomic::{AtomicU32, AtomicU64};
 use crate::sys::memory::shared;
@@ -274,8 +274,12 @@ impl Layout {
     /// The slots in use.
     pub(super) fn used_slots(&self) -> impl Iterator<Item = u16> {
         self.used.iter().enumerate().flat_map(|(index, word)| {
-            let word = word.load(Ordering::Acquire);
-            let bits = (0..64).filter(move |bit| word >> bit & 1 != 0);
+            let mut word = word.load(Ordering::Acquire);
+            let bits = iter::from_fn(move || {
+                let bit = (word != 0).then_some(word.trailing_zeros())?;
+                word &= word - 1;
+                Some(bit as usize)
+            });
             bits.map(move |bit| (index * 64 + bit) as u16).filter(|slot| *slot < SLOTS)
         })
     }

@@ -1,0 +1,301 @@
+//! The run: which paths, where on them, in which ways; and what came of it.
+
+mod paths;
+mod point;
+mod route;
+mod stage;
+mod trace;
+mod waiter;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use std::{env, fmt, io, thread};
+
+use system_semaphore::SystemSemaphore;
+
+use self::paths::{PATHS, Path};
+use self::point::{Cast, Finding, Recoverers, Way};
+use self::route::{Manner, Route};
+use self::trace::{Event, Go, Tracee};
+
+/// Why a kill has shown nothing, or something bad.
+pub(crate) enum Mishap {
+    /// The process went another way than the one before it: it was held up, so that a clock said something else.
+    Astray,
+    Failure(String),
+}
+
+pub(crate) type Result<T> = std::result::Result<T, Mishap>;
+
+impl fmt::Display for Mishap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Astray => write!(f, "it went another way each time"),
+            Self::Failure(what) => write!(f, "{what}"),
+        }
+    }
+}
+
+impl From<io::Error> for Mishap {
+    fn from(error: io::Error) -> Self {
+        Self::Failure(format!("the system: {error}"))
+    }
+}
+
+impl From<system_semaphore::Error> for Mishap {
+    fn from(error: system_semaphore::Error) -> Self {
+        Self::Failure(error.to_string())
+    }
+}
+
+fn demand(is_so: bool, complaint: impl FnOnce() -> String) -> Result<()> {
+    if is_so { Ok(()) } else { Err(Mishap::Failure(complaint())) }
+}
+
+/// The argument that makes this program another process.
+const PLAY: &str = "--play";
+
+/// Starts another process that plays a part, and waits until it comes to its first mark.
+fn start(part: &str, name: &str) -> Result<Tracee> {
+    let mut process = Tracee::start(&[PLAY, part, name])?;
+    process.resume(Go::On)?;
+    match process.wait()? {
+        Event::Marked => Ok(process),
+        event => Err(Mishap::Failure(format!("{part:?} does not come to its mark: {event:?}"))),
+    }
+}
+
+/// The other process's side.
+fn play(part: &str, name: &str) -> ! {
+    let done = match part {
+        "waiter" => paths::wait(name),
+        "holder" => paths::hold(name),
+        path => (paths::find(path).expect("there is such a path").act)(name),
+    };
+    panic!("nobody has killed {part:?}: {done:?}");
+}
+
+/// How closely a path is looked at: up to this length after each instruction; on a longer one before and after each system
+/// call, and at so many points spread evenly.
+struct Measure {
+    short: usize,
+    points: usize,
+}
+
+const USUAL: Measure = Measure { short: 500, points: 100 };
+const FULL: Measure = Measure { short: 5_000, points: 2_000 };
+
+/// How often a kill is tried again that went astray.
+const TRIES: usize = 10;
+
+pub(crate) fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let [PLAY, part, name] = *words {
+        play(part, name);
+    }
+    let measure = if words.contains(&"--full") { FULL } else { USUAL };
+    let names: Vec<&str> = words.into_iter().filter(|word| *word != "--full").collect();
+    if let Some(unknown) = names.iter().find(|name| paths::find(name).is_none()) {
+        let all: Vec<&str> = PATHS.iter().map(|path| path.name).collect();
+        eprintln!("{unknown:?} is no path; usage: stepping [--full] [PATH...], of {}", all.join(", "));
+        return ExitCode::FAILURE;
+    }
+    let is_chosen = |path: &&Path| names.is_empty() || names.contains(&path.name);
+    let (passed, failed) = match Run::new(measure).and_then(|mut run| run.all(PATHS.iter().filter(is_chosen)))
+    {
+        Ok(counts) => counts,
+        Err(mishap) => {
+            println!("it cannot be run: {mishap}");
+            (0, 1)
+        }
+    };
+    println!("{passed} passed, {failed} failed");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// How many kills there were.
+static KILLS: AtomicU64 = AtomicU64::new(0);
+
+/// Ends the run if nothing happens for a minute: somebody waits for ever.
+fn watch(prefix: String) {
+    thread::spawn(move || {
+        let mut before = 0;
+        loop {
+            thread::sleep(Duration::from_secs(60));
+            let now = KILLS.load(Ordering::Relaxed);
+            if now == before {
+                stage::sweep(&prefix);
+                println!("nothing has happened for a minute, after {now} kills\n0 passed, 1 failed");
+                std::process::exit(1);
+            }
+            before = now;
+        }
+    });
+}
+
+struct Run {
+    measure: Measure,
+    /// What the names of all semaphores begin with.
+    prefix: String,
+    /// Keeps the directory, so that nobody makes or removes it on his way.
+    _directory: SystemSemaphore,
+    recoverers: Recoverers,
+    /// Where recoverers were killed.
+    recoveries: BTreeSet<(bool, usize)>,
+}
+
+/// What was found along a path.
+struct Findings {
+    instructions: usize,
+    calls: usize,
+    points: usize,
+    /// After how many instructions it is done.
+    turn: Option<usize>,
+}
+
+impl Run {
+    fn new(measure: Measure) -> Result<Self> {
+        let prefix = format!("stepping-{}-", std::process::id());
+        watch(prefix.clone());
+        let directory = SystemSemaphore::create(paths::key(&prefix), 0)?;
+        let recoverers = Recoverers {
+            by_looking: record("recovery", Way::AtOnce, &prefix)?,
+            by_opening: record("open-of-a-leftover", Way::AtOnce, &prefix)?,
+        };
+        Ok(Self { measure, prefix, _directory: directory, recoverers, recoveries: BTreeSet::new() })
+    }
+
+    /// How many paths, in how many ways, have passed and failed.
+    fn all<'a>(&mut self, paths: impl Iterator<Item = &'a Path>) -> Result<(usize, usize)> {
+        println!("{:63} killed at once / after another's operation / and its recoverer, too", "");
+        println!(
+            "{:28} {:>12} {:>12}   {:^20}   {:^20} {:>6}",
+            "path", "instructions", "system calls", "kill points", "done after", "s"
+        );
+        let (mut passed, mut failed) = (0, 0);
+        for path in paths {
+            let begin = Instant::now();
+            let mut found = Vec::new();
+            for way in Way::ALL {
+                match self.along(path, way) {
+                    Ok(findings) => found.push(findings),
+                    Err(mishap) => println!("{} FAILED, {way}: {mishap}", path.name),
+                }
+            }
+            passed += found.len();
+            failed += Way::ALL.len() - found.len();
+            print_line(path, &found, begin.elapsed());
+        }
+        println!(
+            "{} kills; recoverers were killed at {} of their {} instructions",
+            KILLS.load(Ordering::Relaxed),
+            self.recoveries.len(),
+            self.recoverers.by_looking.length() + self.recoverers.by_opening.length(),
+        );
+        Ok((passed, failed))
+    }
+
+    /// Kills at each of a path's points, and sees that it turns from not done to done once.
+    fn along(&mut self, path: &Path, way: Way) -> Result<Findings> {
+        let route = record(path.name, way, &self.prefix)?;
+        let mut outcomes = BTreeMap::new();
+        for (number, point) in self.points(&route).into_iter().enumerate() {
+            outcomes.insert(point, self.kill(path, way, &route, point, number)?);
+        }
+        while let Some((before, after)) =
+            turns(&outcomes).first().filter(|(before, after)| after - before > 1)
+        {
+            let point = (before + after) / 2;
+            outcomes.insert(point, self.kill(path, way, &route, point, point)?);
+        }
+        let turn = match *turns(&outcomes) {
+            [] if !path.flips() => None,
+            [(before, after)] if outcomes[&before] == Some(false) => Some(after),
+            ref turns => return Err(Mishap::Failure(format!("not done, done, and not done: {turns:?}"))),
+        };
+        Ok(Findings { instructions: route.length(), calls: route.calls.len(), points: outcomes.len(), turn })
+    }
+
+    /// Where on a route is killed.
+    fn points(&self, route: &Route) -> BTreeSet<usize> {
+        let length = route.length();
+        if length <= self.measure.short {
+            return (0..=length).collect();
+        }
+        let last = self.measure.points - 1;
+        let spread = (0..=last).map(|index| index * length / last);
+        let calls = route.calls.iter().flat_map(|call| [*call, call + 1]);
+        spread.chain(calls).collect()
+    }
+
+    /// Kills a process after so many instructions; tells whether it was done.
+    fn kill(
+        &mut self,
+        path: &Path,
+        way: Way,
+        route: &Route,
+        point: usize,
+        number: usize,
+    ) -> Result<Option<bool>> {
+        let mut finding = Err(Mishap::Astray);
+        for attempt in 0..TRIES {
+            let manner = if attempt < TRIES / 2 { Manner::Exact } else { Manner::Loose };
+            finding = self.try_to_kill(path, way, route, point, manner, number);
+            if !matches!(finding, Err(Mishap::Astray)) {
+                break;
+            }
+        }
+        let finding = finding
+            .map_err(|mishap| Mishap::Failure(format!("killed after {point} instructions: {mishap}")))?;
+        self.recoveries.extend(finding.recoverer.map(|point| (path.scene.is_deserted(), point)));
+        Ok(finding.is_done)
+    }
+
+    fn try_to_kill(
+        &self,
+        path: &Path,
+        way: Way,
+        route: &Route,
+        point: usize,
+        manner: Manner,
+        number: usize,
+    ) -> Result<Finding> {
+        KILLS.fetch_add(1, Ordering::Relaxed);
+        let mut cast = Cast::assemble(path, way, &format!("{}{}", self.prefix, path.name))?;
+        cast.set_out(|subject, alarm| route.walk(subject, point, manner, alarm))?;
+        cast.kill(&self.recoverers, number)
+    }
+}
+
+/// Walks along a path for the first time.
+fn record(name: &str, way: Way, prefix: &str) -> Result<Route> {
+    let path = paths::find(name).expect("there is such a path");
+    let mut route = None;
+    Cast::assemble(path, way, &format!("{prefix}{name}"))?.set_out(|subject, alarm| {
+        route = Some(Route::record(subject, path.scene.naps(), alarm)?);
+        Ok(())
+    })?;
+    Ok(route.expect("it was recorded"))
+}
+
+/// Between which points the outcome changes.
+fn turns(outcomes: &BTreeMap<usize, Option<bool>>) -> Vec<(usize, usize)> {
+    let next = outcomes.iter().skip(1);
+    let pairs = outcomes.iter().zip(next).filter(|(before, after)| before.1 != after.1);
+    pairs.map(|(before, after)| (*before.0, *after.0)).collect()
+}
+
+fn print_line(path: &Path, found: &[Findings], time: Duration) {
+    let Some(first) = found.first() else { return };
+    let join = |figure: fn(&Findings) -> String| {
+        let figures: Vec<String> = found.iter().map(figure).collect();
+        figures.join(" / ")
+    };
+    let points = join(|findings| findings.points.to_string());
+    let turns = join(|findings| findings.turn.map_or("-".to_owned(), |turn| turn.to_string()));
+    let (instructions, calls, seconds) = (first.instructions, first.calls, time.as_secs_f32());
+    println!("{:28} {instructions:>12} {calls:>12}   {points:^20}   {turns:^20} {seconds:6.1}", path.name);
+}

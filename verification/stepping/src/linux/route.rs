@@ -1,0 +1,208 @@
+//! The way that a process goes along a path, instruction by instruction, and how to bring another one to the same place.
+//!
+//! A path is walked once in single steps, and each instruction's address is noted. Since every process of ours has the
+//! same addresses, another one can then be let run to an instruction, by a breakpoint, which costs as little as a step;
+//! only where that would stop it too often, in a loop, the rest is steps again.
+
+use std::collections::HashMap;
+use std::io;
+
+use super::Mishap;
+use super::trace::{Clock, Event, Go, MARK, SYSTEM_CALL, Tracee};
+
+/// What is done while the process sleeps, so that it wakes up.
+pub(crate) type Alarm<'a> = &'a mut dyn FnMut() -> Result<(), Mishap>;
+
+/// The addresses of a path's instructions, in their order; the last is that of the mark at its end.
+pub(crate) struct Route {
+    addresses: Vec<u64>,
+    /// How often each was come to until then, since the beginning or the last sleep.
+    visits: Vec<usize>,
+    /// Which of them are system calls.
+    pub(crate) calls: Vec<usize>,
+    /// In which of these it sleeps: to be woken in the last, in the others until its time is up.
+    sleeps: Vec<usize>,
+}
+
+impl Route {
+    /// Walks from the mark at which the process stands to the next.
+    pub(crate) fn record(tracee: &mut Tracee, naps: usize, alarm: Alarm<'_>) -> Result<Self, Mishap> {
+        let mut route =
+            Self { addresses: Vec::new(), visits: Vec::new(), calls: Vec::new(), sleeps: Vec::new() };
+        let mut visits = HashMap::new();
+        let mut clock = Clock::default();
+        loop {
+            let registers = tracee.registers()?;
+            let mut code = [0; 2];
+            tracee.read(registers.rip, &mut code)?;
+            let visit: &mut usize = visits.entry(registers.rip).or_default();
+            *visit += 1;
+            route.visits.push(*visit);
+            route.addresses.push(registers.rip);
+            if code[0] == MARK {
+                return Ok(route);
+            }
+            if code != SYSTEM_CALL {
+                step(tracee)?;
+                continue;
+            }
+            let here = route.addresses.len() - 1;
+            route.calls.push(here);
+            if is_wait(tracee)? {
+                visits.clear();
+                clock.go_on();
+                if route.sleeps.len() < naps {
+                    step(tracee)?;
+                } else {
+                    sleep(tracee, alarm)?;
+                }
+                route.sleeps.push(here);
+            } else {
+                step(tracee)?;
+            }
+            clock.show(tracee, registers.rax, &registers)?;
+        }
+    }
+
+    /// How many instructions it has.
+    pub(crate) fn length(&self) -> usize {
+        self.addresses.len() - 1
+    }
+
+    /// Brings a process, which stands where the path begins, to where it has done so many instructions.
+    pub(crate) fn walk(
+        &self,
+        tracee: &mut Tracee,
+        target: usize,
+        manner: Manner,
+        alarm: Alarm<'_>,
+    ) -> Result<(), Mishap> {
+        let mut clock = Clock::default();
+        let mut from = 0;
+        for (number, at) in self.sleeps.iter().enumerate().take_while(|(_, at)| target > **at) {
+            self.leg(tracee, from, *at, manner, &mut clock)?;
+            if number + 1 < self.sleeps.len() {
+                step(tracee)?;
+            } else {
+                sleep(tracee, alarm)?;
+            }
+            clock.go_on();
+            from = at + 1;
+        }
+        self.leg(tracee, from, target, manner, &mut clock)
+    }
+
+    fn leg(
+        &self,
+        tracee: &mut Tracee,
+        from: usize,
+        target: usize,
+        manner: Manner,
+        clock: &mut Clock,
+    ) -> Result<(), Mishap> {
+        // a stop at each visit, then a step for each instruction
+        let cost = |stop: &usize| self.visits[*stop] + (target - stop);
+        let is_certain = |stop: &usize| manner == Manner::Exact || self.visits[*stop] == 1;
+        let stop = (from..=target).filter(is_certain).min_by_key(cost).expect("the first is certain");
+        if stop > from {
+            tracee.set_breakpoint(Some(self.addresses[stop]))?;
+            for _ in 0..self.visits[stop] {
+                run(tracee, clock)?;
+                self.check(tracee, stop)?;
+            }
+            tracee.set_breakpoint(None)?;
+        }
+        for here in stop..target {
+            let registers = tracee.registers()?;
+            step(tracee)?;
+            if self.calls.binary_search(&here).is_ok() {
+                clock.show(tracee, registers.rax, &registers)?;
+            }
+            if manner == Manner::Exact {
+                self.check(tracee, here + 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// That the process stands there.
+    fn check(&self, tracee: &Tracee, place: usize) -> Result<(), Mishap> {
+        if tracee.registers()?.rip == self.addresses[place] { Ok(()) } else { Err(Mishap::Astray) }
+    }
+}
+
+/// Lets it go on to its breakpoint. On its way it must not sleep, which is for [`sleep`].
+fn run(tracee: &mut Tracee, clock: &mut Clock) -> Result<(), Mishap> {
+    let mut is_in_kernel = false;
+    loop {
+        tracee.resume(Go::ToSystemCall)?;
+        match tracee.wait()? {
+            Event::SystemCall => is_in_kernel = !is_in_kernel,
+            event => return is_there(event),
+        }
+        if is_in_kernel && is_wait(tracee)? {
+            return Err(Mishap::Astray);
+        }
+        if !is_in_kernel {
+            let registers = tracee.registers()?;
+            clock.show(tracee, registers.orig_rax, &registers)?;
+        }
+    }
+}
+
+/// How closely a route is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// To this very address.
+    Exact,
+    /// To one that each process comes to, and from there so many instructions: a loop may run more or less often in another
+    /// process (over the digits of a number that the kernel tells).
+    Loose,
+}
+
+pub(crate) fn step(tracee: &mut Tracee) -> Result<(), Mishap> {
+    tracee.resume(Go::OneInstruction)?;
+    is_there(tracee.wait()?)
+}
+
+fn is_there(event: Event) -> Result<(), Mishap> {
+    match event {
+        Event::There => Ok(()),
+        Event::Marked => Err(Mishap::Astray),
+        event => Err(Mishap::Failure(format!("the stepped process: {event:?}"))),
+    }
+}
+
+/// Whether the process is about to wait for a permit. (Waits for its own threads are private.)
+pub(crate) fn is_wait(tracee: &Tracee) -> io::Result<bool> {
+    let registers = tracee.registers()?;
+    // where it has entered the kernel already, the number is here
+    let call =
+        if registers.rax as i64 == -i64::from(libc::ENOSYS) { registers.orig_rax } else { registers.rax };
+    let is_futex = call == libc::SYS_futex as u64;
+    Ok(is_futex && registers.rsi as i32 == libc::FUTEX_WAIT_BITSET)
+}
+
+/// Takes the bound off the sleep that the process is about to begin: nothing but a wake-up is to end it.
+pub(crate) fn unbind_sleep(tracee: &Tracee) -> io::Result<()> {
+    let mut registers = tracee.registers()?;
+    registers.r10 = 0;
+    tracee.set_registers(&registers)
+}
+
+/// Lets it fall asleep, raises the alarm, and has it wake up.
+fn sleep(tracee: &mut Tracee, alarm: Alarm<'_>) -> Result<(), Mishap> {
+    unbind_sleep(tracee)?;
+    tracee.resume(Go::OneInstruction)?;
+    while !tracee.is_asleep()? {
+        if tracee.poll()?.is_some() {
+            return Err(Mishap::Astray);
+        }
+        std::thread::yield_now();
+    }
+    alarm()?;
+    if tracee.is_asleep()? {
+        return Err(Mishap::Failure("who sleeps was not woken".to_owned()));
+    }
+    is_there(tracee.wait()?)
+}

@@ -1,0 +1,161 @@
+//! One semaphore, this process's handle of it, and what can be seen of it without touching it.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use system_semaphore::{ErrorKind, SystemSemaphore};
+
+use super::paths::{Books, key};
+use super::{Mishap, Result, demand};
+
+/// The value of an open that comes after a death.
+pub(crate) const LATER: u32 = 5;
+/// How long a waiter waits at most. (Before it gives up it looks for the dead, so that a slow machine changes nothing.)
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Where the file has what is looked at (`layout.rs` of the engine).
+const STATE_AT: u64 = 64;
+const USED_AT: u64 = 128;
+
+/// What a bystander sees, by reading the file.
+pub(crate) struct View {
+    /// The name is there.
+    pub(crate) is_there: bool,
+    /// So many permits are free.
+    pub(crate) count: u32,
+    /// The stepped process is among the users.
+    pub(crate) is_user: bool,
+}
+
+/// Where this user's semaphores are.
+fn directory() -> PathBuf {
+    PathBuf::from(format!("/dev/shm/system-semaphore-{}", rustix::process::geteuid().as_raw()))
+}
+
+/// Removes what a run has left that had to be broken off.
+pub(crate) fn sweep(prefix: &str) {
+    let files = fs::read_dir(directory()).into_iter().flatten().flatten();
+    for file in files.filter(|file| file.file_name().to_string_lossy().starts_with(prefix)) {
+        let _ = fs::remove_file(file.path());
+    }
+    // it stays if there is something in it
+    let _ = fs::remove_dir(directory());
+}
+
+pub(crate) struct Stage {
+    pub(crate) name: String,
+    own: Option<SystemSemaphore>,
+    /// The slot that the stepped process gets: all below it are taken before.
+    slot: u32,
+    /// How many permits this process has created.
+    pub(crate) created: u32,
+}
+
+impl Stage {
+    pub(crate) fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), own: None, slot: 0, created: 0 }
+    }
+
+    pub(crate) fn open(&mut self, initial: u32) -> Result<()> {
+        self.own = Some(SystemSemaphore::open(key(&self.name), initial)?);
+        Ok(())
+    }
+
+    fn own(&self) -> &SystemSemaphore {
+        self.own.as_ref().expect("it is open")
+    }
+
+    /// Who comes now gets the next slot, and is the one that is looked at.
+    pub(crate) fn expect_the_subject(&mut self) -> Result<()> {
+        self.slot = self.users()?;
+        Ok(())
+    }
+
+    fn path(&self) -> PathBuf {
+        directory().join(&self.name)
+    }
+
+    fn read<const N: usize>(&self, at: u64) -> io::Result<[u8; N]> {
+        let mut bytes = [0; N];
+        match File::open(self.path()) {
+            Ok(file) => file.read_exact_at(&mut bytes, at)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        Ok(bytes)
+    }
+
+    /// How many slots are in use.
+    fn users(&self) -> Result<u32> {
+        Ok(u64::from_le_bytes(self.read(USED_AT)?).count_ones())
+    }
+
+    /// So many permits are free.
+    pub(crate) fn count(&self) -> Result<u32> {
+        Ok(u32::from_le_bytes(self.read(STATE_AT)?) & !(1 << 31))
+    }
+
+    pub(crate) fn view(&self) -> Result<View> {
+        let used = u64::from_le_bytes(self.read(USED_AT)?);
+        Ok(View { is_there: self.path().exists(), count: self.count()?, is_user: used >> self.slot & 1 != 0 })
+    }
+
+    /// Takes a permit and gives it back.
+    pub(crate) fn operate(&self) -> Result<()> {
+        Ok(self.own().try_acquire()?.release()?)
+    }
+
+    pub(crate) fn create_permit(&mut self) -> Result<()> {
+        self.created += 1;
+        Ok(self.own().add_permits(1)?)
+    }
+
+    /// Looks for all dead processes, as an open does.
+    pub(crate) fn bury(&self) -> Result<()> {
+        drop(SystemSemaphore::open(key(&self.name), LATER)?);
+        Ok(())
+    }
+
+    /// Waits for that many permits, which must come, and tells what the books say.
+    pub(crate) fn books(&self, at_least: u32) -> Result<Books> {
+        let own = self.own();
+        let permits = own.acquire_many_timeout(at_least, PATIENCE);
+        let permits =
+            permits.map_err(|error| Mishap::Failure(format!("a waiter does not get through: {error}")))?;
+        let rest = own.available_permits()?;
+        match own.try_acquire_many(rest + 1) {
+            Err(error) if error.kind() == ErrorKind::NoPermits => {}
+            other => return Err(Mishap::Failure(format!("{rest} were free, and one more: {other:?}"))),
+        }
+        permits.release()?;
+        let free = own.available_permits()?;
+        demand(free == at_least + rest, || format!("free: {free}, and before {at_least} + {rest}"))?;
+        Ok(Books { free, recoveries: own.recoveries()? })
+    }
+
+    /// That nobody holds or occupies anything but those that live.
+    pub(crate) fn check_the_living(&self, others: u32) -> Result<()> {
+        self.bury()?;
+        let users = self.users()?;
+        demand(users == 1 + others, || format!("{users} slots are in use, by {} processes", 1 + others))?;
+        let holders = self.own().holders()?;
+        demand(holders.len() == others as usize, || format!("the dead hold something: {holders:?}"))
+    }
+
+    /// Closes it; nothing is to be left.
+    pub(crate) fn close(mut self) -> Result<()> {
+        self.own = None;
+        demand(!self.path().exists(), || format!("{} is left", self.path().display()))
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.own = None;
+        // after a failure; else it is gone
+        let _ = fs::remove_file(self.path());
+    }
+}
