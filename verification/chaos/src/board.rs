@@ -23,6 +23,8 @@ pub(crate) struct Board {
     pub(crate) families: AtomicU32,
     /// Everybody is to finish what it does, and leave.
     pub(crate) over: AtomicU32,
+    /// Heirs may begin.
+    pub(crate) is_time: AtomicU32,
     /// Who is inside, where there is one permit.
     pub(crate) inside: AtomicU64,
     /// How many waiters of queues got through,
@@ -42,6 +44,8 @@ pub(crate) struct Seat {
     pub(crate) threads: AtomicU32,
     /// How many permits it creates and forgets at once; 0 if it does not. In a queue, how many it takes and keeps.
     pub(crate) amount: AtomicU32,
+    /// It is to be killed within so many microseconds from its beginning, or as an heir; 0: it is not.
+    pub(crate) doom: AtomicU32,
     /// It becomes another program, or ends: it may hold less than it says.
     pub(crate) is_leaving: AtomicU32,
     pub(crate) seed: AtomicU64,

@@ -141,9 +141,8 @@ impl Round<'_> {
             self.processes.doubts
         );
         for (number, inside) in self.processes.insides.iter().enumerate() {
-            let free = inside.free().map_or_else(|error| error.to_string(), |free| free.to_string());
-            text += &format!("semaphore {number}: {free} free\n");
-            for slot in inside.slots().unwrap_or_default() {
+            text += &format!("semaphore {number}: {} free\n", inside.free());
+            for slot in inside.slots() {
                 text += &format!("  {slot}\n");
             }
         }

@@ -4,22 +4,24 @@
 //! [`Inside::open`] checks that it still does.
 
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::{fmt, process};
 
+use memmap2::{MmapOptions, MmapRaw};
 use rustix::process::geteuid;
 use system_semaphore::SystemSemaphore;
+
+use crate::room;
 
 const STATE: usize = 64;
 const USED: usize = 128;
 const SLOTS: usize = 640;
 const SLOT: usize = 64;
+const RECOVERER: usize = 56;
 /// So many slots are looked at.
-const FEW: usize = 64;
+const FEW: usize = 256;
 
-pub(crate) struct Inside(File);
+pub(crate) struct Inside(MmapRaw);
 
 /// One slot in use.
 pub(crate) struct Slot {
@@ -53,13 +55,12 @@ pub(crate) fn path(name: &str) -> PathBuf {
 impl Inside {
     /// Looks into the semaphore of this name, which this process has open and nobody else uses yet.
     pub(crate) fn open(name: &str, semaphore: &SystemSemaphore) -> Result<Self, String> {
-        let file = File::open(path(name)).map_err(|error| format!("{}: {error}", path(name).display()))?;
-        let inside = Self(file);
+        let map = File::open(path(name)).and_then(|file| MmapOptions::new().map_raw_read_only(&file));
+        let inside = Self(map.map_err(|error| format!("{}: {error}", path(name).display()))?);
         let looks_right = |held| {
             let free = semaphore.available_permits().unwrap_or(u32::MAX);
-            let slots = inside.slots().unwrap_or_default();
-            inside.free().is_ok_and(|it| it == free)
-                && matches!(&slots[..], [own] if own.pid == process::id() && own.committed.1 == held)
+            let is_own = |own: &Slot| own.pid == process::id() && own.committed.1 == held;
+            inside.free() == free && matches!(&inside.slots()[..], [own] if is_own(own))
         };
         let before = looks_right(0);
         let permit = semaphore.try_acquire().map_err(|error| error.to_string())?;
@@ -71,39 +72,42 @@ impl Inside {
         Err("the file is laid out otherwise than inside.rs says: bring it up to date".to_owned())
     }
 
-    pub(crate) fn free(&self) -> io::Result<u32> {
-        let mut word = [0; 8];
-        self.0.read_exact_at(&mut word, STATE as u64)?;
-        Ok(u64::from_ne_bytes(word) as u32 & i32::MAX as u32)
+    pub(crate) fn free(&self) -> u32 {
+        self.half(STATE) & i32::MAX as u32
     }
 
     /// The first slots, if they are in use.
-    pub(crate) fn slots(&self) -> io::Result<Vec<Slot>> {
-        let mut bytes = [0; SLOTS + FEW * SLOT];
-        self.0.read_exact_at(&mut bytes, 0)?;
-        let word = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
-        let half = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
-        let record = |at: usize| ((word(at) >> 32) as u32, word(at) as u32);
-        let used = word(USED);
-        let slot = |number: usize| {
-            let at = SLOTS + number * SLOT;
-            Slot {
-                number,
-                committed: record(at),
-                pending: record(at + 8),
-                helped: half(at + 16),
-                epoch: half(at + 20),
-                pid: half(at + 24),
-                waiting: half(at + 40),
-                recoverer: half(at + 56),
-            }
-        };
-        Ok((0..FEW).filter(|number| used >> number & 1 != 0).map(slot).collect())
+    pub(crate) fn slots(&self) -> Vec<Slot> {
+        self.used().map(|number| self.slot(number)).collect()
     }
 
     /// Who is just giving back what dead processes held, or was when it was killed.
-    pub(crate) fn recoverers(&self) -> Vec<u32> {
-        let slots = self.slots().unwrap_or_default();
-        slots.iter().map(|slot| slot.recoverer).filter(|pid| *pid != 0).collect()
+    pub(crate) fn recoverers(&self) -> impl Iterator<Item = u32> {
+        self.used().map(|number| self.half(SLOTS + number * SLOT + RECOVERER)).filter(|pid| *pid != 0)
+    }
+
+    fn used(&self) -> impl Iterator<Item = usize> {
+        let words = (0..FEW / 32).map(|word| (word, self.half(USED + 4 * word)));
+        words.flat_map(|(word, used)| (0..32).filter(move |bit| used >> bit & 1 != 0).map(move |bit| word * 32 + bit))
+    }
+
+    fn slot(&self, number: usize) -> Slot {
+        let at = SLOTS + number * SLOT;
+        // the numbers are the upper halves
+        let record = |at| (self.half(at + 4), self.half(at));
+        Slot {
+            number,
+            committed: record(at),
+            pending: record(at + 8),
+            helped: self.half(at + 16),
+            epoch: self.half(at + 20),
+            pid: self.half(at + 24),
+            waiting: self.half(at + 40),
+            recoverer: self.half(at + RECOVERER),
+        }
+    }
+
+    fn half(&self, at: usize) -> u32 {
+        room::load(&self.0, at)
     }
 }

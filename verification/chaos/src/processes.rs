@@ -61,8 +61,8 @@ impl Processes {
         })
     }
 
-    /// Starts a worker in a free seat.
-    pub(crate) fn start(&mut self, number: usize, threads: u32, seed: u64) -> Outcome {
+    /// Starts a worker in a free seat; its pid.
+    pub(crate) fn start(&mut self, number: usize, threads: u32, seed: u64) -> Outcome<u32> {
         let seat = &self.board.seats[number];
         seat.threads.store(if seat.amount.load(SeqCst) > 0 { 1 } else { threads }, SeqCst);
         seat.seed.store(seed, SeqCst);
@@ -73,7 +73,7 @@ impl Processes {
             Ok(child) => {
                 seat.pid.store(child.id(), SeqCst);
                 self.living.insert(child.id(), number);
-                Ok(())
+                Ok(child.id())
             }
             Err(error) => wrong(format!("a process cannot be started: {error}")),
         }
@@ -81,6 +81,10 @@ impl Processes {
 
     pub(crate) fn is_taken(&self, number: usize) -> bool {
         self.living.values().any(|taken| *taken == number)
+    }
+
+    pub(crate) fn is_worker(&self, pid: u32) -> bool {
+        self.living.contains_key(&pid)
     }
 
     /// The workers, with their seats.
@@ -117,14 +121,26 @@ impl Processes {
     /// Stops all these, and waits until they are.
     pub(crate) fn stop(&mut self, pids: &[u32]) -> Outcome {
         pids.iter().for_each(|pid| signal(*pid, Signal::STOP));
-        for &pid in pids {
-            match wait_for_one(pid, WaitOptions::UNTRACED)? {
-                Some((pid, status)) if status.stopped() => self.stopped.push(pid),
-                Some((pid, status)) => self.note(pid, status)?,
+        pids.iter().try_for_each(|pid| self.until_stopped(*pid))
+    }
+
+    fn until_stopped(&mut self, pid: u32) -> Outcome {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            match wait_for_one(pid, WaitOptions::UNTRACED | WaitOptions::NOHANG)? {
+                Some((pid, status)) if status.stopped() => {
+                    self.stopped.push(pid);
+                    return Ok(());
+                }
+                Some((pid, status)) => return self.note(pid, status),
                 None => {}
             }
+            self.watch.check()?;
+            thread::sleep(Duration::from_micros(50));
+            // the kernel loses it if a thread becomes another program just then
+            signal(pid, Signal::STOP);
         }
-        Ok(())
+        wrong(format!("process {pid} cannot be stopped"))
     }
 
     /// Lets all go on that are stopped.
@@ -204,7 +220,7 @@ impl Processes {
     }
 
     fn count(&mut self, pid: u32, seat: &Seat, is_child: bool) {
-        let was_recovering = self.insides.iter().any(|inside| inside.recoverers().contains(&pid));
+        let was_recovering = self.insides.iter().any(|inside| inside.recoverers().any(|recoverer| recoverer == pid));
         let situation = if was_recovering { Situation::Recovering } else { Situation::At(seat.stage()) };
         self.tally.count(situation);
         self.tally.held_permits += u64::from(seat.hands.iter().any(|hand| hand.holds() > 0));
@@ -261,3 +277,4 @@ fn wait_for_one(pid: u32, options: WaitOptions) -> Outcome<Option<(u32, WaitStat
         Err(errno) => wrong(format!("waitpid {pid}: {errno}")),
     }
 }
+

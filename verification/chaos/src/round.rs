@@ -9,7 +9,7 @@ use fastrand::Rng;
 use rustix::process::Signal;
 use system_semaphore::{AccessMode, SystemSemaphore};
 
-use crate::board::{Stage, WORKERS};
+use crate::board::{Seat, Stage, WORKERS};
 use crate::inside::{self, Inside};
 use crate::processes::{Processes, signal};
 use crate::scene::{Scene, key, name};
@@ -20,6 +20,9 @@ const KILLS: u64 = 20;
 /// What two of the workers create and forget at once. Others take at most three, so one permit too many or too few cannot be
 /// taken for one of these operations that has happened or not.
 const AMOUNTS: [u32; 2] = [4, 9];
+/// How many die at once with many permits each, and how many die while they give those back.
+const HOLDERS: u32 = 8;
+const HEIRS: usize = 12;
 /// The longest that is waited for a situation to kill somebody in.
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -44,17 +47,23 @@ impl<'a> Round<'a> {
         let seed = Rng::with_seed(seed ^ round.wrapping_mul(0x9E37_79B9_7F4A_7C15)).u64(..);
         let mut random = Rng::with_seed(seed);
         let scene = match random.u8(..20) {
-            0..10 => Scene::Crowd,
-            10..12 => Scene::Resets,
-            12..16 => Scene::Visitors,
+            0..9 => Scene::Crowd,
+            9..11 => Scene::Resets,
+            11..14 => Scene::Visitors,
+            14..17 => Scene::Graves,
             _ => Scene::Queue,
         };
         let is_crowd = scene == Scene::Crowd;
+        let permits = match scene {
+            Scene::Visitors => [1, 1, 3][random.usize(..3)],
+            Scene::Graves => HOLDERS * random.u32(16..25),
+            _ => random.u32(1..6),
+        };
         Self {
             processes,
             scene,
             away: is_crowd && random.u8(..4) == 0,
-            permits: if scene == Scene::Visitors { [1, 1, 3][random.usize(..3)] } else { random.u32(1..6) },
+            permits,
             semaphores: if matches!(scene, Scene::Crowd | Scene::Resets) { random.usize(1..3) } else { 1 },
             workers,
             handles: Vec::new(),
@@ -71,6 +80,7 @@ impl<'a> Round<'a> {
         self.begin()?;
         let outcome = match self.scene {
             Scene::Queue => self.queue(),
+            Scene::Graves => self.bury_many(),
             _ => self.shake(),
         };
         outcome.and_then(|()| self.end())
@@ -96,6 +106,7 @@ impl<'a> Round<'a> {
         let families = self.scene == Scene::Crowd && self.random.u8(..3) > 0;
         board.families.store(families.into(), SeqCst);
         board.over.store(0, SeqCst);
+        board.is_time.store(0, SeqCst);
         self.processes.may_leave = false;
         self.processes.doubts.clear();
         for seat in &board.seats {
@@ -146,11 +157,18 @@ impl<'a> Round<'a> {
     fn fill(&mut self) -> Outcome {
         for number in 0..self.workers {
             if !self.processes.is_taken(number) {
+                // an open takes microseconds, or milliseconds if it must wait for a processor
+                let doom = if self.random.u8(..16) == 0 { self.power_of_two(5..14) } else { 0 };
+                self.processes.board.seats[number].doom.store(doom, SeqCst);
                 let (threads, seed) = ([1, 1, 2, 3][self.random.usize(..4)], self.random.u64(..));
                 self.processes.start(number, threads, seed)?;
             }
         }
         Ok(())
+    }
+
+    fn power_of_two(&mut self, exponents: std::ops::Range<u32>) -> u32 {
+        1 << self.random.u32(exponents)
     }
 
     fn attack(&mut self) -> Outcome {
@@ -262,20 +280,30 @@ impl<'a> Round<'a> {
         if holders.is_empty() {
             return Ok("saw no holder".to_owned());
         }
-        let holders = self.some(holders, 2);
+        let most = [2, self.workers][self.random.usize(..2)];
+        let holders = self.some(holders, most);
         holders.iter().for_each(|pid| signal(*pid, Signal::KILL));
+        // who comes next recovers all of them
+        if self.random.bool() {
+            self.processes.bury(&holders)?;
+            self.fill()?;
+        }
+        let caught = self.kill_recoverers(2)?;
+        self.processes.bury(&holders)?;
+        Ok(format!("killed {holders:?} and their recoverers {caught:?}"))
+    }
+
+    /// Kills who is just giving back what dead processes held. (Where only one was dead, it has mostly done so before it is hit.)
+    fn kill_recoverers(&mut self, most: usize) -> Outcome<Vec<u32>> {
         let mut caught = Vec::new();
-        let deadline = Instant::now() + 2 * MOMENT;
-        while caught.len() < 2 && Instant::now() < deadline {
+        let deadline = Instant::now() + 4 * MOMENT;
+        while caught.len() < most && Instant::now() < deadline {
             let recoverers = self.processes.insides.iter().flat_map(Inside::recoverers);
-            let prey = recoverers.filter(|pid| !holders.contains(pid) && !caught.contains(pid));
-            let prey: Vec<u32> = prey.filter(|pid| self.processes.workers().any(|(worker, _)| worker == *pid)).collect();
-            prey.iter().for_each(|pid| signal(*pid, Signal::KILL));
+            let prey: Vec<u32> = recoverers.filter(|pid| self.processes.is_worker(*pid)).collect();
+            self.processes.kill(&prey)?;
             caught.extend(prey);
         }
-        self.processes.bury(&holders)?;
-        self.processes.bury(&caught)?;
-        Ok(format!("killed {holders:?} and their recoverers {caught:?}"))
+        Ok(caught)
     }
 
     /// Stops some for a while, in which the others go on, or not.
@@ -320,8 +348,7 @@ impl<'a> Round<'a> {
             seat.amount.store(share, SeqCst);
             self.processes.start(number, 1, 0)?;
         }
-        let is_holding = |seat: &crate::board::Seat| seat.stage() == Stage::Holding;
-        self.processes.until("some hold all", |processes| processes.workers().all(|(_, seat)| is_holding(seat)))?;
+        self.until_all_hold()?;
         let first: Vec<u32> = self.processes.workers().map(|(pid, _)| pid).collect();
         // from here on, who gets through may leave
         self.processes.may_leave = true;
@@ -330,11 +357,11 @@ impl<'a> Round<'a> {
             self.processes.start(number, threads, seed)?;
         }
         self.processes.until("all others are asleep", |processes| {
-            let is_asleep = |seat: &crate::board::Seat| {
+            let is_asleep = |seat: &Seat| {
                 let threads = seat.threads.load(SeqCst) as usize;
                 seat.hands[..threads].iter().all(|hand| hand.naps.load(SeqCst) >= 2)
             };
-            processes.workers().all(|(_, seat)| is_holding(seat) || is_asleep(seat))
+            processes.workers().all(|(pid, seat)| first.contains(&pid) || is_asleep(seat))
         })?;
         let waiters: Vec<u32> = self.processes.ready().into_iter().filter(|pid| !first.contains(pid)).collect();
         let most = waiters.len().max(2) / 2;
@@ -348,6 +375,40 @@ impl<'a> Round<'a> {
         self.history.push_back(format!("killed the holders and some waiters {kills:?}"));
         self.processes.until_nobody_is_left(false)?;
         self.check_punctuality()
+    }
+
+    /// Many die at once with permits, and those who come next and recover them die in that, again and again.
+    fn bury_many(&mut self) -> Outcome {
+        let board = self.processes.board;
+        let holders = HOLDERS as usize;
+        for (number, seat) in board.seats[..holders].iter().enumerate() {
+            seat.amount.store(self.permits / HOLDERS, SeqCst);
+            self.processes.start(number, 1, 0)?;
+        }
+        self.until_all_hold()?;
+        let dead = self.processes.ready();
+        let mut heirs = Vec::new();
+        for number in holders..holders + HEIRS {
+            let doom = self.power_of_two(5..10);
+            board.seats[number].doom.store(doom, SeqCst);
+            heirs.push(self.processes.start(number, 1, self.random.u64(..))?);
+        }
+        self.processes.until("the heirs are ready", |processes| {
+            processes.workers().all(|(_, seat)| matches!(seat.stage(), Stage::Holding | Stage::Idle))
+        })?;
+        self.processes.kill(&dead)?;
+        board.is_time.store(1, SeqCst);
+        self.processes.bury(&heirs)?;
+        self.history.push_back(format!("killed {holders} holders, then {HEIRS} of their heirs"));
+        board.seats.iter().for_each(|seat| seat.amount.store(0, SeqCst));
+        self.fill()?;
+        self.finish()
+    }
+
+    fn until_all_hold(&mut self) -> Outcome {
+        self.processes.until("some hold all", |processes| {
+            processes.workers().all(|(_, seat)| seat.stage() == Stage::Holding)
+        })
     }
 
     fn end(&mut self) -> Outcome {
@@ -373,4 +434,4 @@ impl<'a> Round<'a> {
     }
 }
 
-const _: () = assert!(AMOUNTS.len() <= WORKERS);
+const _: () = assert!(HOLDERS as usize + HEIRS <= WORKERS);

@@ -17,9 +17,11 @@ pub(crate) enum Scene {
     Visitors,
     /// All permits are taken and many wait; then those who have them are killed.
     Queue,
+    /// Many die at once, and those who give back what they held die, too.
+    Graves,
 }
 
-pub(crate) const SCENES: [Scene; 4] = [Scene::Crowd, Scene::Resets, Scene::Visitors, Scene::Queue];
+pub(crate) const SCENES: [Scene; 5] = [Scene::Crowd, Scene::Resets, Scene::Visitors, Scene::Queue, Scene::Graves];
 
 impl Scene {
     pub(crate) fn of(board: &Board) -> Self {

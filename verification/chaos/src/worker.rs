@@ -92,7 +92,9 @@ impl Myself {
     }
 
     fn perform(self, thread: usize, inherited: Option<(OwnedFd, u32)>) {
-        let random = Rng::with_seed(self.seat.seed.load(SeqCst).wrapping_add(thread as u64));
+        let mut random = Rng::with_seed(self.seat.seed.load(SeqCst).wrapping_add(thread as u64));
+        let is_hasty = random.u8(..4) == 0;
+        let fuse = (random.bool() && !self.is_child).then(|| random.u32(..if is_hasty { 5000 } else { 100 }));
         let mut actor = Actor {
             me: self,
             hand: &self.seat.hands[thread],
@@ -101,7 +103,10 @@ impl Myself {
             guards: Vec::new(),
             inherited,
             is_alone: self.is_child || self.seat.threads.load(SeqCst) == 1,
+            is_hasty,
+            fuse,
         };
+
         if let Err(error) = actor.play() {
             self.board.complain(&format!("{error:?} in {}", self.seat));
             room::exit_at_once(1);
@@ -120,14 +125,45 @@ struct Actor {
     inherited: Option<(OwnedFd, u32)>,
     /// Whether the process has no other thread.
     is_alone: bool,
+    /// Whether it never takes a rest, so that it is nearly always in the middle of something.
+    is_hasty: bool,
+    /// After so many steps it has the kernel kill it.
+    fuse: Option<u32>,
 }
 
 impl Actor {
     fn play(&mut self) -> Step {
-        match Scene::of(self.me.board) {
+        let scene = Scene::of(self.me.board);
+        let doom = self.me.seat.doom.swap(0, SeqCst);
+        if doom > 0 && scene == Scene::Graves {
+            return self.inherit_and_die(doom);
+        }
+        if doom > 0 {
+            self.die_within(doom);
+        }
+        match scene {
             Scene::Visitors => self.visit_again_and_again(),
+            Scene::Queue | Scene::Graves if self.me.seat.amount.load(SeqCst) > 0 => self.take_and_keep(),
             Scene::Queue => self.queue(),
-            Scene::Crowd | Scene::Resets => self.work(),
+            Scene::Graves | Scene::Crowd | Scene::Resets => self.work(),
+        }
+    }
+
+    fn die_within(&mut self, microseconds: u32) {
+        room::die_in(Duration::from_nanos(self.random.u64(..1000 * u64::from(microseconds))));
+    }
+
+    /// Counts down to where this process is killed, at a random moment of its last steps.
+    fn burn(&mut self) {
+        match self.fuse {
+            Some(0) => {
+                self.fuse = None;
+                self.is_hasty = true;
+                let most = [3, 30, 300][self.random.usize(..3)];
+                self.die_within(most);
+            }
+            Some(steps) => self.fuse = Some(steps - 1),
+            None => {}
         }
     }
 
@@ -174,6 +210,7 @@ impl Actor {
     }
 
     fn step(&mut self) -> Step {
+        self.burn();
         let semaphore = self.random.usize(..self.semaphores.len());
         let resets = Scene::of(self.me.board) == Scene::Resets;
         let mints = !self.me.is_child && self.me.seat.amount.load(SeqCst) > 0;
@@ -207,6 +244,9 @@ impl Actor {
 
     /// Lets a moment pass, or not.
     fn nap(&mut self) {
+        if self.is_hasty {
+            return;
+        }
         match self.random.u8(..8) {
             0..=3 => {}
             4 => (0..self.random.u32(..2000)).for_each(|_| std::hint::spin_loop()),
@@ -548,6 +588,7 @@ impl Actor {
     fn visit_again_and_again(&mut self) -> Step {
         let permits = self.me.board.permits.load(SeqCst);
         while !self.is_over() {
+            self.burn();
             self.hand.set_stage(Stage::Opening);
             let mode = if self.random.u8(..4) == 0 { AccessMode::OpenExisting } else { AccessMode::Open };
             match SystemSemaphore::new(key(self.me.board, 0), permits, mode) {
@@ -581,20 +622,43 @@ impl Actor {
         self.give_back(0, permit)
     }
 
-    /// Takes all there is and keeps it, or waits for a turn.
+    /// Takes permits and keeps them until it is killed.
+    fn take_and_keep(&mut self) -> Step {
+        self.hand.set_stage(Stage::Opening);
+        let handle = SystemSemaphore::new(key(self.me.board, 0), 0, AccessMode::OpenExisting)?;
+        let share = self.me.seat.amount.load(SeqCst);
+        let slots = if Scene::of(self.me.board) == Scene::Graves { share - 1 } else { 0 };
+        let _permit = handle.acquire_many(share - slots)?;
+        // each has a slot of its own
+        let inheritable = (0..slots).map(|_| handle.acquire_inheritable(1, None));
+        let _inheritable = inheritable.collect::<Result<Vec<_>, _>>()?;
+        self.holds_more(0, share);
+        self.hand.set_stage(Stage::Holding);
+        loop {
+            thread::park();
+        }
+    }
+
+    /// Looks for the dead as soon as there are some, and is killed meanwhile.
+    fn inherit_and_die(&mut self, microseconds: u32) -> Step {
+        self.hand.set_stage(Stage::Opening);
+        let handle = SystemSemaphore::new(key(self.me.board, 0), 0, AccessMode::OpenExisting)?;
+        self.hand.set_stage(Stage::Idle);
+        while self.me.board.is_time.load(SeqCst) == 0 {
+            thread::sleep(Duration::from_micros(50));
+        }
+        self.hand.set_stage(Stage::Asking);
+        self.die_within(microseconds);
+        loop {
+            handle.available_permits()?;
+        }
+    }
+
+    /// Waits for a turn.
     fn queue(&mut self) -> Step {
         let permits = self.me.board.permits.load(SeqCst);
         self.hand.set_stage(Stage::Opening);
         let handle = SystemSemaphore::new(key(self.me.board, 0), 0, AccessMode::OpenExisting)?;
-        let share = self.me.seat.amount.load(SeqCst);
-        if share > 0 {
-            let _permit = handle.acquire_many(share)?;
-            self.holds_more(0, share);
-            self.hand.set_stage(Stage::Holding);
-            loop {
-                thread::park();
-            }
-        }
         let count = if self.random.u8(..4) == 0 { 1 + self.random.u32(..permits) } else { 1 };
         let hand = self.hand;
         let mut last_nap = Instant::now();
