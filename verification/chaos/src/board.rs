@@ -27,7 +27,9 @@ pub(crate) struct Board {
     pub(crate) is_time: AtomicU32,
     /// Who is inside, where there is one permit.
     pub(crate) inside: AtomicU64,
-    /// How many waiters of queues got through,
+    /// In a queue: who gets through keeps its permit until so many have. 0: nobody does.
+    pub(crate) together: AtomicU64,
+    /// How many waiters of a queue got through,
     pub(crate) through: AtomicU64,
     /// and how many of them not before their sleep was at its bound.
     pub(crate) late: AtomicU64,
@@ -95,6 +97,7 @@ pub(crate) enum Stage {
     Asleep,
     Holding,
     GivingBack,
+    Hammering,
     Forking,
     Becoming,
     Closing,
@@ -103,7 +106,7 @@ pub(crate) enum Stage {
     Resetting,
 }
 
-const STAGES: [Stage; 14] = [
+const STAGES: [Stage; 15] = [
     Stage::Absent,
     Stage::Starting,
     Stage::Idle,
@@ -112,6 +115,7 @@ const STAGES: [Stage; 14] = [
     Stage::Asleep,
     Stage::Holding,
     Stage::GivingBack,
+    Stage::Hammering,
     Stage::Forking,
     Stage::Becoming,
     Stage::Closing,
@@ -206,4 +210,3 @@ impl Board {
         (length > 0).then(|| String::from_utf8_lossy(&bytes).into_owned())
     }
 }
-

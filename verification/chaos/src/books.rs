@@ -13,8 +13,8 @@ use crate::watch::{Outcome, wrong};
 
 /// Among many dead holders one looks once a millisecond; so long after that, one looks again.
 const NEXT_LOOK: Duration = Duration::from_millis(2);
-/// So many waiters are a sample.
-const SAMPLE: u64 = 40;
+/// In so many queues of a run somebody may be late, besides one of twenty.
+const ALWAYS_LATE: u64 = 3;
 
 impl Round<'_> {
     /// Everybody is gone: all permits are free that there were, with those created and without those forgotten.
@@ -120,15 +120,18 @@ impl Round<'_> {
     }
 
     /// Waiters look for themselves once a second, so a lost wake-up shows only by that: who needed it has slept for
-    /// a whole second. On a busy machine that happens to some.
+    /// a whole second. On a busy machine that may happen now and then.
     pub(crate) fn check_punctuality(&mut self) -> Outcome {
         let board = self.processes.board;
-        let (through, late) = (board.through.load(SeqCst), board.late.load(SeqCst));
-        (self.processes.tally.through, self.processes.tally.late) = (through, late);
-        if through >= SAMPLE && late * 4 > through {
+        let tally = &mut self.processes.tally;
+        tally.through += board.through.load(SeqCst);
+        tally.queues += 1;
+        tally.late_queues += u64::from(board.late.load(SeqCst) > 0);
+        let (late, queues) = (tally.late_queues, tally.queues);
+        if late > ALWAYS_LATE + queues / 20 {
             return wrong(format!(
-                "{late} of {through} waiters were not woken by the death or the release that gave them a permit, but slept \
-                 for a second"
+                "in {late} of {queues} queues waiters were not woken by the death or the release that gave them a permit, \
+                 but slept for a second"
             ));
         }
         Ok(())
@@ -149,4 +152,3 @@ impl Round<'_> {
         text + &self.processes.describe()
     }
 }
-

@@ -88,7 +88,9 @@ impl Inside {
 
     fn used(&self) -> impl Iterator<Item = usize> {
         let words = (0..FEW / 32).map(|word| (word, self.half(USED + 4 * word)));
-        words.flat_map(|(word, used)| (0..32).filter(move |bit| used >> bit & 1 != 0).map(move |bit| word * 32 + bit))
+        words.flat_map(|(word, used)| {
+            (0..32).filter(move |bit| used >> bit & 1 != 0).map(move |bit| word * 32 + bit)
+        })
     }
 
     fn slot(&self, number: usize) -> Slot {

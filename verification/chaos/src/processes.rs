@@ -62,9 +62,10 @@ impl Processes {
     }
 
     /// Starts a worker in a free seat; its pid.
-    pub(crate) fn start(&mut self, number: usize, threads: u32, seed: u64) -> Outcome<u32> {
+    pub(crate) fn start(&mut self, number: usize, threads: u32, doom: u32, seed: u64) -> Outcome<u32> {
         let seat = &self.board.seats[number];
         seat.threads.store(if seat.amount.load(SeqCst) > 0 { 1 } else { threads }, SeqCst);
+        seat.doom.store(doom, SeqCst);
         seat.seed.store(seed, SeqCst);
         seat.hands[0].set_stage(Stage::Starting);
         let mut program = Command::new("/proc/self/exe");
@@ -220,7 +221,8 @@ impl Processes {
     }
 
     fn count(&mut self, pid: u32, seat: &Seat, is_child: bool) {
-        let was_recovering = self.insides.iter().any(|inside| inside.recoverers().any(|recoverer| recoverer == pid));
+        let was_recovering =
+            self.insides.iter().any(|inside| inside.recoverers().any(|recoverer| recoverer == pid));
         let situation = if was_recovering { Situation::Recovering } else { Situation::At(seat.stage()) };
         self.tally.count(situation);
         self.tally.held_permits += u64::from(seat.hands.iter().any(|hand| hand.holds() > 0));
@@ -277,4 +279,3 @@ fn wait_for_one(pid: u32, options: WaitOptions) -> Outcome<Option<(u32, WaitStat
         Err(errno) => wrong(format!("waitpid {pid}: {errno}")),
     }
 }
-

@@ -22,7 +22,10 @@ pub(crate) fn map_board(file: RawFd) -> io::Result<&'static Board> {
 
 /// A word of a mapped file that others may be writing to.
 pub(crate) fn load(map: &MmapRaw, at: usize) -> u32 {
-    assert!(at.is_multiple_of(align_of::<AtomicU32>()) && at + size_of::<AtomicU32>() <= map.len(), "it is in there");
+    assert!(
+        at.is_multiple_of(align_of::<AtomicU32>()) && at + size_of::<AtomicU32>() <= map.len(),
+        "it is in there"
+    );
     // SAFETY: it is within the mapping
     let word = unsafe { map.as_mut_ptr().add(at) };
     // SAFETY: aligned, and everybody's accesses to the file are atomic

@@ -57,6 +57,7 @@ impl<'a> Round<'a> {
         let permits = match scene {
             Scene::Visitors => [1, 1, 3][random.usize(..3)],
             Scene::Graves => HOLDERS * random.u32(16..25),
+            Scene::Queue => random.u32(1..=workers as u32),
             _ => random.u32(1..6),
         };
         Self {
@@ -107,6 +108,9 @@ impl<'a> Round<'a> {
         board.families.store(families.into(), SeqCst);
         board.over.store(0, SeqCst);
         board.is_time.store(0, SeqCst);
+        board.through.store(0, SeqCst);
+        board.late.store(0, SeqCst);
+        board.together.store(self.random.bool().into(), SeqCst);
         self.processes.may_leave = false;
         self.processes.doubts.clear();
         for seat in &board.seats {
@@ -159,9 +163,8 @@ impl<'a> Round<'a> {
             if !self.processes.is_taken(number) {
                 // an open takes microseconds, or milliseconds if it must wait for a processor
                 let doom = if self.random.u8(..16) == 0 { self.power_of_two(5..14) } else { 0 };
-                self.processes.board.seats[number].doom.store(doom, SeqCst);
                 let (threads, seed) = ([1, 1, 2, 3][self.random.usize(..4)], self.random.u64(..));
-                self.processes.start(number, threads, seed)?;
+                self.processes.start(number, threads, doom, seed)?;
             }
         }
         Ok(())
@@ -207,7 +210,8 @@ impl<'a> Round<'a> {
     fn kill_anybody(&mut self) -> Outcome<String> {
         self.pause();
         let children = self.processes.children();
-        let pids = if !children.is_empty() && self.random.u8(..4) == 0 { children } else { self.processes.ready() };
+        let pids =
+            if !children.is_empty() && self.random.u8(..4) == 0 { children } else { self.processes.ready() };
         let pids = self.some(pids, 1);
         self.processes.kill(&pids)?;
         Ok(format!("killed {pids:?}"))
@@ -274,7 +278,8 @@ impl<'a> Round<'a> {
         let mut holders = Vec::new();
         let deadline = Instant::now() + MOMENT;
         while holders.is_empty() && Instant::now() < deadline {
-            let holding = self.processes.workers().filter(|(_, seat)| (0..2).any(|number| seat.holds_of(number) > 0));
+            let holding =
+                self.processes.workers().filter(|(_, seat)| (0..2).any(|number| seat.holds_of(number) > 0));
             holders = holding.map(|(pid, _)| pid).collect();
         }
         if holders.is_empty() {
@@ -342,11 +347,12 @@ impl<'a> Round<'a> {
     /// has to get through.
     fn queue(&mut self) -> Outcome {
         let board = self.processes.board;
-        let holders = self.random.usize(1..=self.workers.div_ceil(3).min(self.permits as usize));
+        let most = self.workers.div_ceil(3).min(self.permits as usize);
+        let holders = if self.random.bool() { 1 } else { self.random.usize(1..=most) };
         for (number, seat) in board.seats[..holders].iter().enumerate() {
             let share = if number == 0 { self.permits - (holders as u32 - 1) } else { 1 };
             seat.amount.store(share, SeqCst);
-            self.processes.start(number, 1, 0)?;
+            self.processes.start(number, 1, 0, 0)?;
         }
         self.until_all_hold()?;
         let first: Vec<u32> = self.processes.workers().map(|(pid, _)| pid).collect();
@@ -354,7 +360,7 @@ impl<'a> Round<'a> {
         self.processes.may_leave = true;
         for number in holders..self.workers {
             let (threads, seed) = ([1, 1, 1, 3][self.random.usize(..4)], self.random.u64(..));
-            self.processes.start(number, threads, seed)?;
+            self.processes.start(number, threads, 0, seed)?;
         }
         self.processes.until("all others are asleep", |processes| {
             let is_asleep = |seat: &Seat| {
@@ -363,9 +369,16 @@ impl<'a> Round<'a> {
             };
             processes.workers().all(|(pid, seat)| first.contains(&pid) || is_asleep(seat))
         })?;
-        let waiters: Vec<u32> = self.processes.ready().into_iter().filter(|pid| !first.contains(pid)).collect();
+        let waiters: Vec<u32> =
+            self.processes.ready().into_iter().filter(|pid| !first.contains(pid)).collect();
         let most = waiters.len().max(2) / 2;
         let mut kills = if self.random.bool() { self.some(waiters, most) } else { Vec::new() };
+        if board.together.load(SeqCst) > 0 {
+            let lives =
+                self.processes.workers().filter(|(pid, _)| !first.contains(pid) && !kills.contains(pid));
+            let threads: u32 = lives.map(|(_, seat)| seat.threads.load(SeqCst)).sum();
+            board.together.store(threads.min(self.permits).into(), SeqCst);
+        }
         kills.extend(first);
         self.random.shuffle(&mut kills);
         for pid in &kills {
@@ -383,15 +396,14 @@ impl<'a> Round<'a> {
         let holders = HOLDERS as usize;
         for (number, seat) in board.seats[..holders].iter().enumerate() {
             seat.amount.store(self.permits / HOLDERS, SeqCst);
-            self.processes.start(number, 1, 0)?;
+            self.processes.start(number, 1, 0, 0)?;
         }
         self.until_all_hold()?;
         let dead = self.processes.ready();
         let mut heirs = Vec::new();
         for number in holders..holders + HEIRS {
             let doom = self.power_of_two(5..10);
-            board.seats[number].doom.store(doom, SeqCst);
-            heirs.push(self.processes.start(number, 1, self.random.u64(..))?);
+            heirs.push(self.processes.start(number, 1, doom, self.random.u64(..))?);
         }
         self.processes.until("the heirs are ready", |processes| {
             processes.workers().all(|(_, seat)| matches!(seat.stage(), Stage::Holding | Stage::Idle))

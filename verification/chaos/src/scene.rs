@@ -21,7 +21,8 @@ pub(crate) enum Scene {
     Graves,
 }
 
-pub(crate) const SCENES: [Scene; 5] = [Scene::Crowd, Scene::Resets, Scene::Visitors, Scene::Queue, Scene::Graves];
+pub(crate) const SCENES: [Scene; 5] =
+    [Scene::Crowd, Scene::Resets, Scene::Visitors, Scene::Queue, Scene::Graves];
 
 impl Scene {
     pub(crate) fn of(board: &Board) -> Self {

@@ -53,11 +53,13 @@ pub(crate) fn play(file: RawFd, number: usize, inherited: Option<Inherited>) -> 
     let me = Myself { board, file, number, seat, driver, is_child };
     me.begin(inherited.as_ref());
     let threads = if is_child || inherited.is_some() { 1 } else { seat.threads.load(SeqCst) as usize };
-    let mut inherited =
-        inherited.map(|inherited| (room::adopt(inherited.descriptor), inherited.count));
+    let mut inherited = inherited.map(|inherited| (room::adopt(inherited.descriptor), inherited.count));
     thread::scope(|scope| {
-        for thread in 1..threads {
-            scope.spawn(move || me.perform(thread, None));
+        for number in 1..threads {
+            // the system may have no room for a moment
+            while thread::Builder::new().spawn_scoped(scope, move || me.perform(number, None)).is_err() {
+                thread::sleep(Duration::from_millis(1));
+            }
         }
         me.perform(0, inherited.take());
     });
@@ -94,7 +96,7 @@ impl Myself {
     fn perform(self, thread: usize, inherited: Option<(OwnedFd, u32)>) {
         let mut random = Rng::with_seed(self.seat.seed.load(SeqCst).wrapping_add(thread as u64));
         let is_hasty = random.u8(..4) == 0;
-        let fuse = (random.bool() && !self.is_child).then(|| random.u32(..if is_hasty { 5000 } else { 100 }));
+        let fuse = (random.bool() && !self.is_child).then(|| random.u32(..if is_hasty { 1500 } else { 30 }));
         let mut actor = Actor {
             me: self,
             hand: &self.seat.hands[thread],
@@ -154,17 +156,49 @@ impl Actor {
     }
 
     /// Counts down to where this process is killed, at a random moment of its last steps.
-    fn burn(&mut self) {
+    fn burn(&mut self) -> Step {
         match self.fuse {
             Some(0) => {
                 self.fuse = None;
                 self.is_hasty = true;
                 let most = [3, 30, 300][self.random.usize(..3)];
                 self.die_within(most);
+                if !self.semaphores.is_empty() && self.random.u8(..4) > 0 {
+                    self.hammer()?;
+                }
             }
             Some(steps) => self.fuse = Some(steps - 1),
             None => {}
         }
+        Ok(())
+    }
+
+    /// Does nothing but operations until it is killed, so that it is killed in one.
+    fn hammer(&mut self) -> Step {
+        let semaphore = self.random.usize(..self.semaphores.len());
+        let (handle, count) = (self.handle(semaphore), self.count());
+        let holds = Scene::of(self.me.board) != Scene::Resets && self.random.bool();
+        if self.mints() {
+            loop {
+                self.mint()?;
+            }
+        }
+        self.hand.set_stage(Stage::Hammering);
+        loop {
+            match handle.try_acquire_many(count) {
+                Ok(permit) if holds => {
+                    permit.hold();
+                    handle.release(count)?;
+                }
+                Ok(permit) => drop(permit),
+                Err(error) if is_none(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn mints(&self) -> bool {
+        !self.me.is_child && self.me.seat.amount.load(SeqCst) > 0
     }
 
     fn work(&mut self) -> Step {
@@ -210,11 +244,12 @@ impl Actor {
     }
 
     fn step(&mut self) -> Step {
-        self.burn();
+        self.burn()?;
         let semaphore = self.random.usize(..self.semaphores.len());
         let resets = Scene::of(self.me.board) == Scene::Resets;
-        let mints = !self.me.is_child && self.me.seat.amount.load(SeqCst) > 0;
+        let mints = self.mints();
         match self.random.u32(..20) {
+            0..=3 if mints => self.mint()?,
             0..=5 => self.visit(semaphore)?,
             6..=8 => self.try_it(semaphore)?,
             9 | 10 => self.keep(semaphore)?,
@@ -223,7 +258,6 @@ impl Actor {
             12 if !resets => self.hold_and_release(semaphore)?,
             13 => self.open_another(semaphore)?,
             14 => self.ask(semaphore)?,
-            15 | 16 if mints => self.mint()?,
             15 if resets => self.reset(semaphore)?,
             17 if !self.me.is_child && self.me.board.families.load(SeqCst) != 0 => self.found_family()?,
             _ => self.visit(semaphore)?,
@@ -437,9 +471,9 @@ impl Actor {
         let (balance, _) = ledger.read();
         let amount = self.me.seat.amount.load(SeqCst);
         let handle = self.handle(0);
-        if balance == 0 {
+        if balance == 0 || balance < 4 * amount as i32 && self.random.bool() {
             let held = match self.random.bool() {
-                true => self.acquire(&handle, 0, 1)?,
+                true => self.try_acquire(&handle, 0, 1)?,
                 false => None,
             };
             let count = held.map_or(0, |permit| {
@@ -449,11 +483,19 @@ impl Actor {
             });
             self.hand.set_stage(Stage::Minting);
             ledger.write(balance, amount as i32);
-            if count > 0 { handle.release(count + amount)? } else { handle.add_permits(amount)? }
+            if count > 0 {
+                handle.release(count + amount)?;
+            } else {
+                handle.add_permits(amount)?;
+            }
             ledger.write(balance + amount as i32, 0);
             return Ok(());
         }
-        let Some(permit) = self.acquire(&handle, 0, amount)? else { return Ok(()) };
+        let permit = match self.is_hasty {
+            true => self.try_acquire(&handle, 0, amount)?,
+            false => self.acquire(&handle, 0, amount)?,
+        };
+        let Some(permit) = permit else { return Ok(()) };
         self.holds_less(0, amount);
         self.hand.set_stage(Stage::Minting);
         if self.random.bool() {
@@ -499,7 +541,8 @@ impl Actor {
             return Ok(());
         }
         self.hand.set_stage(Stage::Forking);
-        if room::fork().expect("the system has room for a process") {
+        // if the system has no room there is no child
+        if room::fork().unwrap_or(false) {
             self.live_as_child(permit);
         }
         drop(permit);
@@ -588,7 +631,7 @@ impl Actor {
     fn visit_again_and_again(&mut self) -> Step {
         let permits = self.me.board.permits.load(SeqCst);
         while !self.is_over() {
-            self.burn();
+            self.burn()?;
             self.hand.set_stage(Stage::Opening);
             let mode = if self.random.u8(..4) == 0 { AccessMode::OpenExisting } else { AccessMode::Open };
             match SystemSemaphore::new(key(self.me.board, 0), permits, mode) {
@@ -659,7 +702,8 @@ impl Actor {
         let permits = self.me.board.permits.load(SeqCst);
         self.hand.set_stage(Stage::Opening);
         let handle = SystemSemaphore::new(key(self.me.board, 0), 0, AccessMode::OpenExisting)?;
-        let count = if self.random.u8(..4) == 0 { 1 + self.random.u32(..permits) } else { 1 };
+        let together = self.me.board.together.load(SeqCst) > 0;
+        let count = if !together && self.random.u8(..4) == 0 { 1 + self.random.u32(..permits) } else { 1 };
         let hand = self.hand;
         let mut last_nap = Instant::now();
         let mut naps = || {
@@ -673,6 +717,9 @@ impl Actor {
         self.hand.set_stage(Stage::Holding);
         self.me.board.late.fetch_add((last_nap.elapsed() >= LONGEST_SLEEP).into(), SeqCst);
         self.me.board.through.fetch_add(1, SeqCst);
+        while self.me.board.through.load(SeqCst) < self.me.board.together.load(SeqCst) {
+            thread::sleep(Duration::from_micros(50));
+        }
         self.nap();
         match self.random.u8(..3) {
             0 if self.is_alone => die(),
@@ -696,4 +743,3 @@ fn die() -> ! {
 fn is_none(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::NoPermits | ErrorKind::Interrupted)
 }
-
