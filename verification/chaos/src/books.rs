@@ -93,11 +93,13 @@ impl Round<'_> {
         }
         let stopped = self.processes.stopped();
         for semaphore in 0..self.semaphores {
-            let held: u32 = stopped.iter().map(|(_, seat)| seat.holds_of(semaphore)).sum();
             let free = match self.handles.get(semaphore) {
                 Some(handle) => handle.available_permits().or_else(|error| wrong(error.to_string()))?,
                 None => 0,
             };
+            // after that: a timer may kill one that is stopped
+            let stopped = stopped.iter().filter(|(pid, _)| puppet::process::is_stopped(*pid));
+            let held: u32 = stopped.map(|(_, seat)| seat.holds_of(semaphore)).sum();
             let most = self.most(semaphore);
             if i64::from(free) + i64::from(held) > most {
                 return wrong(format!(

@@ -108,7 +108,6 @@ impl Myself {
             is_hasty,
             fuse,
         };
-
         if let Err(error) = actor.play() {
             self.board.complain(&format!("{error:?} in {}", self.seat));
             room::exit_at_once(1);
