@@ -111,8 +111,11 @@ impl Processes {
     }
 
     pub(crate) fn bury(&mut self, pids: &[u32]) -> Outcome {
-        for &pid in pids.iter().filter(|pid| self.living.contains_key(pid)).collect::<Vec<_>>() {
-            if let Some((pid, status)) = wait_for_one(pid, WaitOptions::empty())? {
+        for pid in pids {
+            // one may be in there twice
+            if self.is_worker(*pid)
+                && let Some((pid, status)) = wait_for_one(*pid, WaitOptions::empty())?
+            {
                 self.note(pid, status)?;
             }
         }
