@@ -1,0 +1,89 @@
+//! What ends a run before its time.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use std::{fs, io, process, thread};
+
+use rustix::process::Signal;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::board::{Board, SEMAPHORES};
+use crate::processes::signal;
+use crate::{inside, scene};
+
+pub(crate) type Outcome<T = ()> = Result<T, End>;
+
+/// Why a run ends.
+#[derive(Debug)]
+pub(crate) enum End {
+    Wrong(String),
+    Interrupted,
+}
+
+pub(crate) fn wrong<T>(what: impl Into<String>) -> Outcome<T> {
+    Err(End::Wrong(what.into()))
+}
+
+/// If the driver itself does not go on for so long, that is a failure.
+const LONGEST_STEP: Duration = Duration::from_secs(120);
+
+/// Looks after the driver.
+pub(crate) struct Watch {
+    board: &'static Board,
+    interrupted: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    steps: AtomicU64,
+    step: Mutex<String>,
+}
+
+impl Watch {
+    pub(crate) fn start(board: &'static Board) -> io::Result<Self> {
+        let interrupted = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
+        }
+        let shared = Arc::new(Shared::default());
+        let of_thread = Arc::clone(&shared);
+        thread::spawn(move || watch(board, &of_thread));
+        Ok(Self { board, interrupted, shared })
+    }
+
+    /// Says what comes next.
+    pub(crate) fn next(&self, step: String) {
+        *self.shared.step.lock().unwrap_or_else(PoisonError::into_inner) = step;
+    }
+
+    /// Fails if something is wrong already, or if somebody wants the run to end.
+    pub(crate) fn check(&self) -> Outcome {
+        self.shared.steps.fetch_add(1, SeqCst);
+        if self.interrupted.load(SeqCst) {
+            return Err(End::Interrupted);
+        }
+        self.board.complaint().map_or(Ok(()), wrong)
+    }
+}
+
+fn watch(board: &Board, shared: &Shared) {
+    let mut before = u64::MAX;
+    loop {
+        thread::sleep(LONGEST_STEP);
+        let now = shared.steps.load(SeqCst);
+        if now == before {
+            let step = shared.step.lock().unwrap_or_else(PoisonError::into_inner);
+            println!("the driver itself hangs: {step}\n0 passed, 1 failed");
+            board.seats.iter().map(|seat| seat.pid.load(SeqCst)).filter(|pid| *pid != 0).for_each(|pid| {
+                signal(pid, Signal::KILL);
+            });
+            (0..SEMAPHORES).for_each(|number| {
+                let _ = fs::remove_file(inside::path(&scene::name(process::id(), number)));
+            });
+            process::exit(1);
+        }
+        before = now;
+    }
+}
