@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use fuzz::scribble::{Write, scribble};
+use fuzz::scribble::{Count, Write, scribble};
 use fuzz::spot::{Place, Sight, Spot, works};
-use fuzz::visit::{Count, Errand, Mode, Running, Step, Visit};
+use fuzz::visit::{Errand, Mode, Running, Step, Visit};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use system_semaphore::{AccessMode, SystemSemaphore};
@@ -33,13 +33,15 @@ enum Act {
 }
 
 const PERMITS: u32 = 3;
+/// So many acts are enough: some wait for milliseconds.
+const MANY: usize = 24;
 
 fuzz_target!(|plan: Plan| {
     let spot = Spot::at(plan.place);
     let mut visit = Visit::new(spot);
     visit.open(Mode::CreateNew, PERMITS).expect("it is new");
     let mut second = None;
-    for act in &plan.acts {
+    for act in plan.acts.iter().take(MANY) {
         match act {
             Act::Step(step) => visit.take(step),
             Act::Scribble(writes) => {

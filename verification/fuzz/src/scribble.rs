@@ -53,12 +53,17 @@ enum At {
 #[derive(Arbitrary, Clone, Debug)]
 enum Value {
     Byte(u8),
+    Few(Count),
     Word(u32),
     Long(u64),
+    Record {
+        seq: Count,
+        amount: Count,
+    },
     State {
         slot: Slot,
-        seq: u32,
-        low: u32,
+        seq: Count,
+        low: Count,
     },
     /// So many milliseconds from now, on the clock that the file knows.
     Soon(u8),
@@ -90,6 +95,24 @@ impl Slot {
     }
 }
 
+/// A number of permits or of an operation: mostly a small one.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct Count(u8);
+
+impl Count {
+    /// The number.
+    pub fn get(self) -> u32 {
+        const MAX: u32 = i32::MAX as u32;
+        match self.0 {
+            0xFF => u32::MAX,
+            0xFE => MAX + 1,
+            0xFD => MAX,
+            0xFC => MAX - 1,
+            few => u32::from(few % 8),
+        }
+    }
+}
+
 impl At {
     fn offset(&self) -> u64 {
         match *self {
@@ -109,10 +132,16 @@ impl Value {
     fn bytes(&self, file: &File) -> Vec<u8> {
         match self {
             Self::Byte(byte) => vec![*byte],
+            Self::Few(number) => number.get().to_ne_bytes().into(),
             Self::Word(word) => word.to_ne_bytes().into(),
             Self::Long(long) => long.to_ne_bytes().into(),
+            Self::Record { seq, amount } => {
+                let record = u64::from(seq.get()) << 32 | u64::from(amount.get());
+                record.to_ne_bytes().into()
+            }
             Self::State { slot, seq, low } => {
-                let state = u64::from(*seq) << 44 | u64::from(slot.number()) << 32 | u64::from(*low);
+                let (seq, slot, low) = (seq.get(), slot.number(), low.get());
+                let state = u64::from(seq) << 44 | u64::from(slot) << 32 | u64::from(low);
                 state.to_ne_bytes().into()
             }
             Self::Soon(later) => {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use system_semaphore::{AccessMode, Error, InheritablePermit, OwnedPermit, SystemSemaphore};
 
-use crate::scribble::{REGISTRY_BYTE, Slot, Write, scribble};
+use crate::scribble::{Count, REGISTRY_BYTE, Slot, Write, scribble};
 use crate::spot::{Spot, lock, mend};
 
 /// How a semaphore is opened.
@@ -34,23 +34,6 @@ impl From<Mode> for AccessMode {
             Mode::Create => Self::Create,
             Mode::CreateNew => Self::CreateNew,
             Mode::OpenExisting => Self::OpenExisting,
-        }
-    }
-}
-
-/// How many permits: mostly few.
-#[derive(Arbitrary, Clone, Copy, Debug)]
-pub struct Count(u8);
-
-impl Count {
-    fn get(self) -> u32 {
-        const MAX: u32 = i32::MAX as u32;
-        match self.0 {
-            0xFF => u32::MAX,
-            0xFE => MAX + 1,
-            0xFD => MAX,
-            0xFC => MAX - 1,
-            few => u32::from(few % 8),
         }
     }
 }
@@ -116,8 +99,14 @@ const MANY: usize = 4;
 impl Visit {
     /// Begins with nothing open.
     pub fn new(spot: &'static Spot) -> Self {
-        let (handles, permits, inheritable) = Default::default();
-        Self { spot, handles, permits, inheritable, files: Vec::new(), others: None }
+        Self {
+            spot,
+            handles: Vec::new(),
+            permits: Vec::new(),
+            inheritable: Vec::new(),
+            files: Vec::new(),
+            others: None,
+        }
     }
 
     /// Opens the semaphore with this many permits.
@@ -187,7 +176,7 @@ impl Visit {
 
     fn use_handle(&mut self, step: &Step) {
         let Some(semaphore) = self.handles.last_mut() else { return };
-        let soon = Instant::now() + Duration::from_millis(2);
+        let soon = Instant::now() + Duration::from_millis(1);
         let permit = match *step {
             Step::SetKey(mode) => {
                 let _ = semaphore.set_key(&self.spot.key, 3, mode.into());
