@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use fuzz::scribble::{REGISTRY_BYTE, SLOTS, STATE_AT, Slot, Write, scribble};
+use fuzz::scribble::{MAX_PERMITS_AT, PERSISTENT_AT, REGISTRY_BYTE, SLOTS, STATE_AT, Slot, Write, scribble};
 use fuzz::spot::{Place, Sight, Spot, lock, works};
 use fuzz::visit::{Mode, Step, Visit};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
@@ -24,7 +24,10 @@ struct Plan {
 
 #[derive(Arbitrary, Debug)]
 enum Content {
-    Semaphore(Vec<Write>),
+    Semaphore {
+        persistent: bool,
+        writes: Vec<Write>,
+    },
     /// With a length that it should not have.
     Longer(u16),
     Shorter(u32),
@@ -53,13 +56,13 @@ fuzz_target!(|plan: Plan| {
 fn plant(spot: &Spot, content: &Content) -> File {
     let size = spot.file_size();
     match content {
-        Content::Semaphore(writes) => {
-            let file = spot.plant(size);
+        Content::Semaphore { persistent, writes } => {
+            let file = spot.plant(size, *persistent);
             scribble(&file, writes);
             file
         }
-        Content::Longer(more) => spot.plant(size + u64::from(*more)),
-        Content::Shorter(length) => spot.plant(u64::from(*length) % size),
+        Content::Longer(more) => spot.plant(size + u64::from(*more), true),
+        Content::Shorter(length) => spot.plant(u64::from(*length) % size, true),
         Content::Anything(bytes) => {
             let file = spot.plant_empty();
             file.write_all_at(bytes, 0).expect("there is room");
@@ -91,7 +94,7 @@ fn is_opened(spot: &'static Spot, plan: &Plan, file: &File) {
         file.read_exact_at(&mut bytes, at).expect("it can be read");
         u32::from_ne_bytes(bytes)
     };
-    let (persistent, max) = (word(12) != 0, word(16));
+    let (persistent, max) = (word(PERSISTENT_AT) != 0, word(MAX_PERMITS_AT));
     let is_removed = word(STATE_AT + 4) & 0xFFF == u32::from(SLOTS);
     let is_leftover = is_removed || !persistent && !has_users;
 

@@ -15,6 +15,10 @@ pub const VERSION: u8 = 1;
 pub const SLOTS: u16 = 4093;
 /// The byte that is locked by who opens or closes.
 pub const REGISTRY_BYTE: u16 = SLOTS;
+/// Where it stands whether it is persistent.
+pub const PERSISTENT_AT: u64 = 12;
+/// Where the largest count is.
+pub const MAX_PERMITS_AT: u64 = 16;
 /// Where the state is.
 pub const STATE_AT: u64 = 64;
 /// Where the bits of used slots are.
@@ -37,9 +41,9 @@ pub struct Write {
 
 #[derive(Arbitrary, Clone, Debug)]
 enum At {
-    /// A word in front of the bits.
-    Head(u8),
-    State,
+    /// What says which file it is.
+    Magic(u8),
+    Field(Field),
     Used(u8),
     Slot {
         slot: Slot,
@@ -48,6 +52,19 @@ enum At {
     /// The name, where it is in the file.
     Name(u8),
     Anywhere(u32),
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Field {
+    Persistent = PERSISTENT_AT as isize,
+    MaxPermits = MAX_PERMITS_AT as isize,
+    Epoch = 20,
+    Several = 24,
+    Registrar = 28,
+    Recoveries = 32,
+    LastPass = 40,
+    FairUntil = 48,
+    State = STATE_AT as isize,
 }
 
 #[derive(Arbitrary, Clone, Debug)]
@@ -116,8 +133,8 @@ impl Count {
 impl At {
     fn offset(&self) -> u64 {
         match *self {
-            Self::Head(word) => u64::from(word % 32) * 4,
-            Self::State => STATE_AT,
+            Self::Magic(byte) => u64::from(byte % 12),
+            Self::Field(field) => field as u64,
             Self::Used(word) => USED_AT + u64::from(word % 64) * 8,
             Self::Slot { slot, word } => {
                 SLOTS_AT + u64::from(slot.number()) * SLOT_SIZE + u64::from(word % 16) * 4

@@ -11,7 +11,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use system_semaphore::{AccessMode, ErrorKind, KeyType, NativeIpcKey, SystemSemaphore};
 
-use crate::scribble::{MAGIC, NAME_AT, PAGE, SLOT_SIZE, SLOTS, SLOTS_AT, VERSION};
+use crate::scribble::{MAGIC, NAME_AT, PAGE, PERSISTENT_AT, SLOT_SIZE, SLOTS, SLOTS_AT, VERSION};
 
 /// Which of the places that a name's file can be at.
 #[derive(Arbitrary, Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,11 +77,13 @@ impl Spot {
     }
 
     /// Puts a file of this length there, with the content of a semaphore's.
-    pub fn plant(&self, length: u64) -> File {
+    pub fn plant(&self, length: u64, persistent: bool) -> File {
         let file = self.plant_empty();
         let (head, name) = (&self.good[..PAGE as usize], &self.good[NAME_AT as usize..]);
         file.write_all_at(head, 0).expect("there is room");
         file.write_all_at(name, NAME_AT).expect("there is room");
+        let persistent = u32::from(persistent).to_ne_bytes();
+        file.write_all_at(&persistent, PERSISTENT_AT).expect("there is room");
         file.set_len(length).expect("there is room");
         file
     }
