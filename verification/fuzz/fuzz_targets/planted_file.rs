@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use fuzz::choice;
 use fuzz::scribble::{MAX_PERMITS_AT, PERSISTENT_AT, REGISTRY_BYTE, SLOTS, STATE_AT, Slot, Write, scribble};
 use fuzz::spot::{Place, Sight, Spot, lock, works};
 use fuzz::visit::{Mode, Step, Visit};
@@ -22,16 +23,17 @@ struct Plan {
     steps: Vec<Step>,
 }
 
-#[derive(Arbitrary, Debug)]
-enum Content {
-    Semaphore {
-        persistent: bool,
-        writes: Vec<Write>,
-    },
-    /// With a length that it should not have.
-    Longer(u16),
-    Shorter(u32),
-    Anything(Vec<u8>),
+choice! {
+    enum Content {
+        Semaphore {
+            persistent: bool,
+            writes: Vec<Write>,
+        },
+        /// With a length that it should not have.
+        Longer(u16),
+        Shorter(u32),
+        Anything(Vec<u8>),
+    }
 }
 
 impl Plan {

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use fuzz::choice;
 use fuzz::scribble::{Count, Write, scribble};
 use fuzz::spot::{Place, Sight, Spot, works};
 use fuzz::visit::{Errand, Mode, Running, Step, Visit};
@@ -17,19 +18,20 @@ struct Plan {
     acts: Vec<Act>,
 }
 
-#[derive(Arbitrary, Debug)]
-enum Act {
-    Step(Step),
-    Scribble(Vec<Write>),
-    /// A second thread scribbles, to the next such act.
-    Meanwhile(Vec<Write>),
-    /// A second thread takes permits.
-    Second {
-        count: Count,
-        ms: u8,
-    },
-    /// The second thread comes back.
-    Join,
+choice! {
+    enum Act {
+        Step(Step),
+        Scribble(Vec<Write>),
+        /// A second thread scribbles, to the next such act.
+        Meanwhile(Vec<Write>),
+        /// A second thread takes permits.
+        Second {
+            count: Count,
+            ms: u8,
+        },
+        /// The second thread comes back.
+        Join,
+    }
 }
 
 const PERMITS: u32 = 3;

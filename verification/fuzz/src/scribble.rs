@@ -7,6 +7,8 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, clock_gettime};
 
+use crate::choice;
+
 /// What a stranger knows of the file; compare `layout.rs`.
 pub const MAGIC: &[u8] = b"SYSSEMA4";
 /// The version of the layout.
@@ -39,67 +41,73 @@ pub struct Write {
     value: Value,
 }
 
-#[derive(Arbitrary, Clone, Debug)]
-enum At {
-    /// What says which file it is.
-    Magic(u8),
-    Field(Field),
-    Used(u8),
-    Slot {
-        slot: Slot,
-        word: u8,
-    },
-    /// The name, where it is in the file.
-    Name(u8),
-    Anywhere(u32),
+choice! {
+    enum At {
+        /// What says which file it is.
+        Magic(u8),
+        Field(Field),
+        Used(u8),
+        Slot {
+            slot: Slot,
+            word: u8,
+        },
+        /// The name, where it is in the file.
+        Name(u8),
+        Anywhere(u32),
+    }
 }
 
-#[derive(Arbitrary, Clone, Copy, Debug)]
-enum Field {
-    Persistent = PERSISTENT_AT as isize,
-    MaxPermits = MAX_PERMITS_AT as isize,
-    Epoch = 20,
-    Several = 24,
-    Registrar = 28,
-    Recoveries = 32,
-    LastPass = 40,
-    FairUntil = 48,
-    State = STATE_AT as isize,
+choice! {
+    #[derive(Copy)]
+    enum Field {
+        Persistent = PERSISTENT_AT as isize,
+        MaxPermits = MAX_PERMITS_AT as isize,
+        Epoch = 20,
+        Several = 24,
+        Registrar = 28,
+        Recoveries = 32,
+        LastPass = 40,
+        FairUntil = 48,
+        State = STATE_AT as isize,
+    }
 }
 
-#[derive(Arbitrary, Clone, Debug)]
-enum Value {
-    Byte(u8),
-    Few(Count),
-    Word(u32),
-    Long(u64),
-    Record {
-        seq: Count,
-        amount: Count,
-    },
-    State {
-        slot: Slot,
-        seq: Count,
-        low: Count,
-    },
-    /// So many milliseconds from now, on the clock that the file knows.
-    Soon(u8),
-    /// What stands at another place.
-    Copy(At),
-    /// The same byte over and over.
-    Fill {
-        byte: u8,
-        length: u16,
-    },
+choice! {
+    enum Value {
+        Byte(u8),
+        Few(Count),
+        Word(u32),
+        Long(u64),
+        Record {
+            seq: Count,
+            amount: Count,
+        },
+        State {
+            slot: Slot,
+            seq: Count,
+            low: Count,
+        },
+        /// So many milliseconds from now, on the clock that the file knows.
+        Soon(u8),
+        /// What stands at another place.
+        Copy(At),
+        /// The same byte over and over.
+        Fill {
+            byte: u8,
+            length: u16,
+        },
+    }
 }
 
-/// The number of a slot, or what may stand in its place.
-#[derive(Arbitrary, Clone, Copy, Debug)]
-pub enum Slot {
-    /// One of those that come first.
-    Low(u8),
-    /// Up to the largest that 12 bits can say.
-    Any(u16),
+choice! {
+    /// The number of a slot, or what may stand in its place.
+    #[derive(Copy)]
+    pub enum Slot {
+        /// One of those that come first.
+        Low(u8),
+        /// Up to the largest that 12 bits can say.
+        Any(u16),
+    }
 }
 
 impl Slot {

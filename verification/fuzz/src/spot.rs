@@ -6,22 +6,24 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use system_semaphore::{AccessMode, ErrorKind, KeyType, NativeIpcKey, SystemSemaphore};
 
+use crate::choice;
 use crate::scribble::{MAGIC, NAME_AT, PAGE, PERSISTENT_AT, SLOT_SIZE, SLOTS, SLOTS_AT, VERSION};
 
-/// Which of the places that a name's file can be at.
-#[derive(Arbitrary, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// In the directory of the user's names.
-    Own,
-    /// The same, with a name so long that the file is called by its hash, and has the name inside.
-    Long,
-    /// Where everybody's names are.
-    Global,
+choice! {
+    /// Which of the places that a name's file can be at.
+    #[derive(Copy, PartialEq, Eq)]
+    pub enum Place {
+        /// In the directory of the user's names.
+        Own,
+        /// The same, with a name so long that the file is called by its hash, and has the name inside.
+        Long,
+        /// Where everybody's names are.
+        Global,
+    }
 }
 
 /// A name that nobody else has, and the file that stands for it.

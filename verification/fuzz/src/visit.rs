@@ -8,23 +8,25 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use system_semaphore::{AccessMode, Error, InheritablePermit, OwnedPermit, SystemSemaphore};
 
+use crate::choice;
 use crate::scribble::{Count, REGISTRY_BYTE, Slot, Write, scribble};
 use crate::spot::{Spot, lock, mend};
 
-/// How a semaphore is opened.
-#[derive(Arbitrary, Clone, Copy, Debug)]
-pub enum Mode {
-    /// [`AccessMode::Open`].
-    Open,
-    /// [`AccessMode::Create`].
-    Create,
-    /// [`AccessMode::CreateNew`].
-    CreateNew,
-    /// [`AccessMode::OpenExisting`].
-    OpenExisting,
+choice! {
+    /// How a semaphore is opened.
+    #[derive(Copy)]
+    pub enum Mode {
+        /// [`AccessMode::Open`].
+        Open,
+        /// [`AccessMode::Create`].
+        Create,
+        /// [`AccessMode::CreateNew`].
+        CreateNew,
+        /// [`AccessMode::OpenExisting`].
+        OpenExisting,
+    }
 }
 
 impl From<Mode> for AccessMode {
@@ -38,48 +40,49 @@ impl From<Mode> for AccessMode {
     }
 }
 
-/// A call of the library, or what another user does.
-#[derive(Arbitrary, Clone, Debug)]
-#[expect(missing_docs, reason = "each is the method of that name, on what is open or held")]
-pub enum Step {
-    Open {
-        mode: Mode,
-        value: Count,
-        max: Option<Count>,
-        persistent: bool,
-    },
-    SetKey(Mode),
-    Remove,
-    Close,
-    Available,
-    Waiting,
-    Holders,
-    Recoveries,
-    Capabilities,
-    TryAcquire(Count),
-    Acquire {
-        count: Count,
-        ms: u8,
-    },
-    Interruptible(Count),
-    Inheritable(Count),
-    /// Its holder is dead then.
-    DropInheritable,
-    Drop,
-    Release,
-    Forget,
-    Hold,
-    /// Takes one by `std::mem::forget`: the process holds it to its end.
-    Leak,
-    Split(Count),
-    Merge,
-    Give(Count),
-    Add(Count),
-    ForgetHeld(Count),
-    /// Another user lives, and has this slot.
-    Lock(Slot),
-    /// It is dead.
-    Unlock,
+choice! {
+    /// A call of the library, or what another user does.
+    #[expect(missing_docs, reason = "each is the method of that name, on what is open or held")]
+    pub enum Step {
+        Open {
+            mode: Mode,
+            value: Count,
+            max: Option<Count>,
+            persistent: bool,
+        },
+        SetKey(Mode),
+        Remove,
+        Close,
+        Available,
+        Waiting,
+        Holders,
+        Recoveries,
+        Capabilities,
+        TryAcquire(Count),
+        Acquire {
+            count: Count,
+            ms: u8,
+        },
+        Interruptible(Count),
+        Inheritable(Count),
+        /// Its holder is dead then.
+        DropInheritable,
+        Drop,
+        Release,
+        Forget,
+        Hold,
+        /// Takes one by `std::mem::forget`: the process holds it to its end.
+        Leak,
+        Split(Count),
+        Merge,
+        Give(Count),
+        Add(Count),
+        ForgetHeld(Count),
+        /// Another user lives, and has this slot.
+        Lock(Slot),
+        /// It is dead.
+        Unlock,
+    }
 }
 
 /// A process's use of the semaphore at a spot.
