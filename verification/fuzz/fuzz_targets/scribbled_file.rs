@@ -1,0 +1,80 @@
+//! A semaphore on whose file somebody scribbles while it is used. Whatever that does to it, it does to nothing else, and
+//! when nobody uses it any more, it can be made anew.
+#![no_main]
+
+use std::time::Duration;
+
+use fuzz::choice;
+use fuzz::scribble::{Count, Write, scribble};
+use fuzz::spot::{Place, Sight, Spot, works};
+use fuzz::visit::{Errand, Mode, Running, Step, Visit};
+use libfuzzer_sys::arbitrary::{self, Arbitrary};
+use libfuzzer_sys::fuzz_target;
+use system_semaphore::{AccessMode, SystemSemaphore};
+
+#[derive(Arbitrary, Debug)]
+struct Plan {
+    place: Place,
+    acts: Vec<Act>,
+}
+
+choice! {
+    enum Act {
+        Step(Step),
+        Scribble(Vec<Write>),
+        /// A second thread scribbles, to the next such act.
+        Meanwhile(Vec<Write>),
+        /// A second thread takes permits.
+        Second {
+            count: Count,
+            ms: u8,
+        },
+        /// The second thread comes back.
+        Join,
+    }
+}
+
+const PERMITS: u32 = 3;
+/// So many acts are enough: some wait for milliseconds.
+const MANY: usize = 24;
+
+fuzz_target!(|plan: Plan| {
+    let spot = Spot::at(plan.place);
+    let mut visit = Visit::new(spot);
+    visit.open(Mode::CreateNew, PERMITS).expect("it is new");
+    let mut second = None;
+    for act in plan.acts.iter().take(MANY) {
+        match act {
+            Act::Step(step) => visit.take(step),
+            Act::Scribble(writes) => {
+                if let Some(file) = visit.file() {
+                    scribble(file, writes);
+                }
+            }
+            Act::Join => second = None,
+            Act::Meanwhile(writes) => {
+                let file = visit.file().and_then(|file| file.try_clone().ok());
+                second = file.map(|file| Running::new(Errand::Scribble(file, writes.clone())));
+            }
+            Act::Second { count, ms } => {
+                let patience = Duration::from_millis(u64::from(ms % 4));
+                second = visit.handle().map(|handle| Running::new(Errand::Acquire(handle, *count, patience)));
+            }
+        }
+    }
+    drop(second);
+    visit.end();
+    can_be_made_anew(spot);
+    spot.clear();
+    Spot::quiet().serves();
+});
+
+fn can_be_made_anew(spot: &Spot) {
+    let create =
+        || SystemSemaphore::builder(&spot.key).mode(AccessMode::Create).initial_value(2).max_permits(5);
+    let refusal = spot.file().and_then(|file| spot.refusal(&file));
+    let Some(kind) = refusal else { return works(&create().build().expect("it can be made anew"), 2) };
+    let before = Sight::of(&spot.path);
+    assert_eq!(create().build().err().map(|error| error.kind()), Some(kind));
+    assert!(Sight::of(&spot.path) == before, "it is another file");
+}
