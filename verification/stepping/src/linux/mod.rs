@@ -87,8 +87,11 @@ struct Measure {
 const USUAL: Measure = Measure { short: 500, points: 100 };
 const FULL: Measure = Measure { short: 5_000, points: 2_000 };
 
-/// How often a kill is tried again that went astray.
-const TRIES: usize = 10;
+/// How a place is looked for, until it is found.
+const TRIES: [Manner; 10] = {
+    use Manner::{Exact, Literal, Loose};
+    [Exact, Exact, Exact, Exact, Loose, Loose, Literal, Literal, Literal, Literal]
+};
 
 pub(crate) fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -241,8 +244,7 @@ impl Run {
         number: usize,
     ) -> Result<Option<bool>> {
         let mut finding = Err(Mishap::Astray);
-        for attempt in 0..TRIES {
-            let manner = if attempt < TRIES / 2 { Manner::Exact } else { Manner::Loose };
+        for manner in TRIES {
             finding = self.try_to_kill(path, way, route, point, manner, number);
             if !matches!(finding, Err(Mishap::Astray)) {
                 break;

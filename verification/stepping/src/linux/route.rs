@@ -102,8 +102,12 @@ impl Route {
     ) -> Result<(), Mishap> {
         // a stop at each visit, then a step for each instruction
         let cost = |stop: &usize| self.visits[*stop] + (target - stop);
-        let is_certain = |stop: &usize| manner == Manner::Exact || self.visits[*stop] == 1;
-        let stop = (from..=target).filter(is_certain).min_by_key(cost).expect("the first is certain");
+        let is_good = |stop: &usize| match manner {
+            Manner::Exact => true,
+            Manner::Loose => self.visits[*stop] == 1,
+            Manner::Literal => *stop == from,
+        };
+        let stop = (from..=target).filter(is_good).min_by_key(cost).expect("the first is good");
         if stop > from {
             tracee.set_breakpoint(Some(self.addresses[stop]))?;
             for _ in 0..self.visits[stop] {
@@ -112,14 +116,10 @@ impl Route {
             }
             tracee.set_breakpoint(None)?;
         }
-        for here in stop..target {
-            let registers = tracee.registers()?;
-            step(tracee)?;
-            if self.calls.binary_search(&here).is_ok() {
-                clock.show(tracee, registers.rax, &registers)?;
-            }
+        for next in stop + 1..=target {
+            careful_step(tracee, clock)?;
             if manner == Manner::Exact {
-                self.check(tracee, here + 1)?;
+                self.check(tracee, next)?;
             }
         }
         Ok(())
@@ -131,7 +131,23 @@ impl Route {
     }
 }
 
-/// Lets it go on to its breakpoint. On its way it must not sleep, which is for [`sleep`].
+/// One step. It must not sleep in it, which is for [`sleep`].
+fn careful_step(tracee: &mut Tracee, clock: &mut Clock) -> Result<(), Mishap> {
+    let registers = tracee.registers()?;
+    let mut code = [0; 2];
+    tracee.read(registers.rip, &mut code)?;
+    let is_call = code == SYSTEM_CALL;
+    if is_call && is_wait(tracee)? {
+        return Err(Mishap::Astray);
+    }
+    step(tracee)?;
+    if is_call {
+        clock.show(tracee, registers.rax, &registers)?;
+    }
+    Ok(())
+}
+
+/// Lets it go on to its breakpoint. On its way it must not sleep either.
 fn run(tracee: &mut Tracee, clock: &mut Clock) -> Result<(), Mishap> {
     let mut is_in_kernel = false;
     loop {
@@ -158,6 +174,8 @@ pub(crate) enum Manner {
     /// To one that each process comes to, and from there so many instructions: a loop may run more or less often in another
     /// process (over the digits of a number that the kernel tells).
     Loose,
+    /// Step by step, as slowly as it was recorded: who goes with another thread depends on who is faster.
+    Literal,
 }
 
 pub(crate) fn step(tracee: &mut Tracee) -> Result<(), Mishap> {

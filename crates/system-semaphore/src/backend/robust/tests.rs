@@ -512,7 +512,8 @@ fn a_waiter_is_served_though_the_one_who_was_woken_is_stopped() {
     let stage = Stage::new(0);
     let (mut first, mut second) = (Actor::with(&stage), Actor::with(&stage));
     first.must("halt\tWoken");
-    first.block("acquire\t1", &stage);
+    // for good: one that got up for a moment would lie down behind the other, who would be woken instead
+    first.fall_asleep("acquire\t1", &stage);
     second.block("acquire\t1", &stage);
     stage.semaphore.add_permits(1).expect("there is room");
     assert_eq!(first.hear(), "at\tWoken");
