@@ -71,3 +71,18 @@ pub(crate) fn put<T>(place: Option<&mut MaybeUninit<T>>, value: T, name: &str) -
     given(place, name)?.write(value);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{call, value};
+    use crate::status::{syssem_last_error_message, syssem_status};
+
+    #[test]
+    fn a_panic_becomes_a_status_and_a_message() {
+        assert_eq!(call(|| panic!("at {}", 7)), syssem_status::SYSSEM_DEFECT);
+        // SAFETY: it is NUL-terminated and stays until the next error of this thread
+        let message = unsafe { std::ffi::CStr::from_ptr(syssem_last_error_message()) };
+        assert_eq!(message, c"a defect of system-semaphore: at 7");
+        assert_eq!(value(5, || panic!()), 5);
+    }
+}
