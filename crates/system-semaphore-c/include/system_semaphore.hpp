@@ -394,8 +394,7 @@ public:
 
     permit acquire(std::uint32_t count, error &failure) const
     {
-        syssem_permit *permit = nullptr;
-        return acquired(syssem_acquire(handle_.get(), count, &permit), permit, failure);
+        return acquired(failure, [&](syssem_permit **permit) { return syssem_acquire(handle_.get(), count, permit); });
     }
 
     /// Takes `count` permits, all or none, if that needs no wait; else none, which is not thrown.
@@ -406,8 +405,8 @@ public:
 
     permit try_acquire(std::uint32_t count, error &failure) const
     {
-        syssem_permit *permit = nullptr;
-        return acquired(syssem_try_acquire(handle_.get(), count, &permit), permit, failure);
+        return acquired(
+            failure, [&](syssem_permit **permit) { return syssem_try_acquire(handle_.get(), count, permit); });
     }
 
     /// The same, waiting no longer than `timeout`.
@@ -421,10 +420,9 @@ public:
     permit try_acquire_for(
         const std::chrono::duration<Rep, Period> &timeout, std::uint32_t count, error &failure) const
     {
-        syssem_permit *permit = nullptr;
-        const auto nanoseconds = detail::nanoseconds(timeout);
-        return acquired(
-            syssem_acquire_timeout(handle_.get(), count, nanoseconds, &permit), permit, failure);
+        return acquired(failure, [&](syssem_permit **permit) {
+            return syssem_acquire_timeout(handle_.get(), count, detail::nanoseconds(timeout), permit);
+        });
     }
 
     /// The same, waiting no longer than until `deadline`, on whatever clock it is.
@@ -587,9 +585,11 @@ private:
         return other;
     }
 
-    static permit acquired(syssem_status status, syssem_permit *handle, error &failure)
+    template <typename Function> static permit acquired(error &failure, Function function)
     {
-        return detail::done(status, failure) ? permit(handle) : permit();
+        syssem_permit *handle = nullptr;
+        detail::done(function(&handle), failure);
+        return permit(handle);
     }
 
     /// Throws what went wrong, but that there were no permits in time.
