@@ -5,12 +5,14 @@
 
 #include "qsystemsemaphore.hpp"
 
+#include <cctype>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <iostream>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -65,6 +67,7 @@ Type type(const Fields &line, std::size_t at) { return static_cast<Type>(number(
 std::string truth(bool value) { return value ? "true" : "false"; }
 
 const std::string nothing = "-";
+const std::set<std::string> of_no_object = {"supported", "platform-safe", "legacy", "key-valid"};
 
 const std::map<std::string, std::function<std::string(const Fields &)>> commands = {
     {"new",
@@ -133,7 +136,7 @@ int main()
     for (std::string text; std::getline(std::cin, text);) {
         const Fields line = fields(text);
         std::cout << commands.at(line[0])(line);
-        const auto found = line.size() > 1 ? objects.find(line[1]) : objects.end();
+        const auto found = of_no_object.count(line[0]) == 0 ? objects.find(line.at(1)) : objects.end();
         if (found == objects.end())
             std::cout << "\t0\t\n";
         else
