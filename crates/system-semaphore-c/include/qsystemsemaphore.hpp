@@ -16,6 +16,10 @@
 #ifndef SYSTEM_SEMAPHORE_QSYSTEMSEMAPHORE_HPP
 #define SYSTEM_SEMAPHORE_QSYSTEMSEMAPHORE_HPP
 
+#if __cplusplus < 201703L && !defined(_MSVC_LANG)
+#  error "qsystemsemaphore.hpp needs C++17"
+#endif
+
 #include <cstddef>
 #include <cstdint>
 #include <functional>

@@ -95,7 +95,8 @@ typedef enum {
 typedef struct syssem_holders syssem_holders;
 
 // Permits taken from a semaphore, which come back when it is released, and when the process ends, however that happens
-// (where the type of semaphore can do that). It keeps the semaphore open. It may be used by one thread at a time, any.
+// (where the type of semaphore can do that). It keeps the semaphore open. It may be used by all threads of the process at
+// once; the one that releases, forgets or holds it frees it.
 typedef struct syssem_permit syssem_permit;
 
 // A QNativeIpcKey. It may be read by several threads at once.
@@ -417,15 +418,15 @@ syssem_status syssem_permit_hold(syssem_permit *permit);
 //
 // # Errors
 // SYSSEM_INVALID_ARGUMENT, if there are fewer, too: nothing has happened then.
-syssem_status syssem_permit_split(syssem_permit *permit, uint32_t count, syssem_permit **part);
+syssem_status syssem_permit_split(const syssem_permit *permit, uint32_t count, syssem_permit **part);
 
 // Takes the permits of another guard over, which is empty then; it is still to be freed, by syssem_permit_release().
 //
 // # Errors
-// SYSSEM_INVALID_ARGUMENT, also if the other one is of another semaphore, or the semaphore was reset between the two
-// acquires, or in a forked child, or if together they would be more than it can count: nothing has happened then.
-syssem_status syssem_permit_merge(syssem_permit *permit,
-                                  syssem_permit *other);
+// SYSSEM_INVALID_ARGUMENT, also if the other one is the same, or of another semaphore, or the semaphore was reset between
+// the two acquires, or in a forked child, or if together they would be more than it can count: nothing has happened then.
+syssem_status syssem_permit_merge(const syssem_permit *permit,
+                                  const syssem_permit *other);
 
 // Whether this platform has semaphores of this type. May be called from any thread.
 bool syssem_is_key_type_supported(uint16_t key_type);

@@ -9,18 +9,24 @@
 // held before is lost). What the words mean is told in the documentation of the Rust crate; the functions of the C header
 // beside this file tell their errors.
 //
-// A `semaphore` may be used by all threads at once, a `permit` by one at a time.
+// A `semaphore` may be used by all threads at once, a `permit` object by one at a time.
 
 #ifndef SYSTEM_SEMAPHORE_HPP
 #define SYSTEM_SEMAPHORE_HPP
 
+#if __cplusplus < 201703L && !defined(_MSVC_LANG)
+#  error "system_semaphore.hpp needs C++17"
+#endif
+
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 

@@ -8,7 +8,7 @@
 //!
 //! - Handles and places for results come in as `Option<&T>`, `Option<&mut MaybeUninit<T>>` and `Option<Box<T>>`, which C
 //!   sees as pointers that may be `NULL`. So only texts need unsafe code.
-//! - No panic passes: each function runs in `border::call` or `border::value`.
+//! - No panic passes: each function that does more than read or free runs in `border::call` or `border::value`.
 //! - An error is a number; its message stays with the thread until the next one.
 
 mod border;

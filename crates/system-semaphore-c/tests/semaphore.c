@@ -68,6 +68,7 @@ static void permits(void)
     CHECK(syssem_permit_merge(all, foreign) == SYSSEM_INVALID_ARGUMENT);
     CHECK(strstr(syssem_last_error_message(), "cannot merge"));
     CHECK(syssem_permit_count(all) == 6 && syssem_permit_count(foreign) == 5);
+    CHECK(syssem_permit_merge(all, all) == SYSSEM_INVALID_ARGUMENT && syssem_permit_count(all) == 6);
     CHECK(syssem_permit_release(foreign) == SYSSEM_OK && available(other) == 10);
 
     // held without a guard: what release() gives back first

@@ -69,6 +69,8 @@ void permits()
     error failure;
     all.merge(std::move(foreign), failure);
     CHECK(failure.kind() == error_kind::invalid_argument && foreign.count() == 1);
+    all.merge(std::move(all), failure);
+    CHECK(failure.kind() == error_kind::invalid_argument && all.count() == 6);
     permit held = all.split(2), forgotten = all.split(1);
     held.hold();
     forgotten.forget();
