@@ -26,7 +26,6 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -77,31 +76,19 @@ private:
 
 namespace detail {
 
-/// Turns what a function of C answered into an error; true if there is none.
-inline bool done(syssem_status status, error &failure)
+/// Turns what a function of C answered into an error, which is thrown if there is no place for it. True if there is none.
+inline bool done(syssem_status status, error *failure = nullptr)
 {
     if (status == SYSSEM_OK) {
-        failure = error();
+        if (failure && *failure)
+            *failure = error();
         return true;
     }
-    failure = error(static_cast<error_kind>(status), syssem_last_error_message(), syssem_last_error_number());
+    error reason(static_cast<error_kind>(status), syssem_last_error_message(), syssem_last_error_number());
+    if (!failure)
+        throw reason;
+    *failure = std::move(reason);
     return false;
-}
-
-/// The face that throws, from the one that does not.
-template <typename Function> auto throwing(Function function)
-{
-    error failure;
-    if constexpr (std::is_void_v<decltype(function(failure))>) {
-        function(failure);
-        if (failure)
-            throw failure;
-    } else {
-        auto result = function(failure);
-        if (failure)
-            throw failure;
-        return result;
-    }
 }
 
 struct deleter {
@@ -121,11 +108,14 @@ inline std::string take(syssem_text *text)
 }
 
 /// A text for C. One that C would cut off is an error.
-inline bool is_whole(std::string_view text, error &failure)
+inline bool is_whole(std::string_view text, error *failure = nullptr)
 {
     if (text.find('\0') == std::string_view::npos)
         return true;
-    failure = error(error_kind::key_error, "a NUL cannot be in the name of a semaphore");
+    error reason(error_kind::key_error, "a NUL cannot be in the name of a semaphore");
+    if (!failure)
+        throw reason;
+    *failure = std::move(reason);
     return false;
 }
 
@@ -193,20 +183,16 @@ private:
 
     static native_key derive(derivation function, const std::string &name, key_type type)
     {
-        return detail::throwing([&](error &failure) {
-            syssem_text *text = nullptr;
-            if (detail::is_whole(name, failure))
-                detail::done(function(name.c_str(), static_cast<std::uint16_t>(type), &text), failure);
-            return native_key(detail::take(text));
-        });
+        syssem_text *text = nullptr;
+        detail::is_whole(name);
+        detail::done(function(name.c_str(), static_cast<std::uint16_t>(type), &text));
+        return native_key(detail::take(text));
     }
 
     void read(std::uint16_t *type, syssem_text **name) const
     {
-        detail::throwing([&](error &failure) {
-            if (detail::is_whole(text_, failure))
-                detail::done(syssem_read_key_text(text_.c_str(), type, name), failure);
-        });
+        detail::is_whole(text_);
+        detail::done(syssem_read_key_text(text_.c_str(), type, name));
     }
 
     std::string text_;
@@ -230,59 +216,42 @@ public:
     explicit operator bool() const noexcept { return handle_ != nullptr; }
 
     /// Gives the permits back now.
-    void release()
-    {
-        detail::throwing([&](error &failure) { release(failure); });
-    }
-
-    void release(error &failure) { detail::done(syssem_permit_release(handle_.release()), failure); }
+    void release() { detail::done(syssem_permit_release(handle_.release())); }
+    void release(error &failure) { detail::done(syssem_permit_release(handle_.release()), &failure); }
 
     /// Leaves the permits taken and owed by nobody: that is producer/consumer and hand-over.
-    void forget()
-    {
-        detail::throwing([&](error &failure) { forget(failure); });
-    }
-
-    void forget(error &failure) { detail::done(syssem_permit_forget(handle_.release()), failure); }
+    void forget() { detail::done(syssem_permit_forget(handle_.release())); }
+    void forget(error &failure) { detail::done(syssem_permit_forget(handle_.release()), &failure); }
 
     /// Leaves the permits with the process, until semaphore::release() or its end.
-    void hold()
-    {
-        detail::throwing([&](error &failure) { hold(failure); });
-    }
-
-    void hold(error &failure) { detail::done(syssem_permit_hold(handle_.release()), failure); }
+    void hold() { detail::done(syssem_permit_hold(handle_.release())); }
+    void hold(error &failure) { detail::done(syssem_permit_hold(handle_.release()), &failure); }
 
     /// Splits `count` permits off.
-    permit split(std::uint32_t count)
-    {
-        return detail::throwing([&](error &failure) { return split(count, failure); });
-    }
-
-    permit split(std::uint32_t count, error &failure)
-    {
-        syssem_permit *part = nullptr;
-        if (detail::done(syssem_permit_split(handle_.get(), count, &part), failure))
-            return permit(part);
-        return permit();
-    }
+    permit split(std::uint32_t count) { return split_off(count, nullptr); }
+    permit split(std::uint32_t count, error &failure) { return split_off(count, &failure); }
 
     /// Takes the permits of another guard over, which keeps them if that fails.
-    void merge(permit &&other)
-    {
-        detail::throwing([&](error &failure) { merge(std::move(other), failure); });
-    }
-
-    void merge(permit &&other, error &failure)
-    {
-        if (detail::done(syssem_permit_merge(handle_.get(), other.handle_.get()), failure))
-            other.handle_.reset();
-    }
+    void merge(permit &&other) { take_over(other, nullptr); }
+    void merge(permit &&other, error &failure) { take_over(other, &failure); }
 
 private:
     friend class semaphore;
 
     explicit permit(syssem_permit *handle) noexcept : handle_(handle) {}
+
+    permit split_off(std::uint32_t count, error *failure)
+    {
+        syssem_permit *part = nullptr;
+        detail::done(syssem_permit_split(handle_.get(), count, &part), failure);
+        return permit(part);
+    }
+
+    void take_over(permit &other, error *failure)
+    {
+        if (detail::done(syssem_permit_merge(handle_.get(), other.handle_.get()), failure))
+            other.handle_.reset();
+    }
 
     detail::handle<syssem_permit> handle_;
 };
@@ -368,67 +337,36 @@ public:
     }
 
     /// Removes a semaphore from the system, whoever uses it.
-    static void remove(std::string_view name)
-    {
-        detail::throwing([&](error &failure) { remove(name, failure); });
-    }
+    static void remove(std::string_view name) { removed(name, SYSSEM_NAME, nullptr); }
+    static void remove(std::string_view name, error &failure) { removed(name, SYSSEM_NAME, &failure); }
+    static void remove(const native_key &key) { removed(key.text(), SYSSEM_KEY_TEXT, nullptr); }
+    static void remove(const native_key &key, error &failure) { removed(key.text(), SYSSEM_KEY_TEXT, &failure); }
 
-    static void remove(std::string_view name, error &failure) { removed(name, SYSSEM_NAME, failure); }
-
-    static void remove(const native_key &key)
-    {
-        detail::throwing([&](error &failure) { remove(key, failure); });
-    }
-
-    static void remove(const native_key &key, error &failure) { removed(key.text(), SYSSEM_KEY_TEXT, failure); }
-
-    native_key key() const
-    {
-        syssem_text *text = nullptr;
-        detail::throwing([&](error &failure) { detail::done(syssem_key_text(handle_.get(), &text), failure); });
-        return native_key(detail::take(text));
-    }
+    native_key key() const { return native_key(detail::take(asked<syssem_text *>(syssem_key_text))); }
 
     /// What this type of semaphore can do.
     system_semaphore::capabilities capabilities() const { return asked<syssem_capabilities>(syssem_get_capabilities); }
 
     /// Takes `count` permits, all or none, waiting as long as it takes.
-    permit acquire(std::uint32_t count = 1) const
-    {
-        return detail::throwing([&](error &failure) { return acquire(count, failure); });
-    }
-
-    permit acquire(std::uint32_t count, error &failure) const
-    {
-        return acquired(failure, [&](syssem_permit **permit) { return syssem_acquire(handle_.get(), count, permit); });
-    }
+    permit acquire(std::uint32_t count = 1) const { return acquired(count, nullptr); }
+    permit acquire(std::uint32_t count, error &failure) const { return acquired(count, &failure); }
 
     /// Takes `count` permits, all or none, if that needs no wait; else none, which is not thrown.
-    permit try_acquire(std::uint32_t count = 1) const
-    {
-        return waited([&](error &failure) { return try_acquire(count, failure); });
-    }
-
-    permit try_acquire(std::uint32_t count, error &failure) const
-    {
-        return acquired(
-            failure, [&](syssem_permit **permit) { return syssem_try_acquire(handle_.get(), count, permit); });
-    }
+    permit try_acquire(std::uint32_t count = 1) const { return tried(count, nullptr); }
+    permit try_acquire(std::uint32_t count, error &failure) const { return tried(count, &failure); }
 
     /// The same, waiting no longer than `timeout`.
     template <typename Rep, typename Period>
     permit try_acquire_for(const std::chrono::duration<Rep, Period> &timeout, std::uint32_t count = 1) const
     {
-        return waited([&](error &failure) { return try_acquire_for(timeout, count, failure); });
+        return tried_for(detail::nanoseconds(timeout), count, nullptr);
     }
 
     template <typename Rep, typename Period>
     permit try_acquire_for(
         const std::chrono::duration<Rep, Period> &timeout, std::uint32_t count, error &failure) const
     {
-        return acquired(failure, [&](syssem_permit **permit) {
-            return syssem_acquire_timeout(handle_.get(), count, detail::nanoseconds(timeout), permit);
-        });
+        return tried_for(detail::nanoseconds(timeout), count, &failure);
     }
 
     /// The same, waiting no longer than until `deadline`, on whatever clock it is.
@@ -436,55 +374,35 @@ public:
     permit try_acquire_until(
         const std::chrono::time_point<Clock, Duration> &deadline, std::uint32_t count = 1) const
     {
-        return waited([&](error &failure) { return try_acquire_until(deadline, count, failure); });
+        return tried_until(deadline, count, nullptr);
     }
 
     template <typename Clock, typename Duration>
     permit try_acquire_until(
         const std::chrono::time_point<Clock, Duration> &deadline, std::uint32_t count, error &failure) const
     {
-        for (;;) {
-            permit permit = try_acquire_for(deadline - Clock::now(), count, failure);
-            // a clock that was set back meanwhile has not come so far yet
-            if (failure.kind() != error_kind::timed_out || Clock::now() >= deadline)
-                return permit;
-        }
+        return tried_until(deadline, count, &failure);
     }
 
     /// Gives back what this process holds without a guard, up to `count`, and creates the rest of `count`.
-    void release(std::uint32_t count = 1) const
-    {
-        detail::throwing([&](error &failure) { release(count, failure); });
-    }
+    void release(std::uint32_t count = 1) const { detail::done(syssem_release(handle_.get(), count)); }
 
     void release(std::uint32_t count, error &failure) const
     {
-        detail::done(syssem_release(handle_.get(), count), failure);
+        detail::done(syssem_release(handle_.get(), count), &failure);
     }
 
     /// Creates permits.
-    void add_permits(std::uint32_t count) const
-    {
-        detail::throwing([&](error &failure) { add_permits(count, failure); });
-    }
+    void add_permits(std::uint32_t count) const { detail::done(syssem_add_permits(handle_.get(), count)); }
 
     void add_permits(std::uint32_t count, error &failure) const
     {
-        detail::done(syssem_add_permits(handle_.get(), count), failure);
+        detail::done(syssem_add_permits(handle_.get(), count), &failure);
     }
 
     /// Forgets what this process holds without a guard, up to `count`; tells how many those were.
-    std::uint32_t forget_held(std::uint32_t count) const
-    {
-        return detail::throwing([&](error &failure) { return forget_held(count, failure); });
-    }
-
-    std::uint32_t forget_held(std::uint32_t count, error &failure) const
-    {
-        std::uint32_t forgotten = 0;
-        detail::done(syssem_forget_held(handle_.get(), count, &forgotten), failure);
-        return forgotten;
-    }
+    std::uint32_t forget_held(std::uint32_t count) const { return forgotten(count, nullptr); }
+    std::uint32_t forget_held(std::uint32_t count, error &failure) const { return forgotten(count, &failure); }
 
     /// How many permits this process holds without a guard.
     std::uint32_t held_permits() const { return asked<std::uint32_t>(syssem_held_permits); }
@@ -536,8 +454,7 @@ private:
     explicit semaphore(syssem_semaphore *handle) noexcept : handle_(handle) {}
 
     semaphore(std::string_view key, syssem_key_form form, const options &options)
-        : handle_(detail::throwing(
-              [&](error &failure) { return detail::handle<syssem_semaphore>(raw(key, form, options, failure)); }))
+        : handle_(raw(key, form, options, nullptr))
     {
     }
 
@@ -549,8 +466,7 @@ private:
         return options;
     }
 
-    static syssem_semaphore *raw(
-        std::string_view key, syssem_key_form form, const options &options, error &failure)
+    static syssem_semaphore *raw(std::string_view key, syssem_key_form form, const options &options, error *failure)
     {
         if (!detail::is_whole(key, failure))
             return nullptr;
@@ -571,12 +487,12 @@ private:
     static std::optional<semaphore> opened(
         std::string_view key, syssem_key_form form, const options &options, error &failure)
     {
-        if (syssem_semaphore *handle = raw(key, form, options, failure))
+        if (syssem_semaphore *handle = raw(key, form, options, &failure))
             return semaphore(handle);
         return std::nullopt;
     }
 
-    static void removed(std::string_view key, syssem_key_form form, error &failure)
+    static void removed(std::string_view key, syssem_key_form form, error *failure)
     {
         if (detail::is_whole(key, failure))
             detail::done(syssem_remove(std::string(key).c_str(), form), failure);
@@ -587,32 +503,60 @@ private:
         syssem_semaphore *other = nullptr;
         // one that was moved from has none
         if (handle_)
-            detail::throwing([&](error &failure) { detail::done(syssem_clone(handle_.get(), &other), failure); });
+            detail::done(syssem_clone(handle_.get(), &other));
         return other;
     }
 
-    template <typename Function> static permit acquired(error &failure, Function function)
+    permit acquired(std::uint32_t count, error *failure) const
     {
         syssem_permit *handle = nullptr;
-        detail::done(function(&handle), failure);
+        detail::done(syssem_acquire(handle_.get(), count, &handle), failure);
         return permit(handle);
     }
 
-    /// Throws what went wrong, but that there were no permits in time.
-    template <typename Function> static permit waited(Function function)
+    permit tried(std::uint32_t count, error *failure) const
     {
-        error failure;
-        permit permit = function(failure);
-        const auto kind = failure.kind();
-        if (failure && kind != error_kind::timed_out && kind != error_kind::no_permits)
-            throw failure;
-        return permit;
+        syssem_permit *handle = nullptr;
+        const syssem_status status = syssem_try_acquire(handle_.get(), count, &handle);
+        if (failure || status != SYSSEM_NO_PERMITS)
+            detail::done(status, failure);
+        return permit(handle);
+    }
+
+    permit tried_for(std::uint64_t nanoseconds, std::uint32_t count, error *failure) const
+    {
+        syssem_permit *handle = nullptr;
+        const syssem_status status = syssem_acquire_timeout(handle_.get(), count, nanoseconds, &handle);
+        if (failure || status != SYSSEM_TIMED_OUT)
+            detail::done(status, failure);
+        return permit(handle);
+    }
+
+    template <typename Clock, typename Duration>
+    permit tried_until(
+        const std::chrono::time_point<Clock, Duration> &deadline, std::uint32_t count, error *failure) const
+    {
+        for (;;) {
+            const auto now = Clock::now();
+            permit permit = tried_for(deadline > now ? detail::nanoseconds(deadline - now) : 0, count, failure);
+            const bool failed = failure && failure->kind() != error_kind::timed_out;
+            // a clock that was set back meanwhile has not come so far yet
+            if (permit || failed || Clock::now() >= deadline)
+                return permit;
+        }
+    }
+
+    std::uint32_t forgotten(std::uint32_t count, error *failure) const
+    {
+        std::uint32_t number = 0;
+        detail::done(syssem_forget_held(handle_.get(), count, &number), failure);
+        return number;
     }
 
     template <typename T> T asked(syssem_status (*question)(const syssem_semaphore *, T *)) const
     {
         T answer{};
-        detail::throwing([&](error &failure) { detail::done(question(handle_.get(), &answer), failure); });
+        detail::done(question(handle_.get(), &answer));
         return answer;
     }
 

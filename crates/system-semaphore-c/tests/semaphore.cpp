@@ -95,6 +95,7 @@ void waits()
     CHECK(!empty.try_acquire_for(std::chrono::duration<double>(std::nan(""))));
     CHECK(!empty.try_acquire_until(before) && !empty.try_acquire_until(std::chrono::steady_clock::now() + 20ms));
     CHECK(!empty.try_acquire_until(std::chrono::system_clock::now() + 20ms));
+    CHECK(!empty.try_acquire_until(std::chrono::steady_clock::time_point::min()));
     error failure;
     CHECK(!empty.try_acquire(1, failure) && failure.kind() == error_kind::no_permits);
     CHECK(!empty.try_acquire_for(1ms, 1, failure) && failure.kind() == error_kind::timed_out);
@@ -107,6 +108,11 @@ void waits()
     waiter.join();
     CHECK(empty.try_acquire_until(std::chrono::steady_clock::time_point::max(), 2));
     CHECK(empty.acquire(2, failure) && !failure);
+    CHECK(thrown([&] { empty.try_acquire(4000000000); }).kind() == error_kind::out_of_resources);
+    CHECK(thrown([&] { empty.try_acquire_for(1ms, 4000000000); }).kind() == error_kind::out_of_resources);
+    const auto soon = std::chrono::steady_clock::now() + 60s;
+    CHECK(thrown([&] { empty.try_acquire_until(soon, 4000000000); }).kind() == error_kind::out_of_resources);
+    CHECK(!empty.try_acquire_until(soon, 4000000000, failure) && failure.kind() == error_kind::out_of_resources);
 }
 
 void errors()
