@@ -14,7 +14,9 @@ pub(super) fn reset(core: &Core, count: u32, max: u32) {
     let layout = core.layout();
     // what is given back in the old epoch must have room to the end
     layout.max_permits.fetch_max(max, Ordering::AcqRel);
-    let epoch = next_epoch(epoch(layout));
+    complete_reset(layout, layout.state());
+    // The next one of the header, also after a removal: the header gets no other.
+    let epoch = next_epoch(layout.epoch.load(Ordering::Acquire));
     breakpoint::pass(breakpoint::Step::ResetBegins);
     loop {
         let state = layout.state();

@@ -155,6 +155,7 @@ const CASES: &[Case] = cases![
         a_private_global_name_is_refused_to_others,
         a_shared_global_name_is_shared,
         a_leftover_that_others_may_not_unlink_starts_afresh,
+        a_removed_one_that_others_may_not_unlink_starts_afresh,
         names_of_two_users_are_two,
         where_nothing_may_be_made_it_is_said,
         a_file_in_the_users_directory_may_not_be_a_strangers,

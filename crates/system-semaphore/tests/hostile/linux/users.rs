@@ -1,12 +1,12 @@
 //! Two users: root and nobody.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};
 
 use puppet::{Failure, Puppet};
 use system_semaphore::{AccessMode, SystemSemaphore};
 
-use super::spot::{SHARED_MEMORY, Spot, free, works};
+use super::spot::{SHARED_MEMORY, SLOTS, STATE_AT, Spot, free, works};
 use super::{NOBODY, USER};
 
 fn nobody() -> Puppet {
@@ -104,6 +104,33 @@ pub(crate) fn a_leftover_that_others_may_not_unlink_starts_afresh() {
     drop(semaphore);
     nobody.kill();
     works(&spot.open(5, AccessMode::Open).expect("nobody uses it"), 5);
+}
+
+/// Its remover was killed before it could unlink it, and some go on using it.
+pub(crate) fn a_removed_one_that_others_may_not_unlink_starts_afresh() {
+    let spot = Spot::global();
+    let builder = SystemSemaphore::builder(&spot.key).initial_value(3).persistent(true).permissions(0o666);
+    let semaphore = builder.build().expect("nobody has the name");
+    let (mut dead, mut other) = (spot.puppet(), spot.puppet());
+    let permit = semaphore.try_acquire().expect("it is free");
+    dead.must("try\ts\t1");
+    dead.kill();
+    let removed = u64::from(SLOTS) << 32;
+    spot.file().write_all_at(&removed.to_ne_bytes(), STATE_AT).expect("it can be written");
+    let mut nobody = nobody();
+    nobody.must(&spot.opening("Open"));
+    assert_eq!(nobody.must("available\ts"), "7");
+    // this one was taken before
+    drop(permit);
+    assert_eq!(nobody.must("available\ts"), "7");
+    other.must("try\ts\t2");
+    assert_eq!(nobody.must("available\ts"), "5");
+    other.kill();
+    assert_eq!(nobody.must("available\ts"), "7");
+    works(&semaphore, 7);
+    nobody.must("close\ts");
+    drop(semaphore);
+    assert!(!spot.exists(), "its owner has unlinked it");
 }
 
 pub(crate) fn names_of_two_users_are_two() {
