@@ -389,23 +389,17 @@ fn join(core: &Core, directory: &OwnedFd, request: &Request) -> Result<bool, Fau
     Ok(true)
 }
 
-/// Starts afresh where nobody is left, or in what was removed. Who is killed half way leaves a leftover again: `persistent`
-/// comes later.
+/// Starts afresh where nobody is left. Who is killed half way leaves a leftover again: `persistent` comes later.
 fn renew(core: &Core, request: &Request, max_permits: u32) -> Result<(), Trouble> {
     let layout = core.layout();
     // the permissions are those of whoever made it, if they are not ours to change
     let _ = rustix::fs::fchmod(core.file()?.as_fd(), mode(request));
     layout.persistent.store(0, Ordering::Relaxed);
-    if is_anybody_here(core)? {
-        // who goes on using what was removed must be found when it dies
-        recover(core, Pass::All)?;
-    } else {
-        for word in &layout.used {
-            word.store(0, Ordering::Relaxed);
-        }
-        layout.several.store(0, Ordering::Relaxed);
+    for word in &layout.used {
+        word.store(0, Ordering::Relaxed);
     }
     layout.recoveries.store(0, Ordering::Relaxed);
+    layout.several.store(0, Ordering::Relaxed);
     reset(core, request.initial_value, max_permits);
     Ok(())
 }

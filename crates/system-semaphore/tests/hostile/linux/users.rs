@@ -106,30 +106,33 @@ pub(crate) fn a_leftover_that_others_may_not_unlink_starts_afresh() {
     works(&spot.open(5, AccessMode::Open).expect("nobody uses it"), 5);
 }
 
-/// Its remover was killed before it could unlink it, and some go on using it.
+/// Its remover was killed before it could unlink it.
 pub(crate) fn a_removed_one_that_others_may_not_unlink_starts_afresh() {
     let spot = Spot::global();
     let builder = SystemSemaphore::builder(&spot.key).initial_value(3).persistent(true).permissions(0o666);
     let semaphore = builder.build().expect("nobody has the name");
-    let (mut dead, mut other) = (spot.puppet(), spot.puppet());
-    let permit = semaphore.try_acquire().expect("it is free");
-    dead.must("try\ts\t1");
-    dead.kill();
+    let mut user = spot.puppet();
+    user.must("try\ts\t1");
+    drop(semaphore);
     let removed = u64::from(SLOTS) << 32;
     spot.file().write_all_at(&removed.to_ne_bytes(), STATE_AT).expect("it can be written");
+    // its users were told that it is gone: it does not come back for them
     let mut nobody = nobody();
+    let Failure { kind, message } = nobody.ask(&spot.opening("Open")).expect_err("it is in use");
+    assert_eq!(kind, "PermissionDenied", "{message}");
+    assert!(message.contains("cannot unlink"), "{message}");
+    user.kill();
     nobody.must(&spot.opening("Open"));
     assert_eq!(nobody.must("available\ts"), "7");
-    // this one was taken before
-    drop(permit);
-    assert_eq!(nobody.must("available\ts"), "7");
+    let mut other = self::nobody();
+    other.must(&spot.opening("OpenExisting"));
     other.must("try\ts\t2");
     assert_eq!(nobody.must("available\ts"), "5");
     other.kill();
     assert_eq!(nobody.must("available\ts"), "7");
-    works(&semaphore, 7);
+    // it no longer stays when its last user leaves
     nobody.must("close\ts");
-    drop(semaphore);
+    works(&spot.open(5, AccessMode::Open).expect("nobody uses it"), 5);
     assert!(!spot.exists(), "its owner has unlinked it");
 }
 
