@@ -4,9 +4,17 @@
 
 use libfuzzer_sys::fuzz_target;
 use percent_encoding::percent_decode_str;
-use system_semaphore::{Environment, ErrorKind, Facility, KeyType, NativeIpcKey, Platform, ProjectId};
+use system_semaphore::{Environment, ErrorKind, KeyType, NativeIpcKey, Platform, ProjectId};
 
 fuzz_target!(|text: &str| {
+    is_read_well(text);
+    for before in ["posix:", "systemv-", "robust:name?legacyKey="] {
+        is_read_well(&format!("{before}{text}"));
+    }
+    derives_keys(text);
+});
+
+fn is_read_well(text: &str) {
     let key = text.parse::<NativeIpcKey>();
     match &key {
         Ok(key) => {
@@ -18,8 +26,7 @@ fuzz_target!(|text: &str| {
     if !text.contains('%') {
         assert_eq!(key.is_ok(), is_key(text));
     }
-    derives_keys(text);
-});
+}
 
 fn survives(key: &NativeIpcKey) {
     assert_eq!(&key.to_string().parse::<NativeIpcKey>().expect("what is written can be read"), key);
@@ -57,24 +64,27 @@ fn is_key(text: &str) -> bool {
     has_type && ["", "@", ":", "@:"].contains(&host) && (query.is_empty() || items.iter().all(is_legacy))
 }
 
+/// On one platform, for what a name's length chooses: all at once would take most of the time.
 fn derives_keys(name: &str) {
-    let others = [Platform::Linux, Platform::Windows, Platform::Qnx, Platform::Other];
-    let apple = [true, false].map(|sandboxed| Platform::Apple { sandboxed });
+    const PLATFORMS: [Platform; 6] = [
+        Platform::Linux,
+        Platform::Windows,
+        Platform::Qnx,
+        Platform::Other,
+        Platform::Apple { sandboxed: true },
+        Platform::Apple { sandboxed: false },
+    ];
+    let platform = PLATFORMS[name.len() % PLATFORMS.len()];
     let project = ProjectId::new(name.len() as u8).unwrap_or(ProjectId::QT);
-    for platform in others.into_iter().chain(apple) {
-        for facility in [Facility::Semaphore, Facility::SharedMemory] {
-            let mut environment = Environment::of(platform);
-            environment.facility = facility;
-            environment.temp_dir = Some(name.to_owned());
-            for key_type in [KeyType::Robust, KeyType::SystemV(project), KeyType::Posix, KeyType::Windows] {
-                let legacy = environment.legacy_native_key(name, key_type);
-                let safe = environment.platform_safe_key(name, key_type);
-                assert_eq!(legacy.legacy_key(), Some(name).filter(|_| !legacy.is_empty()));
-                for key in [legacy, safe].iter().filter(|key| !key.is_empty()) {
-                    assert!(platform.has_type(key_type) && !name.is_empty());
-                    survives(key);
-                }
-            }
+    let mut environment = Environment::of(platform);
+    environment.temp_dir = Some(name.to_owned());
+    for key_type in [KeyType::Robust, KeyType::SystemV(project), KeyType::Posix, KeyType::Windows] {
+        let legacy = environment.legacy_native_key(name, key_type);
+        let safe = environment.platform_safe_key(name, key_type);
+        assert_eq!(legacy.legacy_key(), Some(name).filter(|_| !legacy.is_empty()));
+        for key in [legacy, safe].iter().filter(|key| !key.is_empty()) {
+            assert!(platform.has_type(key_type) && !name.is_empty());
+            survives(key);
         }
     }
 }

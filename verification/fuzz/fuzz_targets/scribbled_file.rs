@@ -2,12 +2,10 @@
 //! when nobody uses it any more, it can be made anew.
 #![no_main]
 
-use std::time::Duration;
-
 use fuzz::choice;
 use fuzz::scribble::{Count, Write, scribble};
 use fuzz::spot::{Place, Sight, Spot, works};
-use fuzz::visit::{Errand, Mode, Running, Step, Visit};
+use fuzz::visit::{Errand, Mode, Running, Step, Visit, moment};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use system_semaphore::{AccessMode, SystemSemaphore};
@@ -42,6 +40,8 @@ fuzz_target!(|plan: Plan| {
     let spot = Spot::at(plan.place);
     let mut visit = Visit::new(spot);
     visit.open(Mode::CreateNew, PERMITS).expect("it is new");
+    // another user that holds one, until it dies
+    visit.take(&Step::Inheritable(Count::ONE));
     let mut second = None;
     for act in plan.acts.iter().take(MANY) {
         match act {
@@ -57,8 +57,8 @@ fuzz_target!(|plan: Plan| {
                 second = file.map(|file| Running::new(Errand::Scribble(file, writes.clone())));
             }
             Act::Second { count, ms } => {
-                let patience = Duration::from_millis(u64::from(ms % 4));
-                second = visit.handle().map(|handle| Running::new(Errand::Acquire(handle, *count, patience)));
+                let errand = |handle| Errand::Acquire(handle, *count, moment(*ms));
+                second = visit.handle().map(|handle| Running::new(errand(handle)));
             }
         }
     }

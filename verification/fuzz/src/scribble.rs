@@ -49,7 +49,7 @@ choice! {
         Used(u8),
         Slot {
             slot: Slot,
-            word: u8,
+            part: Part,
         },
         /// The name, where it is in the file.
         Name(u8),
@@ -69,6 +69,22 @@ choice! {
         LastPass = 40,
         FairUntil = 48,
         State = STATE_AT as isize,
+    }
+}
+
+choice! {
+    #[derive(Copy)]
+    enum Part {
+        Committed = 0,
+        Pending = 8,
+        Helped = 16,
+        Epoch = 20,
+        Pid = 24,
+        PidNamespace = 28,
+        StartTime = 32,
+        WaitingThreads = 40,
+        Since = 48,
+        Recoverer = 56,
     }
 }
 
@@ -114,7 +130,7 @@ impl Slot {
     /// The number.
     pub fn number(self) -> u16 {
         match self {
-            Self::Low(number) => u16::from(number % 8),
+            Self::Low(number) => u16::from(number % 4),
             Self::Any(number) => number & 0xFFF,
         }
     }
@@ -125,15 +141,18 @@ impl Slot {
 pub struct Count(u8);
 
 impl Count {
+    /// 1.
+    pub const ONE: Self = Self(1);
+
     /// The number.
     pub fn get(self) -> u32 {
         const MAX: u32 = i32::MAX as u32;
-        match self.0 {
-            0xFF => u32::MAX,
-            0xFE => MAX + 1,
-            0xFD => MAX,
-            0xFC => MAX - 1,
-            few => u32::from(few % 8),
+        match self.0 % 12 {
+            11 => u32::MAX,
+            10 => MAX + 1,
+            9 => MAX,
+            8 => MAX - 1,
+            few => few.into(),
         }
     }
 }
@@ -144,9 +163,7 @@ impl At {
             Self::Magic(byte) => u64::from(byte % 12),
             Self::Field(field) => field as u64,
             Self::Used(word) => USED_AT + u64::from(word % 64) * 8,
-            Self::Slot { slot, word } => {
-                SLOTS_AT + u64::from(slot.number()) * SLOT_SIZE + u64::from(word % 16) * 4
-            }
+            Self::Slot { slot, part } => SLOTS_AT + u64::from(slot.number()) * SLOT_SIZE + part as u64,
             Self::Name(byte) => NAME_AT + u64::from(byte),
             Self::Anywhere(at) => at.into(),
         }

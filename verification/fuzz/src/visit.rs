@@ -85,6 +85,11 @@ choice! {
     }
 }
 
+/// A moment to wait. After two milliseconds deaths are watched.
+pub fn moment(choice: u8) -> Duration {
+    Duration::from_millis([0, 0, 1, 3][usize::from(choice % 4)])
+}
+
 /// A process's use of the semaphore at a spot.
 pub struct Visit {
     spot: &'static Spot,
@@ -204,9 +209,7 @@ impl Visit {
                 return;
             }
             Step::TryAcquire(count) => semaphore.try_acquire_many(count.get()),
-            Step::Acquire { count, ms } => {
-                semaphore.acquire_many_timeout(count.get(), Duration::from_millis(u64::from(ms % 4)))
-            }
+            Step::Acquire { count, ms } => semaphore.acquire_many_timeout(count.get(), moment(ms)),
             Step::Interruptible(count) => {
                 let mut questions = 0;
                 semaphore.acquire_interruptible(count.get(), Some(soon), &mut || {
