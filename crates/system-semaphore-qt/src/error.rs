@@ -84,11 +84,11 @@ fn key_error(error: &Error, key_type: Option<KeyType>) -> (SemaphoreError, Strin
 const ELOOP: i32 = 40;
 const ENAMETOOLONG: i32 = 36;
 
-/// A text about the key. Qt has a colon too many on System V.
+/// A text about the key. Qt has a colon too many on System V, for which it takes what is no type, too.
 pub(crate) fn handle_text(key_type: Option<KeyType>, text: &str) -> String {
     match key_type {
-        Some(KeyType::SystemV(_)) => format!("QSystemSemaphore::handle:: {text}"),
-        _ => format!("QSystemSemaphore::handle: {text}"),
+        Some(KeyType::SystemV(_)) | None => format!("QSystemSemaphore::handle:: {text}"),
+        Some(_) => format!("QSystemSemaphore::handle: {text}"),
     }
 }
 

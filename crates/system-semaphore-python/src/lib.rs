@@ -1,0 +1,29 @@
+//! The native half of the Python package `system_semaphore`.
+//!
+//! It adds Python's manners to the two Rust crates and nothing else: whatever may take time lets the interpreter's other
+//! threads run, and a wait answers signals ([`wait`]). What Python programmers see is in `python/system_semaphore`.
+
+mod error;
+mod key;
+mod list;
+mod permit;
+mod qt;
+mod semaphore;
+mod wait;
+
+use pyo3::prelude::*;
+
+/// What `system_semaphore/__init__.py` and `qt.py` are made of.
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    use crate::key::{NativeKey, is_key_type_supported, legacy_native_key, platform_safe_key};
+    #[pymodule_export]
+    use crate::list::list;
+    #[pymodule_export]
+    use crate::permit::Permit;
+    #[pymodule_export]
+    use crate::qt::{QtKey, QtSemaphore};
+    #[pymodule_export]
+    use crate::semaphore::Semaphore;
+}

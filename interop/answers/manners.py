@@ -1,0 +1,28 @@
+"""Waits in acquire, with a thread beside that echoes lines, and tells how the wait ended.
+
+The arguments are the module that has the class and a key.
+"""
+
+import importlib
+import sys
+import threading
+import time
+
+QSystemSemaphore = importlib.import_module(sys.argv[1]).QSystemSemaphore
+sem = QSystemSemaphore(sys.argv[2], 0)
+
+
+def echo():
+    for _ in sys.stdin:
+        print("echo", flush=True)
+
+
+threading.Thread(target=echo, daemon=True).start()
+print("ready", flush=True)
+try:
+    sem.acquire()
+    # where a signal is only seen afterwards, it is seen here
+    time.sleep(0)
+    print("acquired", flush=True)
+except KeyboardInterrupt:
+    print("interrupted", time.monotonic_ns(), flush=True)
