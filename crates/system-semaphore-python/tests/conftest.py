@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def until(condition, what="the condition"):
 
 
 class Child:
-    """A Python process that runs this code, with KEY for its first argument, and is killed if it is there too long."""
+    """A Python process that runs this code, and is killed if it is there too long."""
 
     def __init__(self, code, *arguments, **environment):
         self.process = subprocess.Popen(
@@ -38,6 +39,8 @@ class Child:
             text=True,
             env={**os.environ, **environment},
         )
+        self.limit = threading.Timer(BOUND, self.process.kill)
+        self.limit.start()
 
     @property
     def pid(self):
@@ -78,6 +81,8 @@ def child():
 
     yield start
     for one in children:
+        one.limit.cancel()
+        one.limit.join()
         if one.process.poll() is None:
             one.kill()
         one.process.stdout.close()
