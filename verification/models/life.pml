@@ -194,7 +194,15 @@ look:
      fi;
      unlock_registry();
      f = NONE; goto look
+#ifdef REVIVED
   :: removed[f] && me == STRANGER -> is_leftover = true
+#else
+  :: d_step { removed[f] && me == STRANGER && (mode == OPEN_EXISTING || !IS_LOCKED(0, SLOTS)) -> is_leftover = true }
+  :: d_step { removed[f] && me == STRANGER && mode != OPEN_EXISTING && IS_LOCKED(0, SLOTS) -> is_excused = true };
+     /* its users were told that it is gone: an error */
+     unlock_registry();
+     goto closed
+#endif
   :: d_step { !removed[f] -> is_leftover = !persistent[f] && !IS_LOCKED(0, SLOTS) }
   fi;
   if
@@ -210,25 +218,15 @@ look:
      unlock_registry();
      goto closed
   :: is_leftover && mode != OPEN_EXISTING ->
-#ifdef ALWAYS_CLEARED
-     is_here = false;
-#else
-     d_step { true -> is_here = IS_LOCKED(0, SLOTS) };
-#endif
-     if
-     :: is_here -> recover() /* they live on in what was removed */
-     :: !is_here ->
-        x = 0;
-        do
-        :: x < SLOTS ->
-           if
-           :: DIES
-           :: d_step { true -> used[AT(x)] = false; x++ }
-           fi
-        :: x == SLOTS -> x = 0; break
-        od
-     fi;
-     is_here = false;
+     x = 0;
+     do
+     :: x < SLOTS ->
+        if
+        :: DIES
+        :: d_step { true -> used[AT(x)] = false; x++ }
+        fi
+     :: x == SLOTS -> x = 0; break
+     od;
      if
      :: DIES
      :: d_step { true -> persistent[f] = false; removed[f] = false; count[f] = INIT; epoch[f]++ } /* the reset */
