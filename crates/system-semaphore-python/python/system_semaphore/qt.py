@@ -16,38 +16,32 @@ from ._native import QtKey, QtSemaphore
 __all__ = ["QNativeIpcKey", "QSystemSemaphore"]
 
 
-class _KeyType(enum.Enum):
-    SystemV = 0x51
-    PosixRealtime = 0x100
-    Windows = 0x101
-    Robust = 0x200
-    """The crash-safe type of this library, which Qt does not have."""
-
-    @classmethod
-    def _missing_(cls, value: object) -> _KeyType | None:
-        # as PySide's: the other types of System V have no names, and what is no type has a number
-        if not isinstance(value, int) or not 0 <= value <= 0xFFFF:
-            return None
-        member = object.__new__(cls)
-        member._name_ = str(value)
-        member._value_ = value
-        # one of each number
-        return cls._value2member_map_.setdefault(value, member)  # type: ignore[return-value]
-
-
-_KeyType.__name__ = "Type"
-_KeyType.__qualname__ = "QNativeIpcKey.Type"
-
-
 class QNativeIpcKey:
     """Qt's class: a type, a native key, and the plain name that it was made from, if it was."""
 
-    Type = _KeyType
-    SystemV = _KeyType.SystemV
-    PosixRealtime = _KeyType.PosixRealtime
-    Windows = _KeyType.Windows
-    Robust = _KeyType.Robust
-    DefaultTypeForOs = _KeyType(QtKey.default_type())
+    class Type(enum.Enum):
+        SystemV = 0x51
+        PosixRealtime = 0x100
+        Windows = 0x101
+        Robust = 0x200
+        """The crash-safe type of this library, which Qt does not have."""
+
+        @classmethod
+        def _missing_(cls, value: object) -> QNativeIpcKey.Type | None:
+            # as PySide's: the other types of System V have no names, and what is no type has a number
+            if not isinstance(value, int) or not 0 <= value <= 0xFFFF:
+                return None
+            member = object.__new__(cls)
+            member._name_ = str(value)
+            member._value_ = value
+            # one of each number
+            return cls._value2member_map_.setdefault(value, member)  # type: ignore[return-value]
+
+    SystemV = Type.SystemV
+    PosixRealtime = Type.PosixRealtime
+    Windows = Type.Windows
+    Robust = Type.Robust
+    DefaultTypeForOs = Type(QtKey.default_type())
 
     _key: QtKey
 
@@ -56,20 +50,20 @@ class QNativeIpcKey:
     @overload
     def __init__(self, other: QNativeIpcKey, /) -> None: ...
     @overload
-    def __init__(self, type: _KeyType, /) -> None: ...
+    def __init__(self, type: Type, /) -> None: ...
     @overload
-    def __init__(self, k: str, /, type: _KeyType = ...) -> None: ...
-    def __init__(self, k: QNativeIpcKey | _KeyType | str = "", /, type: _KeyType = DefaultTypeForOs) -> None:
+    def __init__(self, k: str, /, type: Type = ...) -> None: ...
+    def __init__(self, k: QNativeIpcKey | Type | str = "", /, type: Type = DefaultTypeForOs) -> None:
         if isinstance(k, QNativeIpcKey):
             self._key = k._key
-        elif isinstance(k, _KeyType):
+        elif isinstance(k, QNativeIpcKey.Type):
             self._key = QtKey("", k.value)
         else:
             self._key = QtKey(k, _number(type))
 
     @staticmethod
-    def legacyDefaultTypeForOs() -> _KeyType:
-        return _KeyType(QtKey.legacy_default_type())
+    def legacyDefaultTypeForOs() -> Type:
+        return QNativeIpcKey.Type(QtKey.legacy_default_type())
 
     @staticmethod
     def fromString(string: str, /) -> QNativeIpcKey:
@@ -90,11 +84,11 @@ class QNativeIpcKey:
     def setNativeKey(self, newKey: str, /) -> None:
         self._key = self._key.with_native_key(newKey)
 
-    def setType(self, type: _KeyType, /) -> None:
+    def setType(self, type: Type, /) -> None:
         self._key = self._key.with_type(_number(type))
 
-    def type(self, /) -> _KeyType:
-        return _KeyType(self._key.type_number())
+    def type(self, /) -> Type:
+        return QNativeIpcKey.Type(self._key.type_number())
 
     def swap(self, other: QNativeIpcKey, /) -> None:
         self._key, other._key = other._key, self._key
@@ -111,48 +105,39 @@ class QNativeIpcKey:
         return hash(self._key)
 
 
-class _AccessMode(enum.Enum):
-    Open = 0
-    Create = 1
-
-
-class _SystemSemaphoreError(enum.Enum):
-    NoError = 0
-    PermissionDenied = 1
-    KeyError = 2
-    AlreadyExists = 3
-    NotFound = 4
-    OutOfResources = 5
-    UnknownError = 6
-
-
-for _enum in (_AccessMode, _SystemSemaphoreError):
-    _enum.__name__ = _enum.__name__.lstrip("_")
-    _enum.__qualname__ = f"QSystemSemaphore.{_enum.__name__}"
-
-
 class QSystemSemaphore:
     """Qt's class. What acquire has taken is held until release, or the end of the process, not of the object."""
 
-    AccessMode = _AccessMode
-    Open = _AccessMode.Open
-    Create = _AccessMode.Create
+    class AccessMode(enum.Enum):
+        Open = 0
+        Create = 1
 
-    SystemSemaphoreError = _SystemSemaphoreError
-    NoError = _SystemSemaphoreError.NoError
-    PermissionDenied = _SystemSemaphoreError.PermissionDenied
-    KeyError = _SystemSemaphoreError.KeyError
-    AlreadyExists = _SystemSemaphoreError.AlreadyExists
-    NotFound = _SystemSemaphoreError.NotFound
-    OutOfResources = _SystemSemaphoreError.OutOfResources
-    UnknownError = _SystemSemaphoreError.UnknownError
+    Open = AccessMode.Open
+    Create = AccessMode.Create
+
+    class SystemSemaphoreError(enum.Enum):
+        NoError = 0
+        PermissionDenied = 1
+        KeyError = 2
+        AlreadyExists = 3
+        NotFound = 4
+        OutOfResources = 5
+        UnknownError = 6
+
+    NoError = SystemSemaphoreError.NoError
+    PermissionDenied = SystemSemaphoreError.PermissionDenied
+    KeyError = SystemSemaphoreError.KeyError
+    AlreadyExists = SystemSemaphoreError.AlreadyExists
+    NotFound = SystemSemaphoreError.NotFound
+    OutOfResources = SystemSemaphoreError.OutOfResources
+    UnknownError = SystemSemaphoreError.UnknownError
 
     def __init__(
-        self, key: QNativeIpcKey | str, /, initialValue: int | None = None, mode: _AccessMode = Open
+        self, key: QNativeIpcKey | str, /, initialValue: int | None = None, mode: AccessMode = Open
     ) -> None:
         self._semaphore = QtSemaphore(_native(key), initialValue or 0, _is_create(mode))
 
-    def acquire(self, n: int = 1, /) -> bool:
+    def acquire(self, /, n: int = 1) -> bool:
         """Takes n permits, all or none, waiting as long as it takes. (Qt's takes one.)"""
         return self._semaphore.acquire(n)
 
@@ -172,8 +157,8 @@ class QSystemSemaphore:
         """Beyond Qt: how many permits are free; -1 on an error."""
         return self._semaphore.available()
 
-    def error(self, /) -> _SystemSemaphoreError:
-        return _SystemSemaphoreError(self._semaphore.error())
+    def error(self, /) -> SystemSemaphoreError:
+        return QSystemSemaphore.SystemSemaphoreError(self._semaphore.error())
 
     def errorString(self, /) -> str:
         return self._semaphore.error_string()
@@ -184,7 +169,7 @@ class QSystemSemaphore:
     def nativeIpcKey(self, /) -> QNativeIpcKey:
         return _wrap(self._semaphore.native_key())
 
-    def setKey(self, key: str, /, initialValue: int | None = None, mode: _AccessMode = Open) -> None:
+    def setKey(self, key: str, /, initialValue: int | None = None, mode: AccessMode = Open) -> None:
         self._semaphore.set_native_key(_native(key), initialValue or 0, _is_create(mode))
 
     def setNativeKey(
@@ -192,8 +177,8 @@ class QSystemSemaphore:
         key: QNativeIpcKey | str,
         /,
         initialValue: int | None = None,
-        mode: _AccessMode = Open,
-        type: _KeyType | None = None,
+        mode: AccessMode = Open,
+        type: QNativeIpcKey.Type | None = None,
     ) -> None:
         if not isinstance(key, QNativeIpcKey):
             key = QNativeIpcKey(key, type or QNativeIpcKey.legacyDefaultTypeForOs())
@@ -202,15 +187,15 @@ class QSystemSemaphore:
         self._semaphore.set_native_key(key._key, initialValue or 0, _is_create(mode))
 
     @staticmethod
-    def isKeyTypeSupported(type: _KeyType, /) -> bool:
+    def isKeyTypeSupported(type: QNativeIpcKey.Type, /) -> bool:
         return QtSemaphore.is_key_type_supported(_number(type))
 
     @staticmethod
-    def platformSafeKey(key: str, /, type: _KeyType = QNativeIpcKey.DefaultTypeForOs) -> QNativeIpcKey:
+    def platformSafeKey(key: str, /, type: QNativeIpcKey.Type = QNativeIpcKey.DefaultTypeForOs) -> QNativeIpcKey:
         return _wrap(QtKey.platform_safe(key, _number(type)))
 
     @staticmethod
-    def legacyNativeKey(key: str, /, type: _KeyType | None = None) -> QNativeIpcKey:
+    def legacyNativeKey(key: str, /, type: QNativeIpcKey.Type | None = None) -> QNativeIpcKey:
         return _wrap(QtKey.legacy(key, _number(type or QNativeIpcKey.legacyDefaultTypeForOs())))
 
 
@@ -225,14 +210,14 @@ def _native(key: QNativeIpcKey | str) -> QtKey:
     return key._key if isinstance(key, QNativeIpcKey) else QtKey.legacy(key, QtKey.legacy_default_type())
 
 
-def _number(type: _KeyType) -> int:
-    if not isinstance(type, _KeyType):
+def _number(type: QNativeIpcKey.Type) -> int:
+    if not isinstance(type, QNativeIpcKey.Type):
         raise TypeError(f"a QNativeIpcKey.Type is needed, not {type!r}")
     number: int = type.value
     return number
 
 
-def _is_create(mode: _AccessMode) -> bool:
-    if not isinstance(mode, _AccessMode):
+def _is_create(mode: QSystemSemaphore.AccessMode) -> bool:
+    if not isinstance(mode, QSystemSemaphore.AccessMode):
         raise TypeError(f"a QSystemSemaphore.AccessMode is needed, not {mode!r}")
-    return mode is _AccessMode.Create
+    return mode is QSystemSemaphore.AccessMode.Create
