@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use puppet::{process, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::stage::{Process, Stage, output, text};
+use crate::stage::{Process, Stage, inotify_turn, output, text};
 
 fn code(output: &Output) -> Option<i32> {
     output.status.code()
@@ -102,6 +102,7 @@ fn a_killed_worker_lets_the_next_one_in() {
 
 #[test]
 fn two_hundred_jobs_go_through_three_permits() {
+    let _turn = inotify_turn();
     let stage = Stage::new();
     let mut gate = stage.gate("gate");
     // appending a line is one step, so the lines are in the order of what happened

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use puppet::wait_for;
 use serde_json::Value;
@@ -84,6 +85,12 @@ impl Drop for Stage {
     fn drop(&mut self) {
         self.remove();
     }
+}
+
+/// A user may have 128 inotify instances, one for each process that waits: who needs many or counts on one takes turns.
+pub(crate) fn inotify_turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A pipe that a process reads a line of to go on.

@@ -14,7 +14,7 @@ use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 use serde_json::Value;
 use system_semaphore::SystemSemaphore;
 
-use crate::stage::{Process, Stage, text};
+use crate::stage::{Process, Stage, inotify_turn, text};
 
 /// A terminal, and what was written on it.
 struct Terminal {
@@ -174,6 +174,7 @@ fn out_of_a_terminal_it_prints_what_changes() {
 
 #[test]
 fn it_disturbs_nobody() {
+    let _turn = inotify_turn();
     let stage = Stage::new();
     let terminal = Terminal::new();
     let semaphore = SystemSemaphore::create(&stage.key, 0).expect("it can be made");
