@@ -20,15 +20,19 @@ choice! {
     enum Act {
         Step(Step),
         Scribble(Vec<Write>),
-        /// A second thread scribbles, to the next such act.
-        Meanwhile(Vec<Write>),
-        /// A second thread takes permits.
-        Second {
+        /// A second thread does something, to the next such act.
+        Meanwhile(Meanwhile),
+    }
+}
+
+choice! {
+    enum Meanwhile {
+        Nothing,
+        Scribble(Vec<Write>),
+        Acquire {
             count: Count,
             ms: u8,
         },
-        /// The second thread comes back.
-        Join,
     }
 }
 
@@ -51,14 +55,9 @@ fuzz_target!(|plan: Plan| {
                     scribble(file, writes);
                 }
             }
-            Act::Join => second = None,
-            Act::Meanwhile(writes) => {
-                let file = visit.file().and_then(|file| file.try_clone().ok());
-                second = file.map(|file| Running::new(Errand::Scribble(file, writes.clone())));
-            }
-            Act::Second { count, ms } => {
-                let errand = |handle| Errand::Acquire(handle, *count, moment(*ms));
-                second = visit.handle().map(|handle| Running::new(errand(handle)));
+            Act::Meanwhile(errand) => {
+                drop(second.take());
+                second = errand.of(&mut visit).map(Running::new);
             }
         }
     }
@@ -68,6 +67,16 @@ fuzz_target!(|plan: Plan| {
     spot.clear();
     Spot::quiet().serves();
 });
+
+impl Meanwhile {
+    fn of(&self, visit: &mut Visit) -> Option<Errand> {
+        match self {
+            Self::Nothing => None,
+            Self::Scribble(writes) => Some(Errand::Scribble(visit.file()?.try_clone().ok()?, writes.clone())),
+            Self::Acquire { count, ms } => Some(Errand::Acquire(visit.handle()?, *count, moment(*ms))),
+        }
+    }
+}
 
 fn can_be_made_anew(spot: &Spot) {
     let create =

@@ -195,7 +195,7 @@ impl Visit {
             Step::Holders => return drop(semaphore.holders()),
             Step::Recoveries => return drop(semaphore.recoveries()),
             Step::Leak => return drop(semaphore.try_acquire().map(std::mem::forget)),
-            Step::Capabilities => return assert!(semaphore.capabilities().holders),
+            Step::Capabilities => return assert!(semaphore.capabilities().max_permits <= i32::MAX as u32),
             Step::Give(count) => return drop(semaphore.release(count.get())),
             Step::Add(count) => return drop(semaphore.add_permits(count.get())),
             Step::ForgetHeld(count) => {
@@ -237,7 +237,7 @@ impl Visit {
 
     /// Ends the use. Other users are dead, and the spot's file may be left.
     pub fn end(mut self) {
-        self.file();
+        self.take(&Step::Capabilities);
         self.others = None;
         self.inheritable.clear();
         self.permits.clear();
