@@ -239,6 +239,8 @@ impl Visit {
     pub fn end(mut self) {
         self.take(&Step::Capabilities);
         self.others = None;
+        // what is held without a guard keeps it open
+        self.handles.extend(SystemSemaphore::new(&self.spot.key, 0, AccessMode::OpenExisting));
         self.inheritable.clear();
         self.permits.clear();
         for semaphore in &self.handles {

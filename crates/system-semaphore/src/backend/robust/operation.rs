@@ -149,7 +149,7 @@ impl<'a> Actor<'a> {
                 continue;
             }
             if self.is_under_way(state) {
-                return Err(Trouble::Reentered);
+                return Err(Trouble::Unfinished);
             }
             if let Some(outcome) = self.attempt(state, operation) {
                 return Ok(outcome);
@@ -158,7 +158,8 @@ impl<'a> Actor<'a> {
     }
 
     /// Whether an operation of this slot was applied and is not written down. As nobody else writes to the slot, it is of
-    /// this very thread, which was interrupted by a signal handler on the [quick](super::quick) way.
+    /// this very thread, which was interrupted by a signal handler on the [quick](super::quick) way. (Or somebody else has
+    /// written to the file.)
     fn is_under_way(self, state: State) -> bool {
         let (committed, pending) = (self.slot.committed(), self.slot.pending());
         let has_tag = state.slot() == self.number && state.seq() == tag_of(pending.seq());

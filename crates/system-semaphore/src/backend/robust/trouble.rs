@@ -12,6 +12,8 @@ pub(super) enum Trouble {
     Corrupt,
     /// A signal handler came upon an operation that its own thread has begun.
     Reentered,
+    /// An operation of this process has happened and is not written down: the same, or the file's content makes no sense.
+    Unfinished,
     /// Other code of this process has closed the descriptor.
     LostDescriptor,
     System(i32),
@@ -43,6 +45,12 @@ impl From<Trouble> for Fault {
                 ErrorKind::Unknown,
                 "a signal handler interrupted an operation of the same thread on it; semaphores are not to be \
                  used in signal handlers",
+            ),
+            Trouble::Unfinished => Self::new(
+                ErrorKind::Unknown,
+                "an operation of this process on it is not finished: either a signal handler interrupted it, and \
+                 semaphores are not to be used in signal handlers, or something else has written to its file; then \
+                 drop all that this process has of it before it is opened again",
             ),
             Trouble::LostDescriptor => Self::new(
                 ErrorKind::Unknown,

@@ -97,6 +97,7 @@ const CASES: &[Case] = cases![
         a_file_of_garbage_ends_no_process,
         random_bytes_all_the_time_end_no_process,
         the_head_can_be_anything_under_its_users,
+        what_seems_unfinished_is_told,
     }
     Stage::SharedMemory("size=4m") => squatted {
         a_file_in_the_place_of_the_directory_is_refused,

@@ -12,8 +12,8 @@ use system_semaphore::{AccessMode, ErrorKind};
 
 use super::helper;
 use super::spot::{
-    FIRST_SLOTS, REGISTRAR_AT, SLOT_SIZE, SLOTS, SLOTS_AT, STATE_AT, Spot, USED_AT, USED_SIZE, good_bytes,
-    works,
+    FIRST_SLOTS, HELPED_IN_SLOT, PENDING_IN_SLOT, REGISTRAR_AT, SLOT_SIZE, SLOTS, SLOTS_AT, STATE_AT, Spot,
+    USED_AT, USED_SIZE, good_bytes, slot_of, works,
 };
 
 /// Those who use what is scribbled on.
@@ -282,6 +282,26 @@ pub(crate) fn the_head_can_be_anything_under_its_users() {
             spot.clear();
         }
     });
+}
+
+/// A slot that says that its last operation happened and is not written down looks as if a signal handler had
+/// interrupted it.
+pub(crate) fn what_seems_unfinished_is_told() {
+    let spot = Spot::own();
+    let semaphore = spot.create(3);
+    let file = spot.file();
+    let slot = SLOTS_AT + u64::from(slot_of(&file, std::process::id())) * SLOT_SIZE;
+    let number = 7u32;
+    let pending = (u64::from(number) << 32).to_ne_bytes();
+    file.write_all_at(&pending, slot + PENDING_IN_SLOT).expect("it can be written");
+    file.write_all_at(&number.to_ne_bytes(), slot + HELPED_IN_SLOT).expect("it can be written");
+    for mode in [AccessMode::Open, AccessMode::Create] {
+        let again = spot.open(2, mode).expect("this process has it open");
+        let error = again.try_acquire().expect_err("nobody can tell what it holds").to_string();
+        assert!(error.contains("something else has written to its file"), "{error}");
+    }
+    drop(semaphore);
+    works(&spot.create(2), 2);
 }
 
 fn scribble(random: &mut Rng, file: &File, size: u64) {

@@ -25,6 +25,8 @@ pub(crate) const USED_AT: u64 = 128;
 pub(crate) const USED_SIZE: u64 = 512;
 pub(crate) const SLOTS_AT: u64 = USED_AT + USED_SIZE;
 pub(crate) const SLOT_SIZE: u64 = 64;
+pub(crate) const PENDING_IN_SLOT: u64 = 8;
+pub(crate) const HELPED_IN_SLOT: u64 = 16;
 pub(crate) const PID_IN_SLOT: u64 = 24;
 pub(crate) const RECOVERER_IN_SLOT: u64 = 56;
 /// The slots in the first page.
