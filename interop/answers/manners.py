@@ -4,10 +4,13 @@ The arguments are the module that has the class and a key.
 """
 
 import importlib
+import signal
 import sys
 import threading
 import time
 
+# who was started in the background ignores it
+signal.signal(signal.SIGINT, signal.default_int_handler)
 QSystemSemaphore = importlib.import_module(sys.argv[1]).QSystemSemaphore
 sem = QSystemSemaphore(sys.argv[2], 0)
 
