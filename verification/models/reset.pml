@@ -9,6 +9,7 @@
      Resetter          reset.rs: reset, under the registry lock, in any number, one after the other
      Remover           life.rs: remove as far as the mark in the state, after which it dies or fails to unlink. A reset
                        after that is life.rs: renew by somebody who may not unlink the file either
+                       (which renews only what nobody uses; here it may come at any time, which is more)
    The epoch counts modulo EPOCHM (in the engine 2^32), and a tag has room for it modulo TAGM (2^20).
 
    What must hold: what is given back was taken in this epoch, and is held; nobody holds in an epoch that is not yet in the
