@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Instant;
 
 use system_semaphore::{AccessMode, KeyType, SystemSemaphore};
@@ -26,9 +26,9 @@ pub(crate) fn run(options: &Run) -> Result<u8, Trouble> {
         let permit = options.patience.acquire(&semaphore, options.count)?;
         tell_wait(options, &semaphore, begin);
         let status = wait_for(options);
-        // given back by itself, but now it can be heard if that fails
+        // before we end as the command did, which may be by a signal
         permit.release()?;
-        return status;
+        return Ok(end_as(status?));
     }
     become_command(options, &semaphore, begin)
 }
@@ -86,7 +86,7 @@ fn become_command(options: &Run, semaphore: &SystemSemaphore, begin: Instant) ->
     }
     tell_wait(options, semaphore, begin);
     if options.fork {
-        return wait_for(options);
+        return Ok(end_as(wait_for(options)?));
     }
     Err(not_started(&options.command[0], &command(options).exec()))
 }
@@ -107,16 +107,13 @@ fn not_started(command: &OsStr, error: &io::Error) -> Trouble {
     Trouble::Other(format!("cannot execute {}: {error}", command.display()), code)
 }
 
-/// Starts the command, passes signals on to it, and ends as it does.
+/// Starts the command, passes signals on to it, and waits until it ends.
 #[cfg(unix)]
-fn wait_for(options: &Run) -> Result<u8, Trouble> {
-    use std::os::unix::process::ExitStatusExt;
-
-    use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
+fn wait_for(options: &Run) -> Result<ExitStatus, Trouble> {
+    use rustix::process::{Pid, Signal, kill_process};
     use signal_hook::consts::{SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
     use signal_hook::iterator::SignalsInfo;
     use signal_hook::iterator::exfiltrator::WithOrigin;
-    use signal_hook::low_level::emulate_default_handler;
     use signal_hook::low_level::siginfo::{Cause, Origin};
 
     let signals = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2];
@@ -124,9 +121,9 @@ fn wait_for(options: &Run) -> Result<u8, Trouble> {
     let mut signals =
         SignalsInfo::<WithOrigin>::new(signals).map_err(|error| Trouble::failed(error.to_string()))?;
     let mut child = command(options).spawn().map_err(|error| not_started(&options.command[0], &error))?;
-    let status = loop {
+    loop {
         if let Some(status) = child.try_wait()? {
-            break status;
+            return Ok(status);
         }
         for Origin { signal, cause, .. } in signals.wait() {
             // what the terminal sends, it sends to the command, too
@@ -137,19 +134,33 @@ fn wait_for(options: &Run) -> Result<u8, Trouble> {
                 let _ = kill_process(Pid::from_child(&child), signal);
             }
         }
-    };
+    }
+}
+
+/// Ends by the same signal, or tells with which exit status.
+#[cfg(unix)]
+fn end_as(status: ExitStatus) -> u8 {
+    use std::os::unix::process::ExitStatusExt;
+
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    use signal_hook::low_level::emulate_default_handler;
+
     if let Some(signal) = status.signal() {
         // the command has left a core, if there is to be one
         let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
         let _ = emulate_default_handler(signal);
-        return Ok(128_u8.wrapping_add(signal as u8));
+        return 128_u8.wrapping_add(signal as u8);
     }
-    Ok(status.code().map_or(crate::FAILURE, |code| code as u8))
+    status.code().map_or(crate::FAILURE, |code| code as u8)
 }
 
 #[cfg(not(unix))]
-fn wait_for(options: &Run) -> Result<u8, Trouble> {
-    let status = command(options).status().map_err(|error| not_started(&options.command[0], &error))?;
+fn wait_for(options: &Run) -> Result<ExitStatus, Trouble> {
+    command(options).status().map_err(|error| not_started(&options.command[0], &error))
+}
+
+#[cfg(not(unix))]
+fn end_as(status: ExitStatus) -> u8 {
     std::process::exit(status.code().unwrap_or(crate::FAILURE.into()))
 }
 

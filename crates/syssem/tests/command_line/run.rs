@@ -299,5 +299,7 @@ fn system_v_permits_go_with_the_command_and_posix_ones_need_close() {
     assert!(text(&refused.stderr).contains("--close"), "{}", text(&refused.stderr));
     assert_eq!(code(&typed("posix", &["--close"], "exit 5")), Some(5));
     assert_eq!(code(&typed("posix", &["--close", "-n"], "exit 6")), Some(6), "it was given back");
+    assert_eq!(typed("posix", &["--close", "-n"], "kill -TERM $$").status.signal(), Some(15));
+    assert_eq!(code(&typed("posix", &["--close", "-n"], "exit 7")), Some(7), "it was given back");
     remove("posix");
 }
