@@ -1,10 +1,10 @@
 /* The life of the file: opening, making, joining, renewing a leftover, closing, removing; a death after every step.
 
    What stands for what (crates/system-semaphore/src/backend/robust/):
-     open        life.rs: open_again_and_again, open_file, create, join, renew
+     open        life.rs: open_again_and_again, open_file, create, join, renew; with FAILURES it may fail for lack of memory
      take_slot   life.rs: take_slot
      recover     recovery.rs: recover, recover_slot, bury, free; giving back is one step
-     User        opens, takes and gives back, looks for the dead, closes (life.rs: try_close; recovery.rs: is_anybody_here)
+     User        opens, takes and gives back, looks for the dead, closes (life.rs: try_close, unlink_if_unused; recovery.rs: find_user)
      Remover     life.rs: remove; it, too, dies after every step
    One system call is one step. A file is made without a name and linked when it is complete; `path` is what the name
    names. Locks belong to a process, and its death lets go of all in one step.
@@ -148,6 +148,36 @@ inline recover() {
   x = 0
 }
 
+/* two system calls, unless somebody else has the slot by now; nobody is excused who looks */
+inline find_user() {
+  is_excused = (path == f -> me == STRANGER : is_excused);
+  if
+#ifdef BY_BITMAP
+  :: d_step { true -> is_here = used[AT(0)] || used[AT(1)] || used[AT(SLOTS - 1)] }
+#else
+  :: d_step { own == NONE || used[AT(own)] -> is_here = IS_LOCKED(0, SLOTS) }
+  :: d_step { own != NONE && !used[AT(own)] -> is_here = IS_LOCKED(0, own) };
+     d_step { true -> is_here = is_here || IS_LOCKED(own + 1, SLOTS) }
+#endif
+  fi
+}
+
+inline unlink_if_unused() {
+  find_user();
+  if
+#ifdef UNNAMED_UNLINKED
+  :: !persistent[f] && !is_here ->
+#else
+  :: !persistent[f] && !is_here && path == f && me != STRANGER ->
+#endif
+     if
+     :: DIES
+     :: unlink()
+     fi
+  :: else
+  fi
+}
+
 proctype User(byte me; bool is_mortal) {
   byte f = NONE, own = NONE, x, mode, opens = OPENS, turns, taken_in;
   bool is_leftover, is_here, holds;
@@ -233,6 +263,17 @@ look:
      fi
   :: !is_leftover && mode != CREATE_NEW -> recover()
   fi;
+#ifdef FAILURES
+  if
+  :: true
+  :: is_mortal && !is_leftover ->
+#ifndef FAILED_QUIETLY
+     unlink_if_unused();
+#endif
+     unlock_registry();
+     goto closed
+  fi;
+#endif
   do
   :: x < SLOTS && (used[AT(x)] || lock[AT(x)] != 0) -> x++
   :: atomic { x < SLOTS && !used[AT(x)] && lock[AT(x)] == 0 -> lock[AT(x)] = me + 1 }; own = x; break
@@ -323,52 +364,29 @@ opened:
   /* close; who holds something does not */
   uses[me] = NONE;
 #ifdef LOOKED_BEFORE_LEAVING
-  if
-  :: DIES
-  :: atomic { registry[f] == 0 -> registry[f] = me + 1 }
-  fi;
-  d_step { true -> is_here = IS_LOCKED(0, SLOTS) };
-  unlock_registry();
-  used[AT(own)] = false;
-#else
+  find_user();
+#endif
   if
   :: DIES
   :: used[AT(own)] = false
   fi;
-#endif
   if
   :: DIES
   :: lock[AT(own)] = 0
+  fi;
+#ifndef LOOKED_BEFORE_LEAVING
+  find_user();
+#endif
+  if
+  :: is_here -> goto closed
+  :: else
   fi;
   if
   :: DIES
   :: atomic { registry[f] == 0 -> registry[f] = me + 1 }
   :: d_step { registry[f] != 0 && is_mortal -> is_excused = true }; goto closed /* it took too long */
   fi;
-  is_excused = (path == f -> me == STRANGER : is_excused);
-  if
-#ifdef LOOKED_BEFORE_LEAVING
-  :: true
-#elif defined(BY_BITMAP)
-  :: d_step { true -> is_here = used[AT(0)] || used[AT(1)] || used[AT(SLOTS - 1)] }
-#else
-  :: d_step { used[AT(own)] -> own = NONE; is_here = IS_LOCKED(0, SLOTS) }
-  :: d_step { !used[AT(own)] -> is_here = IS_LOCKED(0, own) };
-     d_step { true -> is_here = is_here || IS_LOCKED(own + 1, SLOTS) }
-#endif
-  fi;
-  if
-#ifdef UNNAMED_UNLINKED
-  :: !persistent[f] && !is_here ->
-#else
-  :: !persistent[f] && !is_here && path == f && me != STRANGER ->
-#endif
-     if
-     :: DIES
-     :: unlink()
-     fi
-  :: else
-  fi;
+  unlink_if_unused();
   unlock_registry();
 
 closed:

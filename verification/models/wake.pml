@@ -123,7 +123,7 @@ inline wake(number) {
 
 /* Takes what it needs, or gives up. */
 inline acquire() {
-  slept = false; woken = false;
+  slept = false; woken = false; over = false;
   do
   :: d_step { true -> c = count; w = waiters };
      if
@@ -135,14 +135,14 @@ inline acquire() {
         :: d_step { IS_STATE -> count = c - need[me]; holds[process] = holds[process] + need[me];
 #else
         :: d_step { IS_STATE -> count = c - need[me]; holds[process] = holds[process] + need[me];
-              waiters = w || woken;
+              waiters = w || woken || over;
 #endif
-              woken = woken && count > 0;
+              woken = (woken || over) && count > 0;
               got = true }; break
         :: !IS_STATE
         fi
      :: alarm[me] -> alarm[me] = false; break
-     :: d_step { c < need[me] || MUST_QUEUE -> queues = MUST_QUEUE; slept = true };
+     :: d_step { c < need[me] || MUST_QUEUE -> queues = MUST_QUEUE; slept = true; over = false };
         if
         :: woken && fairs > 0 -> fairs--; fair = true
         :: true
@@ -174,7 +174,7 @@ end_sleeps:
         if
         :: d_step { !asleep[me] -> woken = true }
         :: d_step { asleep[me] && alarm[me] -> asleep[me] = false }
-        :: d_step { asleep[me] && queues -> asleep[me] = false }
+        :: d_step { asleep[me] && queues -> asleep[me] = false; over = true }
         :: killed[process] -> asleep[me] = false; goto died
         fi
      fi;
@@ -192,7 +192,7 @@ look_again:
   :: !woken
 #endif
   fi;
-  d_step { c = 0; w = false; woken = false; slept = false; queues = false }
+  d_step { c = 0; w = false; woken = false; over = false; slept = false; queues = false }
 }
 
 /* Gives what is held, or creates. */
@@ -215,7 +215,7 @@ inline give(number, held) {
 
 proctype Thread(byte me, process, turns) {
   byte c, n;
-  bool is_thread = true, w, f, slept, queues, woken, got;
+  bool is_thread = true, w, f, slept, queues, woken, over, got;
   do
   :: turns > 0 ->
      turns--;
@@ -236,7 +236,7 @@ end_keeps: killed[process] -> goto died
 died:
   /* the lock goes with the last thread; who ends without a kill closes */
   atomic {
-    c = 0; w = false; f = false; slept = false; queues = false; woken = false; got = false; n = 0; turns = 0;
+    c = 0; w = false; f = false; slept = false; queues = false; woken = false; over = false; got = false; n = 0; turns = 0;
     alive[process]--;
     if
     :: alive[process] == 0 && !killed[process] -> used[process] = false

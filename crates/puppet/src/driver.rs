@@ -1,15 +1,19 @@
 //! The side that pulls the strings.
 
+#[cfg_attr(unix, path = "driver/unix.rs")]
+#[cfg_attr(windows, path = "driver/windows.rs")]
+mod system;
+
+#[cfg(unix)]
+pub use system::own_naps;
+
 use std::ffi::OsStr;
 use std::fmt::Display;
-use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
-
-use crate::{process, signal};
 
 /// How long a test waits for something that must happen. Far more than it ever takes.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,6 +27,19 @@ pub struct Failure {
     pub message: String,
 }
 
+/// Starts a process. On a busy machine Wine cannot now and then (`ERROR_INTERNAL_ERROR`), which says nothing of what is tested, so that is
+/// tried again.
+fn start(command: &mut Command) -> io::Result<Child> {
+    const INTERNAL_ERROR: i32 = 1359;
+    for _ in 0..5 {
+        match command.spawn() {
+            Err(error) if cfg!(windows) && error.raw_os_error() == Some(INTERNAL_ERROR) => {}
+            outcome => return outcome,
+        }
+    }
+    command.spawn()
+}
+
 /// A process that does as it is told. It is killed when dropped.
 pub struct Puppet {
     child: Child,
@@ -33,10 +50,7 @@ pub struct Puppet {
 impl Puppet {
     /// Starts the command, which must speak the protocol.
     pub fn spawn(command: &mut Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
+        let mut child = start(command.stdin(Stdio::piped()).stdout(Stdio::piped()))
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let stdin = child.stdin.take().expect("it is piped");
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
@@ -106,12 +120,11 @@ impl Puppet {
         self.tell(command);
         let line = self.line();
         assert_eq!(line, "began", "{command:?} was to say when it begins");
-        // From here on it can sleep nowhere but in what it was told to do.
-        wait_for(format_args!("process {} blocks in {command:?}", self.pid()), || self.is_asleep());
+        self.see_it_block(command);
         assert!(self.answers.try_recv().is_err(), "{command:?} was to block, but it has answered");
     }
 
-    /// Kills it with SIGKILL and waits until it is gone.
+    /// Kills it with SIGKILL (on Windows by `TerminateProcess`) and waits until it is gone.
     pub fn kill(mut self) {
         self.kill_alone();
     }
@@ -127,49 +140,11 @@ impl Puppet {
         self.child.kill().expect("it is ours to kill");
     }
 
-    /// Stops it with SIGSTOP and waits until it stands still.
-    pub fn stop(&self) {
-        signal::send(self.pid(), libc::SIGSTOP);
-        wait_for(format_args!("process {} stops", self.pid()), || process::is_stopped(self.pid()));
-    }
-
-    /// Lets it go on after a stop.
-    pub fn go_on(&self) {
-        signal::send(self.pid(), libc::SIGCONT);
-    }
-
-    /// Sends it SIGUSR1.
-    pub fn signal(&self) {
-        signal::send(self.pid(), libc::SIGUSR1);
-    }
-
-    /// Sends it SIGUSR1 until it answers: two signals that come at once count as one.
-    pub fn signal_until_answer(&mut self) -> Result<String, Failure> {
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            self.signal();
-            if let Ok(line) = self.answers.recv_timeout(Duration::from_millis(1)) {
-                return parse(&line);
-            }
-        }
-        panic!("process {} does not answer to signals", self.pid())
-    }
-
     /// Panics if it has answered to what it was told last, which is to keep it busy until its end.
     #[track_caller]
     pub fn assert_busy(&self) {
         let answers: Vec<String> = self.answers.try_iter().filter(|line| line != "began").collect();
         assert!(answers.is_empty(), "process {} has ended its work: {answers:?}", self.pid());
-    }
-
-    /// Whether it sleeps at this moment.
-    pub fn is_asleep(&self) -> bool {
-        process::is_asleep(self.pid())
-    }
-
-    /// How often it has gone to sleep of its own accord.
-    pub fn naps(&self) -> u64 {
-        naps(&self.pid().to_string())
     }
 
     /// Lets it end by itself and waits until it is gone.
@@ -216,15 +191,6 @@ fn parse(line: &str) -> Result<String, Failure> {
         }
         _ => panic!("no answer of the protocol: {line:?}"),
     }
-}
-
-/// How often this thread has gone to sleep of its own accord.
-pub fn own_naps() -> u64 {
-    naps("thread-self")
-}
-
-fn naps(process: &str) -> u64 {
-    process::voluntary_switches(&Path::new("/proc").join(process)).expect("the process lives")
 }
 
 /// Waits until the condition holds; panics if it never does.

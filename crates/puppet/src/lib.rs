@@ -40,6 +40,7 @@
 //! | `close-descriptors` | closes all but the standard ones, whosever they are | |
 //! | `become UID` | another user | |
 //! | `pairs H N` | acquires and gives back N times; any system call meanwhile kills it; exits with 42 | nothing |
+//! | `repeat H N` | acquires and gives back N times | |
 //! | `hammer H` | acquires and gives back for ever, without a pause | nothing |
 //! | `short-waits H N` | N times waits for a millisecond, in vain | |
 //! | `open-many KEY N` | opens KEY0, KEY1, ..., and never closes them | |
@@ -51,14 +52,40 @@
 //! An answer is `ok`, `ok VALUE`, or `error KIND MESSAGE`.
 
 mod driver;
+#[cfg(unix)]
 mod forked;
+#[cfg(unix)]
 pub mod process;
+#[cfg(unix)]
 pub mod raw;
 mod serve;
 mod shared;
+#[cfg(unix)]
 mod signal;
 mod wild;
 
-pub use driver::{Failure, PATIENCE, Puppet, own_naps, wait_for};
+#[cfg(unix)]
+pub use driver::own_naps;
+pub use driver::{Failure, PATIENCE, Puppet, wait_for};
 pub use serve::serve;
+#[cfg(unix)]
 pub use signal::kill_stray;
+use system_semaphore::{Error, ErrorKind, SystemSemaphore};
+
+/// How many permits are free. Where the system does not tell, they are all taken, counted, and given back.
+///
+/// # Errors
+/// As the semaphore's own.
+pub fn free(semaphore: &SystemSemaphore) -> Result<u32, Error> {
+    if semaphore.capabilities().available_permits {
+        return semaphore.available_permits();
+    }
+    let mut taken = Vec::new();
+    loop {
+        match semaphore.try_acquire() {
+            Ok(permit) => taken.push(permit),
+            Err(error) if error.kind() == ErrorKind::NoPermits => return Ok(taken.len() as u32),
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -3,15 +3,27 @@
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How often all threads of this process, those that live, have gone to sleep of their own accord.
 pub fn naps_of_all_threads(pid: u32) -> u64 {
     tasks(pid).iter().filter_map(|task| voluntary_switches(task)).sum()
 }
 
+/// How many threads a program of this kind has before it has started any: an emulator has some of its own.
+static AT_FIRST: AtomicUsize = AtomicUsize::new(1);
+
+/// To be called before this program has started any.
+pub(crate) fn note_threads() {
+    // where the kernel shows nothing, nobody asks
+    if let Ok(tasks) = fs::read_dir("/proc/self/task") {
+        AT_FIRST.store(tasks.count(), Ordering::Relaxed);
+    }
+}
+
 /// How many threads it has.
 pub fn threads(pid: u32) -> usize {
-    tasks(pid).len()
+    tasks(pid).len() + 1 - AT_FIRST.load(Ordering::Relaxed)
 }
 
 /// How many descriptors it has open.

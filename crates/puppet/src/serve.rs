@@ -1,28 +1,34 @@
 //! The puppet's side.
 
+#[cfg(unix)]
+mod unix;
+
 use std::collections::HashMap;
 use std::io::{self, BufRead, Write};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+#[cfg(unix)]
+use system_semaphore::InheritablePermit;
 use system_semaphore::{
-    AccessMode, Error, ErrorKind, InheritablePermit, Key, NativeIpcKey, OwnedPermit, Permit, SystemSemaphore,
+    AccessMode, Error, ErrorKind, Key, NativeIpcKey, OwnedPermit, Permit, SystemSemaphore,
 };
 
-use crate::{forked, process, shared, signal, wait_for, wild};
+use crate::{free, shared, wait_for, wild};
 
 /// The variable that makes a program a puppet.
 pub(crate) const ROLE: &str = "SYSTEM_SEMAPHORE_TEST_ROLE";
 
 /// Serves as a puppet, if this process was started as one, and does not return then.
 pub fn serve() {
+    #[cfg(unix)]
+    crate::process::note_threads();
     match std::env::var(ROLE).as_deref() {
         Ok("puppet") => {}
-        Ok("bystander") => signal::live_until_let_go(),
+        #[cfg(unix)]
+        Ok("bystander") => crate::signal::live_until_let_go(),
         _ => return,
     }
     let puppet = Arc::new(Puppet::default());
@@ -35,7 +41,12 @@ pub fn serve() {
             Err(failure) => say(&failure),
         }
     }
-    signal::exit()
+    exit()
+}
+
+/// Ends the process as C's `exit` does: nothing of Rust's is dropped.
+fn exit() -> ! {
+    std::process::exit(0)
 }
 
 fn say(line: &str) {
@@ -60,18 +71,28 @@ struct Puppet {
 struct Handle {
     semaphore: SystemSemaphore,
     guards: Vec<OwnedPermit>,
+    #[cfg(unix)]
     inheritable: Vec<InheritablePermit>,
 }
 
 impl Handle {
     fn new(semaphore: SystemSemaphore, guards: Vec<OwnedPermit>) -> Self {
-        Self { semaphore, guards, inheritable: Vec::new() }
+        Self {
+            semaphore,
+            guards,
+            #[cfg(unix)]
+            inheritable: Vec::new(),
+        }
     }
 }
 
 impl Puppet {
     /// Does one command. The error is the whole answer.
     fn obey(self: &Arc<Self>, fields: &[&str]) -> Result<String, String> {
+        #[cfg(unix)]
+        if let Some(answer) = self.obey_unix(fields) {
+            return answer;
+        }
         match *fields {
             ["open", handle, key, initial, mode] => {
                 let semaphore = SystemSemaphore::new(parse_key(key), number(initial), parse_mode(mode));
@@ -101,43 +122,20 @@ impl Puppet {
                 let permit = reset_under_a_waiter(&self.semaphore(handle), number(count), parse_key(key));
                 self.keep(handle, permit.map_err(say_error)?);
             }
-            ["forked", name] => {
-                let Handle { semaphore, mut guards, .. } = self.take(name);
-                let mut semaphore = Some(semaphore);
-                let outcome = forked::check(&mut semaphore, &mut guards);
-                let semaphore = semaphore.expect("a child takes nothing from its parent");
-                lock(&self.handles).insert(name.to_owned(), Handle::new(semaphore, guards));
-                return outcome
-                    .map(|()| String::new())
-                    .map_err(|message| format!("error\tForked\t{message}"));
-            }
-            ["fork", handle, permits] => {
-                let (semaphore, permits) = (self.semaphore(handle), number(permits));
-                let taken = signal::fork_bystander(|| permits == 0 || take_for_ever(&semaphore, permits));
-                return taken.map(text).ok_or_else(|| "error\tForked\tthe child got no permit".to_owned());
-            }
-            ["child"] => return self.serve_by_child(),
-            ["child-exit"] => signal::exit_at_once(0),
             ["remove", key] => SystemSemaphore::remove(parse_key(key)).map_err(say_error)?,
-            ["hand-over", how] => return Ok(text(self.hand_over(how))),
-            ["spawn"] => {
-                let mut command = crate::Puppet::this_program();
-                let child = command.env(ROLE, "bystander").spawn();
-                return Ok(text(child.expect("this program can be started").id()));
-            }
-            ["exec", program] => panic!("cannot become {program}: {}", Command::new(program).exec()),
-            ["close-descriptors"] => signal::close_all_but_the_standard_descriptors(),
-            ["become", user] => signal::become_user(number(user)),
             ["crowd", handle, times, counters] => {
                 let most = crowd(&self.semaphore(handle), number(times), counters);
                 return most.map(text).map_err(say_error);
             }
-            ["pairs", handle, times] => pairs(&self.semaphore(handle), number(times)),
             ["hammer", handle] => {
                 let semaphore = self.semaphore(handle);
                 loop {
                     drop(semaphore.acquire().map_err(say_error)?);
                 }
+            }
+            ["repeat", handle, times] => {
+                let semaphore = self.semaphore(handle);
+                (0..number(times)).try_for_each(|_| semaphore.acquire()?.release()).map_err(say_error)?;
             }
             ["short-waits", handle, times] => {
                 short_waits(&self.semaphore(handle), number(times)).map_err(say_error)?;
@@ -157,7 +155,7 @@ impl Puppet {
                 return again_and_again(ms, || visit_alone(&parse_key(key), inside)).map(text);
             }
             ["alone", key, ms] => return again_and_again(ms, || alone(&parse_key(key))).map(text),
-            ["exit"] => signal::exit(),
+            ["exit"] => exit(),
             [command, handle, ref rest @ ..] => {
                 let argument = rest.first().copied().map_or(0, number);
                 let timeout = rest.get(1).map(|ms| Duration::from_millis(u64::from(number(ms))));
@@ -176,43 +174,6 @@ impl Puppet {
             puppet.obey(&command)
         });
         lock(&self.threads).insert(name.to_owned(), thread);
-    }
-
-    /// Lets a forked child do what is told until `child-exit`. Returns in both.
-    fn serve_by_child(&self) -> Result<String, String> {
-        match signal::fork_and_wait() {
-            Ok(None) => {
-                self.forget_threads();
-                Ok(String::new())
-            }
-            Ok(Some(0)) => Ok("the child is gone".to_owned()),
-            Ok(Some(status)) => Err(format!("error\tForked\tthe child ended with status {status}")),
-            Err(error) => Err(format!("error\tForked\tcannot fork: {error}")),
-        }
-    }
-
-    /// Lets a forked child take this process's place, which then leaves. Returns in the child.
-    fn hand_over(&self, how: &str) -> u32 {
-        let parent = std::process::id();
-        if signal::fork_successor() {
-            self.forget_threads();
-            wait_for("the parent is gone", || process::is_gone(parent));
-            return std::process::id();
-        }
-        match how {
-            "close" => {
-                let handles = std::mem::take(&mut *lock(&self.handles));
-                drop(handles);
-                signal::exit()
-            }
-            "die" => signal::die(),
-            other => panic!("no way to leave: {other:?}"),
-        }
-    }
-
-    /// In a forked child: these threads are not here, and others may get their numbers.
-    fn forget_threads(&self) {
-        std::mem::forget(std::mem::take(&mut *lock(&self.threads)));
     }
 
     fn add(&self, handle: &str, semaphore: SystemSemaphore) {
@@ -254,25 +215,6 @@ impl Puppet {
                 };
                 self.keep(handle, permit.map_err(say_error)?.into_owned());
             }
-            "interruptible" => {
-                signal::count_user_signals();
-                say_began();
-                let deadline = timeout.map(|timeout| Instant::now() + timeout);
-                let mut ends = || signal::user_signals() >= 2;
-                let permit = semaphore.acquire_interruptible(argument, deadline, &mut ends);
-                self.keep(handle, permit.map_err(say_error)?.into_owned());
-                return Ok(signal::user_signals().to_string());
-            }
-            "inheritable" => {
-                say_began();
-                let permit = semaphore.acquire_inheritable(argument, None).map_err(say_error)?;
-                lock(&self.handles).get_mut(handle).expect("the handle is open").inheritable.push(permit);
-            }
-            "drop-inheritable" => {
-                let mut handles = lock(&self.handles);
-                let permit = handles.get_mut(handle).and_then(|handle| handle.inheritable.pop());
-                drop(permit.expect("the handle has one"));
-            }
             "try" => {
                 let permit = semaphore.try_acquire_many(argument).map_err(say_error)?;
                 self.keep(handle, permit.into_owned());
@@ -311,7 +253,7 @@ impl Puppet {
             "release" => semaphore.release(argument).map_err(say_error)?,
             "add" => semaphore.add_permits(argument).map_err(say_error)?,
             "forget-held" => return semaphore.forget_held(argument).map(text).map_err(say_error),
-            "available" => return semaphore.available_permits().map(text).map_err(say_error),
+            "available" => return free(&semaphore).map(text).map_err(say_error),
             "holders" => {
                 let holders = semaphore.holders().map_err(say_error)?;
                 return Ok(text(holders.iter().map(|holder| holder.permits).sum()));
@@ -354,22 +296,6 @@ fn build(key: &str, options: &[&str]) -> Result<SystemSemaphore, Error> {
         };
     }
     builder.build()
-}
-
-/// Takes permits that stay until the process ends.
-fn take_for_ever(semaphore: &SystemSemaphore, permits: u32) -> bool {
-    semaphore.try_acquire_many(permits).map(std::mem::forget).is_ok()
-}
-
-/// Acquires and gives back, and may do nothing else. Ends the process.
-fn pairs(semaphore: &SystemSemaphore, times: u32) {
-    signal::allow_nothing_but_to_exit();
-    for _ in 0..times {
-        if semaphore.acquire().is_err() {
-            signal::exit_at_once(1);
-        }
-    }
-    signal::exit_at_once(42);
 }
 
 fn short_waits(semaphore: &SystemSemaphore, times: u32) -> Result<(), Error> {
@@ -483,7 +409,7 @@ fn visit_alone(key: &Key, inside: &AtomicU32) -> Result<(), String> {
 fn alone(key: &Key) -> Result<(), String> {
     let semaphore = SystemSemaphore::new(key.clone(), 5, AccessMode::CreateNew).map_err(say_error)?;
     for _ in 0..20 {
-        match semaphore.available_permits().map_err(say_error)? {
+        match free(&semaphore).map_err(say_error)? {
             5 => thread::yield_now(),
             other => return Err(format!("error\tNotAlone\t{other} of 5 permits are free")),
         }

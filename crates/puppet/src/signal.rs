@@ -179,8 +179,3 @@ pub(crate) fn die() -> ! {
         std::thread::park();
     }
 }
-
-/// Ends the process as C's `exit` does: nothing of Rust's is dropped.
-pub(crate) fn exit() -> ! {
-    std::process::exit(0)
-}

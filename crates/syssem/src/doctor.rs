@@ -15,7 +15,8 @@ use crate::sight::{Sight, printable};
 struct Report {
     types: Vec<Type>,
     limits: Vec<Limit>,
-    leftovers: Vec<Leftover>,
+    /// `None` where the platform does not tell what there is.
+    leftovers: Option<Vec<Leftover>>,
 }
 
 /// A type of semaphore, tried.
@@ -54,13 +55,13 @@ struct Leftover {
 pub(crate) fn doctor(options: &Doctor, answer: &Answer) -> Result<u8, Trouble> {
     let mut report = Report { types: types(), limits: limits(), leftovers: leftovers() };
     if options.clean {
-        for leftover in report.leftovers.iter_mut().filter(|leftover| leftover.certain) {
+        for leftover in report.leftovers.iter_mut().flatten().filter(|leftover| leftover.certain) {
             leftover.removed = leftover.what.parse::<NativeIpcKey>().is_ok_and(clean);
         }
     }
     answer.give(&report, || text(&report))?;
     let is_well = report.types.iter().all(|one| one.error.is_none())
-        && report.leftovers.iter().all(|leftover| leftover.removed);
+        && report.leftovers.iter().flatten().all(|leftover| leftover.removed);
     Ok(u8::from(!is_well))
 }
 
@@ -145,13 +146,14 @@ fn limits() -> Vec<Limit> {
     Vec::new()
 }
 
-fn leftovers() -> Vec<Leftover> {
-    let entries = entries(Owners::User);
+fn leftovers() -> Option<Vec<Leftover>> {
+    // that it is unsupported is all that can go wrong
+    let entries = entries(Owners::User).ok()?;
     #[cfg(target_os = "linux")]
     let key_files = strangers::key_files_without_a_set(&entries);
     #[cfg(not(target_os = "linux"))]
     let key_files = Vec::new();
-    entries.iter().filter_map(leftover).chain(key_files).collect()
+    Some(entries.iter().filter_map(leftover).chain(key_files).collect())
 }
 
 fn leftover(entry: &Entry) -> Option<Leftover> {
@@ -285,7 +287,7 @@ fn text(report: &Report) -> String {
     }
     for (certain, title) in [(true, "Left over"), (false, "Perhaps left over")] {
         let leftovers: Vec<&Leftover> =
-            report.leftovers.iter().filter(|one| one.certain == certain).collect();
+            report.leftovers.iter().flatten().filter(|one| one.certain == certain).collect();
         if leftovers.is_empty() {
             continue;
         }
@@ -295,8 +297,10 @@ fn text(report: &Report) -> String {
             let _ = writeln!(text, "  {}: {}\n    {then}", printable(&one.what), one.why);
         }
     }
-    if report.leftovers.is_empty() {
-        text.push_str("\nNothing was left behind.\n");
+    match report.leftovers.as_deref() {
+        None => text.push_str("\nThis platform does not tell what was left behind.\n"),
+        Some([]) => text.push_str("\nNothing was left behind.\n"),
+        Some(_) => {}
     }
     text
 }

@@ -2,7 +2,7 @@
 
 use comfy_table::{Table, presets};
 use serde::Serialize;
-use system_semaphore::{Listed, Owners, list as all};
+use system_semaphore::{Listed, Owners, Result, list as all};
 
 use crate::answer::{Answer, Trouble};
 use crate::arguments::List;
@@ -46,14 +46,14 @@ impl Entry {
 }
 
 /// All that there are, in order.
-pub(crate) fn entries(owners: Owners) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = all(owners).iter().map(Entry::from).collect();
+pub(crate) fn entries(owners: Owners) -> Result<Vec<Entry>> {
+    let mut entries: Vec<Entry> = all(owners)?.iter().map(Entry::from).collect();
     entries.sort_by_cached_key(|entry| (entry.key_type.clone(), entry.label()));
-    entries
+    Ok(entries)
 }
 
 pub(crate) fn list(options: &List, answer: &Answer) -> Result<u8, Trouble> {
-    let entries = entries(if options.all { Owners::All } else { Owners::User });
+    let entries = entries(if options.all { Owners::All } else { Owners::User })?;
     answer.give(&entries, || table(&entries, options.all))?;
     Ok(0)
 }

@@ -1,8 +1,12 @@
 //! `run`: takes permits and becomes the command.
 
+#[cfg_attr(unix, path = "run/unix.rs")]
+#[cfg_attr(windows, path = "run/windows.rs")]
+mod system;
+
 use std::ffi::OsStr;
 use std::io;
-use std::process::{Command, ExitStatus};
+use std::process::Command;
 use std::time::Instant;
 
 use system_semaphore::{AccessMode, KeyType, SystemSemaphore};
@@ -21,16 +25,21 @@ pub(crate) fn run(options: &Run) -> Result<u8, Trouble> {
     if options.verbose {
         announce_wait(options, &semaphore);
     }
-    let keeps_to_itself = options.close || cfg!(not(unix));
-    if keeps_to_itself {
-        let permit = options.patience.acquire(&semaphore, options.count)?;
-        tell_wait(options, &semaphore, begin);
-        let status = wait_for(options);
-        // before we end as the command did, which may be by a signal
-        permit.release()?;
-        return Ok(end_as(status?));
+    if options.close {
+        keep_and_wait(options, &semaphore, begin)
+    } else {
+        system::become_command(options, &semaphore, begin)
     }
-    become_command(options, &semaphore, begin)
+}
+
+/// Takes permits, waits for the command, and gives them back.
+fn keep_and_wait(options: &Run, semaphore: &SystemSemaphore, begin: Instant) -> Result<u8, Trouble> {
+    let permit = options.patience.acquire(semaphore, options.count)?;
+    tell_wait(options, semaphore, begin);
+    let status = system::wait_for(options);
+    // before we end as the command did, which may be by a signal
+    permit.release()?;
+    Ok(system::end_as(status?))
 }
 
 fn open(options: &Run) -> Result<SystemSemaphore, Trouble> {
@@ -59,43 +68,6 @@ fn warn_of_other_value(options: &Run, semaphore: &SystemSemaphore) {
     }
 }
 
-/// Takes permits that go with this process, whatever it becomes, and becomes the command.
-#[cfg(unix)]
-fn become_command(options: &Run, semaphore: &SystemSemaphore, begin: Instant) -> Result<u8, Trouble> {
-    use std::os::unix::process::CommandExt;
-
-    let capabilities = semaphore.capabilities();
-    let deadline = options.patience.deadline();
-    let inherited = if capabilities.inheritable_permits {
-        let permit = semaphore.acquire_inheritable(options.count, deadline);
-        Some(permit.map_err(|error| options.patience.explain(error))?)
-    } else {
-        None
-    };
-    if inherited.is_none() {
-        if !capabilities.returns_on_death {
-            let reason = format!(
-                "permits of {} do not come back by themselves when a command ends; use --close, with which syssem waits \
-                 and gives them back",
-                semaphore.native_key()
-            );
-            return Err(Trouble::failed(reason));
-        }
-        // the kernel's record of what the process owes outlives exec
-        options.patience.acquire(semaphore, options.count)?.hold();
-    }
-    tell_wait(options, semaphore, begin);
-    if options.fork {
-        return Ok(end_as(wait_for(options)?));
-    }
-    Err(not_started(&options.command[0], &command(options).exec()))
-}
-
-#[cfg(not(unix))]
-fn become_command(_: &Run, _: &SystemSemaphore, _: Instant) -> Result<u8, Trouble> {
-    unreachable!("no program becomes another one here")
-}
-
 fn command(options: &Run) -> Command {
     let mut command = Command::new(&options.command[0]);
     command.args(&options.command[1..]);
@@ -105,63 +77,6 @@ fn command(options: &Run) -> Command {
 fn not_started(command: &OsStr, error: &io::Error) -> Trouble {
     let code = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
     Trouble::Other(format!("cannot execute {}: {error}", command.display()), code)
-}
-
-/// Starts the command, passes signals on to it, and waits until it ends.
-#[cfg(unix)]
-fn wait_for(options: &Run) -> Result<ExitStatus, Trouble> {
-    use rustix::process::{Pid, Signal, kill_process};
-    use signal_hook::consts::{SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
-    use signal_hook::iterator::SignalsInfo;
-    use signal_hook::iterator::exfiltrator::WithOrigin;
-    use signal_hook::low_level::siginfo::{Cause, Origin};
-
-    let signals = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2];
-    // before there is a child whose end could be missed
-    let mut signals =
-        SignalsInfo::<WithOrigin>::new(signals).map_err(|error| Trouble::failed(error.to_string()))?;
-    let mut child = command(options).spawn().map_err(|error| not_started(&options.command[0], &error))?;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        for Origin { signal, cause, .. } in signals.wait() {
-            // what the terminal sends, it sends to the command, too
-            if signal != SIGCHLD
-                && matches!(cause, Cause::Sent(_))
-                && let Some(signal) = Signal::from_named_raw(signal)
-            {
-                let _ = kill_process(Pid::from_child(&child), signal);
-            }
-        }
-    }
-}
-
-/// Ends by the same signal, or tells with which exit status.
-#[cfg(unix)]
-fn end_as(status: ExitStatus) -> u8 {
-    use std::os::unix::process::ExitStatusExt;
-
-    use rustix::process::{Resource, Rlimit, setrlimit};
-    use signal_hook::low_level::emulate_default_handler;
-
-    if let Some(signal) = status.signal() {
-        // the command has left a core, if there is to be one
-        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
-        let _ = emulate_default_handler(signal);
-        return 128_u8.wrapping_add(signal as u8);
-    }
-    status.code().map_or(crate::FAILURE, |code| code as u8)
-}
-
-#[cfg(not(unix))]
-fn wait_for(options: &Run) -> Result<ExitStatus, Trouble> {
-    command(options).status().map_err(|error| not_started(&options.command[0], &error))
-}
-
-#[cfg(not(unix))]
-fn end_as(status: ExitStatus) -> u8 {
-    std::process::exit(status.code().unwrap_or(crate::FAILURE.into()))
 }
 
 /// Tells for whom it is about to wait, if it has to.

@@ -38,7 +38,7 @@ pub(crate) fn watch(options: &Watch, answer: &Answer) -> Result<u8, Trouble> {
     }
     let mut before = None;
     loop {
-        let samples = watched.samples();
+        let samples = watched.samples()?;
         if before.as_ref() != Some(&samples) {
             answer.give(&samples, || samples.iter().map(line).collect())?;
             before = Some(samples);
@@ -49,7 +49,7 @@ pub(crate) fn watch(options: &Watch, answer: &Answer) -> Result<u8, Trouble> {
 
 fn watch_on(mut screen: Screen, watched: &mut Watched) -> Result<u8, Trouble> {
     loop {
-        let samples = watched.samples();
+        let samples = watched.samples()?;
         screen.draw(|width| samples.iter().flat_map(|sample| paragraph(sample, width)).collect())?;
         if screen.is_to_end(SAMPLE)? {
             return Ok(0);
@@ -65,17 +65,17 @@ struct Watched {
 }
 
 impl Watched {
-    fn samples(&mut self) -> Vec<Sample> {
+    fn samples(&mut self) -> Result<Vec<Sample>, Trouble> {
         if self.follows_all {
             let mut keys: Vec<NativeIpcKey> =
-                list(Owners::User).into_iter().filter_map(|one| one.native_key).collect();
+                list(Owners::User)?.into_iter().filter_map(|one| one.native_key).collect();
             keys.sort_by_cached_key(ToString::to_string);
             self.subjects.retain(|subject| keys.contains(&subject.key));
             let is_new = |key: &NativeIpcKey| !self.subjects.iter().any(|subject| subject.key == *key);
             let new: Vec<NativeIpcKey> = keys.into_iter().filter(is_new).collect();
             self.subjects.extend(new.into_iter().map(Subject::new));
         }
-        self.subjects.iter_mut().map(Subject::sample).collect()
+        Ok(self.subjects.iter_mut().map(Subject::sample).collect())
     }
 }
 

@@ -1,8 +1,11 @@
 //! The native half of the Python package `system_semaphore`.
 //!
 //! It adds Python's manners to the two Rust crates and nothing else: whatever may take time lets the interpreter's other
-//! threads run, and a wait answers signals ([`wait`]). What Python programmers see is in `python/system_semaphore`.
+//! threads run, and a wait answers signals ([`wait`]). To let them run costs more than an operation, so what is a matter of
+//! nanoseconds (`acquire_at_once`, `release_at_once`) is tried first. What Python programmers see is in
+//! `python/system_semaphore`.
 
+mod direct;
 mod error;
 mod key;
 mod list;
@@ -16,6 +19,8 @@ use pyo3::prelude::*;
 /// What `system_semaphore/__init__.py` and `qt.py` are made of.
 #[pymodule]
 mod _native {
+    use pyo3::prelude::*;
+
     #[pymodule_export]
     use crate::key::{NativeKey, is_key_type_supported, legacy_native_key, platform_safe_key};
     #[pymodule_export]
@@ -26,4 +31,9 @@ mod _native {
     use crate::qt::{QtKey, QtSemaphore};
     #[pymodule_export]
     use crate::semaphore::Semaphore;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::direct::install(module.py())
+    }
 }

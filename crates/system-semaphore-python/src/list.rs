@@ -3,16 +3,16 @@
 use pyo3::prelude::*;
 use system_semaphore::{Listed, Owners};
 
-use crate::error::types;
+use crate::error::{raise, types};
 use crate::key::NativeKey;
 use crate::semaphore::python_holder;
 
-/// The semaphores on this machine that are this user's, or all users'.
+/// The semaphores on this machine that are this user's, or all users'. `UnsupportedError` where the platform does not tell.
 #[pyfunction]
 #[pyo3(signature = (*, all_users = false))]
 pub(crate) fn list(py: Python<'_>, all_users: bool) -> PyResult<Vec<Bound<'_, PyAny>>> {
     let owners = if all_users { Owners::All } else { Owners::User };
-    let listed = py.detach(|| system_semaphore::list(owners));
+    let listed = py.detach(|| system_semaphore::list(owners)).map_err(|error| raise(py, &error))?;
     listed.into_iter().map(|listed| python_listed(py, listed)).collect()
 }
 

@@ -1,6 +1,7 @@
 //! The semaphore as Python programmers know one.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -75,8 +76,9 @@ impl Semaphore {
     /// Tells whether it did: False if there were not enough without blocking, or within timeout seconds.
     #[pyo3(signature = (blocking = true, timeout = None, n = 1))]
     fn acquire(&self, py: Python<'_>, blocking: bool, timeout: Option<f64>, n: i64) -> PyResult<bool> {
-        let patience = Patience::new(blocking, timeout)?;
-        match self.take(py, n, patience, |guard| guard.hold())? {
+        // what takes no time was tried before: `direct`
+        let (patience, count) = (Patience::new(blocking, timeout)?, count(n)?);
+        match self.take(py, count, patience, |guard| guard.hold())? {
             Ok(()) => Ok(true),
             Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::NoPermits) => Ok(false),
             Err(error) => Err(raise(py, &error)),
@@ -99,8 +101,8 @@ impl Semaphore {
 
     #[pyo3(signature = (*_exception))]
     fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
-        let guard = self.entered().pop();
-        guard.map_or(Ok(()), |guard| detached(py, || guard.release()))
+        let Some(mut guard) = self.entered().pop() else { return Ok(()) };
+        if guard.release_at_once() { Ok(()) } else { detached(py, || guard.release()) }
     }
 
     /// Gives back what this process holds without a guard, up to n, and creates the rest of n.
@@ -191,27 +193,52 @@ impl Semaphore {
 }
 
 impl Semaphore {
-    /// Acquires, and does something with the guard before the interpreter goes on.
+    /// [`acquire`](Self::acquire), if that is a matter of nanoseconds; tells whether it was done.
+    #[inline(always)]
+    pub(crate) fn acquire_at_once(&self, count: u32) -> bool {
+        self.semaphore.acquire_at_once(count).map(Guard::hold).is_some()
+    }
+
+    /// [`release`](Self::release), likewise.
+    #[inline(always)]
+    pub(crate) fn release_at_once(&self, count: u32) -> bool {
+        self.semaphore.release_at_once(count)
+    }
+
+    /// Acquires where that may take time, and does something with the guard before the interpreter goes on.
+    #[cold]
     fn take<T: Send>(
         &self,
         py: Python<'_>,
-        n: i64,
+        count: u32,
         patience: Patience,
         then: impl FnOnce(Guard<'_>) -> T + Send,
     ) -> PyResult<Result<T>> {
-        let (semaphore, count) = (&self.semaphore, count(n)?);
+        let semaphore = &self.semaphore;
+        let end = match patience {
+            Patience::For(timeout) => Instant::now().checked_add(timeout),
+            Patience::None | Patience::Forever => None,
+        };
         interruptible(py, |interrupted| {
             let guard = match patience {
                 Patience::None => semaphore.try_acquire_many(count),
-                Patience::Until(end) => semaphore.acquire_interruptible(count, Some(end), interrupted),
-                Patience::Forever => semaphore.acquire_interruptible(count, None, interrupted),
+                // an end too far for the clock is none
+                Patience::For(_) | Patience::Forever => {
+                    semaphore.acquire_interruptible(count, end, interrupted)
+                }
             };
             guard.map(then)
         })
     }
 
     fn guard(&self, py: Python<'_>, n: i64, patience: Patience) -> PyResult<OwnedPermit> {
-        self.take(py, n, patience, |guard| guard.into_owned())?.map_err(|error| raise(py, &error))
+        let count = count(n)?;
+        match self.semaphore.acquire_at_once(count) {
+            Some(guard) => Ok(guard.into_owned()),
+            None => {
+                self.take(py, count, patience, |guard| guard.into_owned())?.map_err(|error| raise(py, &error))
+            }
+        }
     }
 
     fn entered(&self) -> MutexGuard<'_, Vec<OwnedPermit>> {

@@ -1,6 +1,6 @@
 //! Waiting without blocking the interpreter.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
@@ -33,7 +33,7 @@ pub(crate) fn interruptible<T: Send>(
 #[derive(Clone, Copy)]
 pub(crate) enum Patience {
     None,
-    Until(Instant),
+    For(Duration),
     Forever,
 }
 
@@ -47,10 +47,7 @@ impl Patience {
             Some(seconds) if seconds.is_nan() => Err(PyValueError::new_err("timeout is not a number")),
             None if blocking => Ok(Self::Forever),
             Some(seconds) if seconds > 0.0 => {
-                let end = Duration::try_from_secs_f64(seconds)
-                    .ok()
-                    .and_then(|timeout| Instant::now().checked_add(timeout));
-                Ok(end.map_or(Self::Forever, Self::Until))
+                Ok(Duration::try_from_secs_f64(seconds).map_or(Self::Forever, Self::For))
             }
             _ => Ok(Self::None),
         }

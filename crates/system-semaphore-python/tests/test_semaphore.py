@@ -51,6 +51,24 @@ def test_release_gives_back_and_then_creates(key):
     sem.release()
 
 
+@pytest.mark.parametrize("semaphore", [Semaphore, type("Derived", (Semaphore,), {})])
+def test_arguments_by_position_and_by_name(key, semaphore):
+    sem = semaphore(key, 9)
+    sem.acquire()
+    sem.release()
+    for acquire, n in [
+        (lambda: sem.acquire(True), 1),
+        (lambda: sem.acquire(True, None, 2), 2),
+        (lambda: sem.acquire(False, n=2), 2),
+        (lambda: sem.acquire(n=3, timeout=1, blocking=True), 3),
+        (lambda: semaphore.acquire(sem, timeout=0.5), 1),
+    ]:
+        assert acquire() is True
+        assert (sem.available, sem.held) == (9 - n, n)
+        assert (sem.release(n) if n > 1 else sem.release(n=n)) is None
+        assert (sem.available, sem.held) == (9, 0)
+
+
 def test_forget(key):
     sem = Semaphore(key, 3)
     sem.acquire(n=2)
@@ -264,6 +282,13 @@ def test_a_daemon_thread_may_wait_at_the_end(key, child):
         (lambda sem, key: sem.acquire(False, 1), ValueError),
         (lambda sem, key: sem.acquire(timeout=float("nan")), ValueError),
         (lambda sem, key: sem.acquire(timeout="1"), TypeError),
+        (lambda sem, key: sem.acquire(True, None, 1, 1), TypeError),
+        (lambda sem, key: sem.acquire(True, blocking=True), TypeError),
+        (lambda sem, key: sem.acquire(block=True), TypeError),
+        (lambda sem, key: sem.acquire(1), TypeError),
+        (lambda sem, key: Semaphore.acquire(key), TypeError),
+        (lambda sem, key: sem.release(1, n=1), TypeError),
+        (lambda sem, key: sem.release("1"), TypeError),
         (lambda sem, key: sem.release(0), ValueError),
         (lambda sem, key: sem.add_permits(-1), ValueError),
         (lambda sem, key: sem.forget(0), ValueError),
@@ -272,9 +297,12 @@ def test_a_daemon_thread_may_wait_at_the_end(key, child):
 )
 def test_errors(key, call, error):
     sem = Semaphore(key, 3)
+    # so that nobody else has used it last: what can be done at once is
+    sem.acquire()
+    sem.release()
     with pytest.raises(error):
         call(sem, key)
-    assert sem.available == 3
+    assert (sem.available, sem.held) == (3, 0)
 
 
 def test_an_error_says_what_was_tried(key):

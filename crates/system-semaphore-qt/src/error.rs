@@ -94,12 +94,15 @@ pub(crate) fn handle_text(key_type: Option<KeyType>, text: &str) -> String {
 
 fn unknown(error: &Error) -> String {
     match error.raw_os_error() {
-        Some(number) => {
-            let text = io::Error::from_raw_os_error(number).to_string();
-            // without "(os error 22)"
-            let text = text.rsplit_once(" (os error").map_or(&*text, |(text, _)| text);
-            format!("unknown error: {text}")
-        }
+        Some(number) => unknown_number(number),
         None => format!("unknown error: {error}"),
     }
+}
+
+/// The text for an error of the system's.
+pub(crate) fn unknown_number(number: i32) -> String {
+    let text = io::Error::from_raw_os_error(number).to_string();
+    // without "(os error 22)"
+    let text = text.rsplit_once(" (os error").map_or(&*text, |(text, _)| text);
+    format!("unknown error: {text}")
 }

@@ -13,6 +13,7 @@
 //! let market = QSystemSemaphore::new(name, 3, AccessMode::Create);
 //! assert!(market.acquire(1)); // 2 left; this process has one until it releases it, or ends
 //! assert!(market.release(1));
+//! # #[cfg(unix)]
 //! assert_eq!(market.available(), 3);
 //! assert_eq!(market.error(), SemaphoreError::NoError);
 //! ```

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use system_semaphore::{ErrorKind, KeyType, NativeIpcKey, Result, SystemSemaphore};
 
-use crate::error::{During, SemaphoreError, handle_text, translate};
+use crate::error::{During, SemaphoreError, handle_text, translate, unknown_number};
 use crate::key::QNativeIpcKey;
 
 /// The environment variable that moves programs written for Qt onto another engine, without a change to them: `robust`
@@ -190,7 +190,7 @@ impl QSystemSemaphore {
         })
     }
 
-    /// How many permits are free; -1 on an error, which is set.
+    /// How many permits are free; -1 on an error, which is set. (Windows does not tell.)
     pub fn available(&self) -> i64 {
         let mut state = self.lock();
         let Some(semaphore) = state.semaphore() else { return -1 };
@@ -254,6 +254,9 @@ impl QSystemSemaphore {
     }
 }
 
+/// What the systems say to a negative initial value: `EINVAL`, `ERROR_INVALID_PARAMETER`.
+const INVALID_ARGUMENT: i32 = if cfg!(windows) { 87 } else { 22 };
+
 /// A number of permits; a negative one is warned of as Qt does.
 fn count(n: i32, function: &str) -> Option<u32> {
     let count = u32::try_from(n).ok();
@@ -284,9 +287,9 @@ impl State {
         };
         let (initial_value, mode) = match (u32::try_from(self.initial_value), key.key_type()) {
             (Ok(value), _) => (value, mode.into()),
-            (Err(_), KeyType::Posix) => {
-                let text = "QSystemSemaphore::handle: unknown error: Invalid argument";
-                return self.fail(SemaphoreError::UnknownError, text.to_owned());
+            (Err(_), KeyType::Posix | KeyType::Windows) => {
+                let text = handle_text(key_type, &unknown_number(INVALID_ARGUMENT));
+                return self.fail(SemaphoreError::UnknownError, text);
             }
             // a negative one: a new semaphore has none, and one that is there keeps what it has
             (Err(_), _) => (0, system_semaphore::AccessMode::Open),
@@ -328,6 +331,8 @@ impl From<AccessMode> for system_semaphore::AccessMode {
     fn from(mode: AccessMode) -> Self {
         match mode {
             AccessMode::Open => Self::Open,
+            // Qt's has no mode there, and uses what is there as it is
+            AccessMode::Create if cfg!(windows) => Self::Open,
             AccessMode::Create => Self::Create,
         }
     }

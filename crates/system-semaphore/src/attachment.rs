@@ -12,16 +12,20 @@ use crate::key::{KeyType, NativeIpcKey};
 use crate::semaphore::Capabilities;
 use crate::sys::arc_or_ref::ArcOrRef;
 use crate::sys::fork::{self, PerProcess};
+#[cfg(target_os = "linux")]
+use crate::sys::thread::SingleThreaded;
 
-/// One semaphore as the handles of this process share it.
+/// One semaphore as the handles of this process share it. What an operation needs comes first, in as few cache lines as it can: with
+/// thousands open, they are what it waits for.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Attachment {
-    quick: Option<Quick>,
+    pub(crate) open: Arc<Open>,
     /// This process's generation, as it is now.
     now: &'static AtomicU32,
     /// The process that opened it; a forked child has a copy, but none of its duties.
     generation: u32,
-    pub(crate) open: Arc<Open>,
+    quick: Option<Quick>,
     /// Itself.
     shared: Weak<Self>,
     /// The text of the key it was first opened by, for messages.
@@ -69,9 +73,13 @@ impl fmt::Debug for Duties {
 }
 
 /// Opens the semaphore, or joins what this process has of it already.
-pub(crate) fn attach(key: &NativeIpcKey, request: &Request) -> Result<Arc<Attachment>, Fault> {
+pub(crate) fn attach(
+    key: &NativeIpcKey,
+    key_text: &Arc<str>,
+    request: &Request,
+) -> Result<Arc<Attachment>, Fault> {
     for _ in 0..RESET_ATTEMPTS {
-        let Joined { attachment, removal, needs_reset } = open_or_join(key, request)?;
+        let Joined { attachment, removal, needs_reset } = open_or_join(key, key_text, request)?;
         if needs_reset {
             match attachment.with_open(|open| open.backend.reset(request.initial_value)) {
                 Ok(()) => {}
@@ -100,16 +108,17 @@ struct Joined {
     needs_reset: bool,
 }
 
-fn open_or_join(key: &NativeIpcKey, request: &Request) -> Result<Joined, Fault> {
-    let open = || backend::open(key, request);
+fn open_or_join(key: &NativeIpcKey, key_text: &Arc<str>, request: &Request) -> Result<Joined, Fault> {
+    let namespace = backend::namespace_of(key)?;
+    let open = || namespace.open(key.native_key(), request);
     // An open may have to wait for others, and other semaphores are not to wait with it.
-    let before = if backend::guards_what_it_opens(key.key_type()) { Some(open()?) } else { None };
+    let before = if namespace.guards_what_it_opens() { Some(open()?) } else { None };
     // Held to the end: between the open and the entry no other thread's last handle may remove what was opened.
     let mut registry = registry();
     let Opened { backend, removal, needs_reset } = before.map_or_else(open, Ok)?;
     let identity = (key.key_type(), backend.identity());
     let (entry, spare) = registry.enter(identity, backend);
-    let attachment = entry.attachment(identity, || key.to_string().into());
+    let attachment = entry.attachment(identity, key_text);
     // closing it may take as long as opening did
     drop(registry);
     drop(spare);
@@ -159,17 +168,16 @@ impl Attachment {
         }
         let opened = self.open.backend.open_in_child().transpose()?;
         let mut registry = registry();
-        let key_text = || Arc::clone(&self.key_text);
         let (attachment, spare) = match opened {
             None => {
                 let as_it_is = || Entry::of(Arc::clone(&self.open));
                 let entry = registry.entries.entry(self.identity).or_insert_with(as_it_is);
-                (entry.attachment(self.identity, key_text), None)
+                (entry.attachment(self.identity, &self.key_text), None)
             }
             Some(Opened { backend, .. }) => {
                 let identity = (self.identity.0, backend.identity());
                 let (entry, spare) = registry.enter(identity, backend);
-                (entry.attachment(identity, key_text), spare)
+                (entry.attachment(identity, &self.key_text), spare)
             }
         };
         // another thread may have been first, with another file that has gone since
@@ -192,19 +200,44 @@ impl Open {
     }
 
     /// Makes permits just acquired this process's without a guard.
+    #[inline]
     pub(crate) fn hold(&self, count: u32, epoch: Epoch) {
+        self.put(count, epoch);
+        self.backend.holds_from_now();
+    }
+
+    /// Puts permits of this epoch into the account.
+    #[inline]
+    fn put(&self, count: u32, epoch: Epoch) {
+        if self.account.add_alone(count, epoch) {
+            return;
+        }
         // What was acquired before a reset is owed no more, so giving it back creates.
         self.account.update(
             || self.backend.epoch(),
             |now, held| if now == epoch { held.saturating_add(count) } else { held },
         );
-        self.backend.holds_from_now();
     }
 
     /// Gives back what is held without a guard, up to `count`, and creates the rest.
     pub(crate) fn release(&self, count: u32) -> Result<(), Fault> {
         let (held, epoch) = self.take(count);
         self.backend.release(held, epoch, count - held).inspect_err(|_| self.hold(held, epoch))
+    }
+
+    /// Gives back `count` permits that are held without a guard, if that is a matter of nanoseconds; tells whether it did.
+    #[inline]
+    pub(crate) fn release_at_once(&self, count: u32, quick: &Quick) -> bool {
+        if self.account.is_surely_below(count) {
+            return false;
+        }
+        let (held, epoch) = self.take(count);
+        let is_done = held == count && quick.give_back(count, epoch);
+        if !is_done && held > 0 {
+            // Since when they are held is known still: the semaphore has not seen anything.
+            self.put(held, epoch);
+        }
+        is_done
     }
 
     /// Forgets what is held without a guard, up to `count`; tells how many those were.
@@ -222,6 +255,7 @@ impl Open {
     }
 
     /// Takes up to `count` out of the account; tells how many, and of which epoch they are.
+    #[inline]
     fn take(&self, count: u32) -> (u32, Epoch) {
         let (epoch, held) =
             self.account.update(|| self.backend.epoch(), |_, held| held.saturating_sub(count));
@@ -260,12 +294,32 @@ impl Drop for Attachment {
 
 /// How many permits a process holds without a guard, with the process and the epoch that they belong to: in a forked
 /// child, and after a reset, it reads as none. One word, so that no lock can be left locked by a fork.
-#[derive(Debug, Default)]
-struct Account(AtomicU64);
+#[derive(Debug)]
+struct Account {
+    word: AtomicU64,
+    #[cfg(target_os = "linux")]
+    single: SingleThreaded,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self {
+            word: AtomicU64::new(0),
+            #[cfg(target_os = "linux")]
+            single: SingleThreaded::find(),
+        }
+    }
+}
 
 impl Account {
     fn held(&self, epoch: Epoch) -> u32 {
-        Self::read(self.0.load(Ordering::Acquire), epoch)
+        Self::read(self.word.load(Ordering::Acquire), epoch)
+    }
+
+    /// Whether, in whatever epoch it is, fewer are held. `false` says nothing.
+    #[inline]
+    fn is_surely_below(&self, count: u32) -> bool {
+        (self.word.load(Ordering::Relaxed) as u32) < count
     }
 
     /// Changes what is held, knowing the epoch; returns the epoch and what was held before.
@@ -273,16 +327,44 @@ impl Account {
     /// The epoch is asked for after the word was loaded, so that no word of a later epoch can be taken for one of an
     /// earlier: if there is one, it was written since, and the exchange fails.
     fn update(&self, epoch: impl Fn() -> Epoch, change: impl Fn(Epoch, u32) -> u32) -> (Epoch, u32) {
-        let mut word = self.0.load(Ordering::Acquire);
+        let mut word = self.word.load(Ordering::Acquire);
         loop {
             let now = epoch();
             let held = Self::read(word, now);
             let changed = Self::owner(now) | u64::from(change(now, held));
-            match self.0.compare_exchange_weak(word, changed, Ordering::AcqRel, Ordering::Acquire) {
+            // a locked instruction costs as much as all the rest, and is for the other threads
+            if self.is_single() {
+                self.word.store(changed, Ordering::Release);
+                return (now, held);
+            }
+            match self.word.compare_exchange_weak(word, changed, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return (now, held),
                 Err(current) => word = current,
             }
         }
+    }
+
+    /// Adds to what is held of this epoch, if that is what stands there and this is the only thread; tells whether it did. Which
+    /// epoch it is now makes no difference: if another, neither counts.
+    #[inline]
+    fn add_alone(&self, count: u32, epoch: Epoch) -> bool {
+        let word = self.word.load(Ordering::Relaxed);
+        let owner = Self::owner(epoch);
+        let held = word as u32;
+        let is_same = word == owner | u64::from(held);
+        if is_same && self.is_single() {
+            self.word.store(owner | u64::from(held.saturating_add(count)), Ordering::Release);
+            return true;
+        }
+        false
+    }
+
+    #[inline]
+    fn is_single(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        return self.single.get();
+        #[cfg(not(target_os = "linux"))]
+        return false;
     }
 
     /// `[ generation:16 | epoch:16 | held:32 ]`: so many forks in a row, or resets while something is held, that 16
@@ -316,11 +398,7 @@ impl Entry {
     }
 
     /// What the handles share.
-    fn attachment(
-        &mut self,
-        identity: (KeyType, Identity),
-        key_text: impl FnOnce() -> Arc<str>,
-    ) -> Arc<Attachment> {
+    fn attachment(&mut self, identity: (KeyType, Identity), key_text: &Arc<str>) -> Arc<Attachment> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         if let Some(attachment) = self.attachment.upgrade() {
             return attachment;
@@ -331,7 +409,7 @@ impl Entry {
             generation: fork::generation(),
             open: Arc::clone(&self.open),
             shared: Weak::clone(shared),
-            key_text: key_text(),
+            key_text: Arc::clone(key_text),
             capabilities: self.open.backend.capabilities(),
             identity,
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
@@ -376,15 +454,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::cell::Cell;
+    use std::sync::atomic::AtomicU8;
 
-    use super::Account;
+    use super::{Account, SingleThreaded};
+
+    /// An account of a process that has one thread, or has not.
+    fn account(single: u8) -> Account {
+        let single = SingleThreaded::told_by(Box::leak(Box::new(AtomicU8::new(single))));
+        Account { single, ..Account::default() }
+    }
 
     #[test]
     fn what_is_held_in_a_later_epoch_is_not_lost_to_one_who_was_slow() {
-        let account = Account::default();
+        let account = account(0);
         account.update(|| 0, |_, held| held + 5);
         let asked = Cell::new(false);
         // between this one's question and its change, another begins the next epoch and holds two
@@ -398,5 +483,25 @@ mod tests {
         };
         assert_eq!(account.update(epoch, |_, held| held.saturating_sub(1)), (1, 2));
         assert_eq!((account.held(0), account.held(1)), (0, 1));
+    }
+
+    #[test]
+    fn the_only_thread_counts_like_any_other() {
+        for single in [0, 1] {
+            let account = account(single);
+            let put = |count, epoch, now| {
+                if !account.add_alone(count, epoch) {
+                    account.update(|| now, |now, held| if now == epoch { held + count } else { held });
+                }
+            };
+            put(2, 0, 0);
+            put(3, 0, 0);
+            assert_eq!(account.held(0), 5);
+            assert_eq!(account.update(|| 0, |_, held| held - 1), (0, 5));
+            // what was taken before a reset does not drive out what was taken since
+            put(2, 1, 1);
+            put(4, 0, 1);
+            assert_eq!((account.held(0), account.held(1)), (0, 2));
+        }
     }
 }

@@ -54,27 +54,30 @@
 //!
 //! # Platforms
 //!
-//! Linux with glibc. What each type of semaphore can do is told by [`Capabilities`]; what it cannot is the
+//! Linux, Windows, macOS, FreeBSD and QNX; `docs/platforms.md` tells what was run and what was only type-checked. The
+//! examples here are Linux's: [`Robust`](KeyType::Robust) is there alone, and Windows' semaphores cannot give several permits at
+//! once, nor tell how many are free. What each type of semaphore can do is told by [`Capabilities`]; what it cannot is the
 //! error [`Unsupported`](ErrorKind::Unsupported), at once.
 
 mod attachment;
 mod backend;
 mod error;
+#[cfg(unix)]
+mod inheritable;
 mod key;
 mod observer;
 mod permit;
 mod semaphore;
-#[cfg(unix)]
 mod sys;
 
 pub use error::{Error, ErrorKind, Result};
+#[cfg(unix)]
+pub use inheritable::InheritablePermit;
 pub use key::{
     Directory, Environment, Facility, Key, KeyType, NativeIpcKey, Platform, ProjectId, legacy_native_key,
     platform_safe_key,
 };
 pub use observer::{Listed, Observer, Owners, Snapshot, Waiter, list};
-#[cfg(unix)]
-pub use permit::InheritablePermit;
 pub use permit::{MergeError, OwnedPermit, Permit};
 pub use semaphore::{AccessMode, Builder, Capabilities, Holder, SystemSemaphore};
 

@@ -42,7 +42,7 @@ impl Observer {
     /// [`Unsupported`](crate::ErrorKind::Unsupported) where such a semaphore cannot be looked at from outside.
     pub fn new(key: impl Into<Key>) -> Result<Self> {
         let key = key.into().resolve(None)?;
-        match backend::observe(&key) {
+        match backend::namespace_of(&key).and_then(|namespace| namespace.observe(key.native_key())) {
             Ok(observation) => Ok(Self { key, observation }),
             Err(fault) => Err(Error::new("look at", key.to_string(), fault)),
         }
@@ -152,18 +152,24 @@ pub struct Listed {
 }
 
 /// Lists the semaphores on this machine, of all types that this platform lists: on Linux robust ones, System V sets, and the
-/// POSIX ones of the GNU C library; elsewhere none.
+/// POSIX ones of the GNU C library.
 ///
 /// ```
 /// use system_semaphore::{Owners, SystemSemaphore, list};
 ///
 /// # let name = format!("doc-list-{}", std::process::id());
 /// let printers = SystemSemaphore::create(&name, 3)?;
-/// # #[cfg(target_os = "linux")]
-/// assert!(list(Owners::User).iter().any(|listed| listed.name == name));
+/// # if !cfg!(target_os = "linux") { return Ok(()) }
+/// assert!(list(Owners::User)?.iter().any(|listed| listed.name == name));
 /// # Ok::<(), system_semaphore::Error>(())
 /// ```
-#[must_use]
-pub fn list(owners: Owners) -> Vec<Listed> {
-    backend::list(owners)
+///
+/// # Errors
+/// [`Unsupported`](crate::ErrorKind::Unsupported) where the platform does not tell: everywhere but on Linux.
+pub fn list(owners: Owners) -> Result<Vec<Listed>> {
+    let whose = match owners {
+        Owners::User => "this user",
+        Owners::All => "all users",
+    };
+    backend::list(owners).map_err(|fault| Error::new("list the semaphores of", whose, fault))
 }

@@ -1,15 +1,12 @@
 //! Permits as guards.
 
 use std::fmt;
-#[cfg(unix)]
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::attachment::Attachment;
 use crate::backend::Epoch;
 use crate::error::{Error, Result};
 use crate::sys::arc_or_ref::ArcOrRef;
-use crate::sys::fork;
 
 /// Permits taken from a semaphore. Dropping it gives them back.
 ///
@@ -98,14 +95,28 @@ impl<'a> Permit<'a> {
     /// [`OutOfResources`](crate::ErrorKind::OutOfResources) if others have created so many permits that the count
     /// has no room for all (it is filled up then). The permits are this process's no longer in any case.
     pub fn release(mut self) -> Result<()> {
-        let epoch = self.held.epoch();
-        let count = self.take();
-        if count == 0 || self.attachment.quick().is_some_and(|quick| quick.give_back(count, epoch)) {
+        if self.release_at_once() {
             return Ok(());
         }
+        let epoch = self.held.epoch();
+        let count = self.take();
         self.attachment
             .with_open(|open| open.backend.give_back(count, epoch))
             .map_err(|fault| self.error(format!("give back {count} of"), fault))
+    }
+
+    /// Gives the permits back if that is a matter of nanoseconds, and tells whether it did: the guard is empty then. `false`:
+    /// nothing has happened; see [`acquire_at_once`](crate::SystemSemaphore::acquire_at_once).
+    #[inline]
+    #[must_use = "if it is false, they are still held"]
+    pub fn release_at_once(&mut self) -> bool {
+        let (count, epoch) = (self.num_permits(), self.held.epoch());
+        let is_done =
+            count == 0 || self.attachment.quick().is_some_and(|quick| quick.give_back(count, epoch));
+        if is_done {
+            self.held = Held::new(0, 0);
+        }
+        is_done
     }
 
     /// Gives up ownership: the permits stay taken, and nobody owes them, so the end of this process does not
@@ -117,7 +128,7 @@ impl<'a> Permit<'a> {
     pub fn forget(mut self) -> Result<()> {
         let epoch = self.held.epoch();
         let count = self.take();
-        if count == 0 {
+        if count == 0 || self.attachment.quick().is_some_and(|quick| quick.forget(count, epoch)) {
             return Ok(());
         }
         self.attachment
@@ -131,11 +142,8 @@ impl<'a> Permit<'a> {
         let epoch = self.held.epoch();
         let count = self.take();
         if count > 0 {
-            // it is of this process, so its semaphore is open here
-            let _ = self.attachment.with_open(|open| {
-                open.hold(count, epoch);
-                Ok(())
-            });
+            // it is of this process, so its semaphore is the one that is open here
+            self.attachment.open.hold(count, epoch);
         }
     }
 
@@ -217,69 +225,6 @@ impl fmt::Debug for Permit<'_> {
         f.debug_struct("Permit")
             .field("key", &self.attachment.key_text)
             .field("count", &self.num_permits())
-            .finish()
-    }
-}
-
-/// Permits that belong to a descriptor, made by
-/// [`acquire_inheritable`](crate::SystemSemaphore::acquire_inheritable): they come back when nobody has it open any more.
-///
-/// Dropping this closes this process's descriptor. If no child has inherited it, the permits are back then.
-#[cfg(unix)]
-#[must_use = "dropping it gives the permits back, unless a child has inherited them"]
-pub struct InheritablePermit {
-    /// `None` only while it is dropped.
-    descriptor: Option<OwnedFd>,
-    attachment: Arc<Attachment>,
-    count: u32,
-    /// The process that acquired it.
-    generation: u32,
-}
-
-#[cfg(unix)]
-impl InheritablePermit {
-    pub(crate) fn new(attachment: Arc<Attachment>, descriptor: OwnedFd, count: u32) -> Self {
-        Self { descriptor: Some(descriptor), attachment, count, generation: fork::generation() }
-    }
-
-    /// How many permits these are.
-    #[must_use]
-    pub fn num_permits(&self) -> u32 {
-        self.count
-    }
-}
-
-/// The descriptor, to be passed on. Programs that are started inherit it without more ado.
-#[cfg(unix)]
-impl AsFd for InheritablePermit {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_ref().expect("it is there until it is dropped").as_fd()
-    }
-}
-
-#[cfg(unix)]
-impl Drop for InheritablePermit {
-    fn drop(&mut self) {
-        drop(self.descriptor.take());
-        // a child has only closed its copy
-        if self.generation != fork::generation() {
-            return;
-        }
-        // nobody need wait until somebody finds them
-        let _ = self.attachment.with_open(|open| {
-            open.backend.look_for_dead();
-            Ok(())
-        });
-    }
-}
-
-#[cfg(unix)]
-impl fmt::Debug for InheritablePermit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InheritablePermit")
-            .field("key", &self.attachment.key_text)
-            .field("count", &self.count)
-            .field("descriptor", &self.descriptor)
             .finish()
     }
 }

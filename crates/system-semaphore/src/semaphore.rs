@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::attachment::{Attachment, attach};
 use crate::backend::{self, Patience, Request, Wait};
 use crate::error::{Error, ErrorKind, Fault, Result};
-use crate::key::{Key, KeyType, NativeIpcKey};
 #[cfg(unix)]
-use crate::permit::InheritablePermit;
+use crate::inheritable::InheritablePermit;
+use crate::key::{Key, KeyType, NativeIpcKey};
 use crate::permit::Permit;
 use crate::sys::arc_or_ref::ArcOrRef;
 
@@ -25,7 +25,8 @@ pub enum AccessMode {
     /// What this does to those who use it already depends on the type. Robust: the count is set for everybody, waiters
     /// get the new permits, and permits taken before are void, so that giving them back changes nothing. System V: the
     /// count is set for everybody, waiters wake, and the kernel forgets what it would have given back at anybody's
-    /// death. POSIX: a new semaphore takes the name and the others keep the old one.
+    /// death. POSIX: a new semaphore takes the name and the others keep the old one. Windows: nobody can set the count of one
+    /// that is in use, which is [`Unsupported`](ErrorKind::Unsupported).
     Create,
     /// Create it; [`AlreadyExists`](ErrorKind::AlreadyExists) if it is there.
     CreateNew,
@@ -93,6 +94,8 @@ pub struct Holder {
 /// A *robust* semaphore ends with its last user, whichever that is; [`Builder::persistent`] keeps it. If the last user
 /// ends without dropping its handles (it is killed, calls [`exit`](std::process::exit), or keeps them in a `static`),
 /// the next one to open it starts afresh, with its own initial value.
+///
+/// A *Windows* semaphore ends with its last user, too, and cannot be persistent.
 ///
 /// A *System V* or *POSIX* semaphore is removed when the last handle of the process that made it is dropped, whoever
 /// still uses it (Qt's rule); [`Builder::persistent`] keeps it. Who opened an existing one with
@@ -167,7 +170,8 @@ impl SystemSemaphore {
     }
 
     /// Removes a semaphore from the system by its key, whoever uses it. Those who do learn it on robust and System V
-    /// semaphores ([`NotFound`](ErrorKind::NotFound)), and keep it among themselves on POSIX.
+    /// semaphores ([`NotFound`](ErrorKind::NotFound)), and keep it among themselves on POSIX. A Windows semaphore goes with its last
+    /// user, and not before ([`Unsupported`](ErrorKind::Unsupported)).
     ///
     /// With a System V semaphore goes its key file, if it is one that was made for a plain name; any other file
     /// named in a native key stays.
@@ -185,7 +189,9 @@ impl SystemSemaphore {
     /// belongs to another user.
     pub fn remove(key: impl Into<Key>) -> Result<()> {
         let key = key.into().resolve(None)?;
-        backend::remove(&key).map_err(|fault| Error::new("remove", key.to_string(), fault))
+        backend::namespace_of(&key)
+            .and_then(|namespace| namespace.remove(key.native_key()))
+            .map_err(|fault| Error::new("remove", key.to_string(), fault))
     }
 
     /// Whether this platform has semaphores of this type.
@@ -333,10 +339,12 @@ impl SystemSemaphore {
     /// be ended from outside.
     ///
     /// `interrupted` is called before each sleep: before the first, if there has to be one, and each time a signal has
-    /// woken the thread. (On a robust semaphore also about once a second.) When it returns `true`, the wait ends. That is how a language's runtime gets its Ctrl+C
+    /// woken the thread. (On a robust semaphore also about once a second, and of 16 waiting processes and more by turns, each
+    /// after eight seconds at most.) When it returns `true`, the wait ends. That is how a language's runtime gets its Ctrl+C
     /// handled without polling, and how one thread ends the wait of another: set a flag, then send the thread signals
     /// until the wait has ended (one that comes in the instant between the question and the sleep goes unseen). The
     /// handler must have been installed without `SA_RESTART`, or a POSIX semaphore's wait goes on without asking.
+    /// On Windows, where no signal ends a wait, it is asked every 50 ms.
     ///
     /// # Errors
     /// [`Interrupted`](ErrorKind::Interrupted) if the wait was ended, and as for
@@ -387,6 +395,34 @@ impl SystemSemaphore {
             Ok(descriptor) => Ok(InheritablePermit::new(Arc::clone(&self.attachment), descriptor, count)),
             Err(fault) => Err(self.error(format!("acquire {count} inheritable permits of"), fault)),
         }
+    }
+
+    /// Takes `count` permits, all or none, if that is a matter of nanoseconds: without a system call, a wait, or a look for
+    /// holders that have died.
+    ///
+    /// `None` says nothing about the permits, only that the ordinary way has to be gone: any of the methods that acquire,
+    /// perhaps [`try_acquire_many`](Self::try_acquire_many). This is for those to whom even that is too much at the moment:
+    /// a language's runtime that lets its other threads run first, an event loop, a thread with a deadline. Only robust semaphores
+    /// have a way so quick; on others it is always `None`.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// # use system_semaphore::SystemSemaphore;
+    /// # let name = &format!("doc-at-once-{}", std::process::id());
+    /// let printers = SystemSemaphore::create(name, 1)?;
+    /// let permit = match printers.acquire_at_once(1) {
+    ///     Some(permit) => permit,
+    ///     None => printers.acquire()?,
+    /// };
+    /// # drop(permit);
+    /// # }
+    /// # Ok::<(), system_semaphore::Error>(())
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn acquire_at_once(&self, count: u32) -> Option<Permit<'_>> {
+        let epoch = self.attachment.quick()?.acquire(count)?;
+        Some(Permit::new(ArcOrRef::from_ref(&self.attachment), count, epoch))
     }
 
     #[inline(always)]
@@ -441,9 +477,21 @@ impl SystemSemaphore {
     /// POSIX, if others made the room vanish half way, what they took meanwhile stays taken).
     /// [`NotFound`](ErrorKind::NotFound) if the semaphore was removed from the system.
     pub fn release(&self, count: u32) -> Result<()> {
-        if count == 0 {
-            return Ok(());
-        }
+        if self.release_at_once(count) { Ok(()) } else { self.release_slowly(count) }
+    }
+
+    /// Gives back `count` permits that this process holds without a guard, if that is a matter of nanoseconds, and tells
+    /// whether it did. `false`: nothing has happened, and [`release`](Self::release) is to be called; see
+    /// [`acquire_at_once`](Self::acquire_at_once). It creates none.
+    #[inline]
+    #[must_use = "if it is false, they are still held"]
+    pub fn release_at_once(&self, count: u32) -> bool {
+        count == 0
+            || self.attachment.quick().is_some_and(|quick| self.attachment.open.release_at_once(count, quick))
+    }
+
+    #[inline(never)]
+    fn release_slowly(&self, count: u32) -> Result<()> {
         self.attachment
             .with_open(|open| {
                 refuse_too_many(count, open.backend.capabilities())?;
@@ -458,7 +506,7 @@ impl SystemSemaphore {
     /// # Errors
     /// As for [`release`](Self::release).
     pub fn add_permits(&self, count: u32) -> Result<()> {
-        if count == 0 {
+        if count == 0 || self.attachment.quick().is_some_and(|quick| quick.create(count)) {
             return Ok(());
         }
         self.attachment
@@ -632,7 +680,7 @@ impl Builder {
 
     /// Who may use it, as Unix permission bits; `0o600`, the user alone, if not said. They count only for who makes
     /// it. Who is to use it needs both the read and the write bit (on a robust one, one alone is taken off). On POSIX semaphores the process's umask is taken
-    /// off, as `sem_open` does. A robust semaphore can be used by others only if its name begins with `Global\`: all
+    /// off, as `sem_open` does. Windows has no such bits ([`Unsupported`](ErrorKind::Unsupported)). A robust semaphore can be used by others only if its name begins with `Global\`: all
     /// other names belong to their user.
     pub fn permissions(mut self, mode: u32) -> Self {
         self.request.permissions = Some(mode);
@@ -648,7 +696,7 @@ impl Builder {
     }
 
     /// The largest count it may have, so that releasing too many is an error. It counts for who makes a robust semaphore,
-    /// or resets it by [`AccessMode::Create`]; who opens one takes it as it is. System V and POSIX semaphores have only
+    /// or resets it by [`AccessMode::Create`], and who makes a Windows one; who opens one takes it as it is. System V and POSIX semaphores have only
     /// the maximum of their type ([`Capabilities::max_permits`]); any other is
     /// [`Unsupported`](ErrorKind::Unsupported).
     pub fn max_permits(mut self, permits: u32) -> Self {
@@ -671,9 +719,9 @@ impl Builder {
     /// As for [`SystemSemaphore::new`]; [`Unsupported`](ErrorKind::Unsupported) for what the type cannot do;
     /// [`KeyError`](ErrorKind::KeyError) if a native key is not of the type asked for.
     pub fn build(self) -> Result<SystemSemaphore> {
-        let key = self.native_key()?;
-        let text: Arc<str> = key.to_string().into();
-        let attachment = attach(&key, &self.request)
+        let key = self.key.resolve(self.key_type)?;
+        let text: Arc<str> = key.text().into();
+        let attachment = attach(&key, &text, &self.request)
             .map_err(|fault| Error::new(describe(self.request.mode), Arc::clone(&text), fault))?;
         Ok(SystemSemaphore { attachment, name: Arc::new(Name { key, text }) })
     }

@@ -414,9 +414,9 @@ fn plain_names_are_of_the_platforms_best_type() {
         assert_eq!(platform.best_type(), best, "{platform:?}");
         assert_eq!(platform.has_type(best), platform != Platform::Other, "{platform:?}");
     }
-    assert_eq!(NativeIpcKey::best_type(), Platform::CURRENT.best_type());
+    assert_eq!(NativeIpcKey::best_type(), Platform::current().best_type());
     if cfg!(target_os = "linux") {
-        assert_eq!(Platform::CURRENT, Platform::Linux);
+        assert_eq!(Platform::current(), Platform::Linux);
         // refused, so that nothing is made, but with the key that the name became
         let error = SystemSemaphore::open("Local\\a\0b", 1).expect_err("a NUL is in it");
         assert_eq!(error.kind(), ErrorKind::KeyError);

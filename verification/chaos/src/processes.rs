@@ -47,7 +47,10 @@ impl Processes {
         ftruncate(&file, size_of::<Board>() as u64)?;
         let board = room::map_board(file.as_raw_fd())?;
         board.driver.store(std::process::id(), SeqCst);
-        set_child_subreaper(Some(rustix::process::getpid()))?;
+        // the first process of a PID namespace has the orphans anyway (qemu cannot make it so)
+        if std::process::id() != 1 {
+            set_child_subreaper(Some(rustix::process::getpid()))?;
+        }
         Ok(Self {
             board,
             file,

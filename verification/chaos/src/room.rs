@@ -55,7 +55,7 @@ pub(crate) fn die_in(delay: Duration) {
     let never = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // none at all would be no alarm
     let delay = delay.max(Duration::from_nanos(1));
-    let delay = libc::timespec { tv_sec: delay.as_secs() as i64, tv_nsec: delay.subsec_nanos().into() };
+    let delay = libc::timespec { tv_sec: delay.as_secs() as _, tv_nsec: delay.subsec_nanos() as _ };
     let once = libc::itimerspec { it_interval: never, it_value: delay };
     // SAFETY: the timer was just made, the value is live
     let set = unsafe { libc::timer_settime(timer, 0, &once, ptr::null_mut()) };

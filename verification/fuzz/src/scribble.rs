@@ -12,17 +12,17 @@ use crate::choice;
 /// What a stranger knows of the file; compare `layout.rs`.
 pub const MAGIC: &[u8] = b"SYSSEMA4";
 /// The version of the layout.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// How many slots there are.
 pub const SLOTS: u16 = 4093;
 /// The byte that is locked by who opens or closes.
 pub const REGISTRY_BYTE: u16 = SLOTS;
 /// Where it stands whether it is persistent.
 pub const PERSISTENT_AT: u64 = 12;
-/// Where the largest count is.
-pub const MAX_PERMITS_AT: u64 = 16;
 /// Where the state is.
 pub const STATE_AT: u64 = 64;
+/// Where the largest count is.
+pub const MAX_PERMITS_AT: u64 = STATE_AT + 8;
 /// Where the bits of used slots are.
 pub const USED_AT: u64 = 128;
 /// Where the slots are.
@@ -61,7 +61,7 @@ choice! {
     #[derive(Copy)]
     enum Field {
         Persistent = PERSISTENT_AT as isize,
-        MaxPermits = MAX_PERMITS_AT as isize,
+        Initial = 16,
         Epoch = 20,
         Several = 24,
         Registrar = 28,
@@ -69,6 +69,7 @@ choice! {
         LastPass = 40,
         FairUntil = 48,
         State = STATE_AT as isize,
+        MaxPermits = MAX_PERMITS_AT as isize,
     }
 }
 

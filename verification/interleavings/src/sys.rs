@@ -4,6 +4,51 @@ pub(crate) mod atomic {
     pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, fence};
 }
 
+/// What the two halves are together.
+pub(crate) mod asymmetric_fence {
+    use std::sync::atomic::Ordering;
+
+    use super::atomic::fence;
+
+    pub(crate) fn is_available() -> bool {
+        true
+    }
+
+    pub(crate) fn light() {
+        fence(Ordering::SeqCst);
+    }
+
+    pub(crate) fn heavy() {
+        fence(Ordering::SeqCst);
+    }
+}
+
+pub(crate) mod descriptor {
+    use std::io::{Stdin, stdin};
+    use std::os::fd::{AsFd, BorrowedFd};
+
+    /// Something that has a descriptor, which the locks' stand-in does not look at.
+    #[derive(Debug)]
+    pub(crate) struct PrivateDescriptor(Stdin);
+
+    impl PrivateDescriptor {
+        pub(crate) fn of_nothing() -> Self {
+            Self(stdin())
+        }
+
+        #[expect(clippy::unused_self, reason = "the real one looks")]
+        pub(crate) fn is_ours(&self) -> bool {
+            true
+        }
+    }
+
+    impl AsFd for PrivateDescriptor {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.0.as_fd()
+        }
+    }
+}
+
 pub(crate) mod fork {
     /// Who dies has no generation; see the crate's documentation.
     pub(crate) fn generation() -> u32 {
@@ -81,9 +126,14 @@ pub(crate) mod lock {
         Ok(())
     }
 
-    pub(crate) fn is_locked(_: BorrowedFd<'_>, bytes: Range<u16>) -> io::Result<bool> {
+    pub(crate) fn is_locked(file: BorrowedFd<'_>, bytes: Range<u16>) -> io::Result<bool> {
+        find_locked(file, bytes).map(|found| found.is_some())
+    }
+
+    pub(crate) fn find_locked(_: BorrowedFd<'_>, bytes: Range<u16>) -> io::Result<Option<u16>> {
         let owners = OWNERS.lock().expect("nobody dies with it");
-        Ok(bytes.into_iter().any(|byte| owners[usize::from(byte)].is_some_and(|owner| owner != me())))
+        let mut bytes = bytes.into_iter();
+        Ok(bytes.find(|byte| owners[usize::from(*byte)].is_some_and(|owner| owner != me())))
     }
 
     /// Every process has a lock on the byte of its own slot.
@@ -180,9 +230,13 @@ pub(crate) mod thread {
         }
     }
 
-    loom::thread_local!(static MARK: Box<u8> = Box::new(0));
+    pub(crate) fn back_off(_: &mut u32) {
+        loom::thread::yield_now();
+    }
+
+    loom::thread_local!(static MARK: Box<u16> = Box::new(0));
 
     pub(crate) fn current() -> usize {
-        MARK.with(|mark| std::ptr::from_ref::<u8>(mark).addr())
+        MARK.with(|mark| std::ptr::from_ref::<u16>(mark).addr())
     }
 }

@@ -27,6 +27,9 @@ Options:
                  before-journal after-journal after-forget middle-of-copy after-commit
                  after-add after-clean repair-before-add repair-after-add";
 
+const LOST: &str = "what a dead process held stays lost with the semaphores of this platform, and the others would wait \
+                    for ever: leave out --kills and --kill-at";
+
 pub(crate) struct Arguments {
     pub(crate) file: PathBuf,
     pub(crate) slots: u32,
@@ -88,8 +91,12 @@ impl Arguments {
         self.chunk.map_or_else(|| (size / 1000).clamp(64, 16 * 1024), u64::from)
     }
 
-    /// Who is to be killed when, if the file makes so many items.
-    pub(crate) fn plan(&self, items: u64) -> Outcome<Vec<Kill>> {
+    /// Who is to be killed when, if the file makes so many items and what the dead held comes back.
+    pub(crate) fn plan(&self, items: u64, returns_on_death: bool) -> Outcome<Vec<Kill>> {
+        if !returns_on_death {
+            let is_asked_for = self.kills.unwrap_or(0) > 0 || !self.kill_at.is_empty();
+            return if is_asked_for { Err(LOST.into()) } else { Ok(Vec::new()) };
+        }
         let mut plan: Vec<_> = self.kill_at.iter().copied().map(Kill::At).collect();
         if items > 0 {
             match self.kills {

@@ -26,6 +26,9 @@
 //! it was to add to. The next who gets the mutex finds the journal open, sees whether that semaphore has what the
 //! indices say, and adds the missing one ([`worker`]). The item is then done again, or is done already.
 //!
+//! Where the system does not give back what the dead held (Windows), nobody is killed: it could not be known for sure whether
+//! the mutex is lost.
+//!
 //! The parent ([`supervisor`]) replaces who dies; so there is always somebody to repair. In the end it looks
 //! whether all permits are exactly where they belong.
 
@@ -91,15 +94,15 @@ fn run_parent(arguments: Vec<OsString>) -> Outcome<()> {
     let file = &arguments.file;
     let size = size_of_file(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     let geometry = Geometry { slots: arguments.slots.into(), chunk: arguments.chunk(size), size };
-    let plan = arguments.plan(geometry.items())?;
-    introduce(file, geometry, plan.is_empty());
-
     // What is made here goes away in the opposite order, also after an error: workers, semaphores, files.
     let scratch = tempfile::tempdir()?;
     File::create_new(scratch.path().join(WRITTEN_FILE))?;
     let ring = Ring::create(&scratch.path().join(RING_FILE), geometry)?;
     let prefix = format!("ring-buffer-{}", process::id());
     let semaphores = Semaphores::create(&prefix, arguments.slots)?;
+    let returns_on_death = semaphores.mutex.capabilities().returns_on_death;
+    let plan = arguments.plan(geometry.items(), returns_on_death)?;
+    introduce(file, geometry, returns_on_death, plan.is_empty());
     let mut supervisor = Supervisor::new(&ring, &semaphores, &plan, |role| {
         supervisor::start_worker(role, scratch.path(), &prefix, file)
     });
@@ -114,8 +117,10 @@ fn run_parent(arguments: Vec<OsString>) -> Outcome<()> {
     drop(semaphores);
     check_removed(&prefix)?;
     check_copy(file, &scratch.path().join(WRITTEN_FILE))?;
-    scratch.close()?;
     report_rate(geometry, duration, ring.repairs().jobs);
+    // Windows removes no file that is mapped
+    drop(ring);
+    scratch.close()?;
     Ok(())
 }
 
@@ -127,7 +132,7 @@ fn size_of_file(path: &Path) -> Outcome<u64> {
     Ok(data.len())
 }
 
-fn introduce(file: &Path, geometry: Geometry, nobody_dies: bool) {
+fn introduce(file: &Path, geometry: Geometry, returns_on_death: bool, nobody_dies: bool) {
     let Geometry { slots, chunk, size } = geometry;
     println!(
         "{} has {size} bytes ({:.1} MiB): {} items of up to {chunk} bytes, to go through {slots} slots.",
@@ -135,7 +140,11 @@ fn introduce(file: &Path, geometry: Geometry, nobody_dies: bool) {
         mebibytes(size),
         geometry.items(),
     );
-    if size == 0 {
+    if !returns_on_death {
+        println!(
+            "Nobody is to be killed: what the dead held would stay lost with this platform's semaphores."
+        );
+    } else if size == 0 {
         println!("There is no item at which to kill a worker.");
     } else if nobody_dies {
         println!("Nobody is to be killed.");
@@ -156,9 +165,9 @@ fn check_books(ring: &Ring, semaphores: &Semaphores) -> Outcome<()> {
     if let Some(job) = ring.journal() {
         return Err(format!("all workers are gone, but the journal says: {job}").into());
     }
-    let free = semaphores.of(Counter::Free).available_permits()?;
-    let used = semaphores.of(Counter::Used).available_permits()?;
-    let mutex = semaphores.mutex.available_permits()?;
+    let free = semaphores::count(semaphores.of(Counter::Free))?;
+    let used = semaphores::count(semaphores.of(Counter::Used))?;
+    let mutex = semaphores::count(&semaphores.mutex)?;
     let (free_due, used_due) = (ring.permits_due(Counter::Free), ring.permits_due(Counter::Used));
     if (u64::from(free), u64::from(used), mutex) != (free_due, used_due, 1) {
         return Err(format!(

@@ -129,8 +129,8 @@ impl Geometry {
     }
 
     /// How many bytes a slot needs: the length of its item, and the item.
-    fn slot_size(self) -> usize {
-        LENGTH_SIZE + self.chunk as usize
+    fn slot_size(self) -> u64 {
+        LENGTH_SIZE as u64 + self.chunk
     }
 }
 
@@ -169,10 +169,8 @@ pub(crate) struct Ring {
 impl Ring {
     /// A new, empty ring.
     pub(crate) fn create(path: &Path, geometry: Geometry) -> io::Result<Self> {
-        let ring = Self {
-            memory: SharedMemory::create(path, geometry.slots as usize * geometry.slot_size())?,
-            geometry,
-        };
+        let ring =
+            Self { memory: SharedMemory::create(path, geometry.slots * geometry.slot_size())?, geometry };
         ring.word(Word::Slots).store(geometry.slots, Ordering::Relaxed);
         ring.word(Word::Chunk).store(geometry.chunk, Ordering::Relaxed);
         ring.word(Word::Size).store(geometry.size, Ordering::Relaxed);
@@ -278,7 +276,7 @@ impl Ring {
 
     /// Where the item's slot begins.
     fn slot(&self, item: u64) -> usize {
-        (item % self.geometry.slots) as usize * self.geometry.slot_size()
+        ((item % self.geometry.slots) * self.geometry.slot_size()) as usize
     }
 
     /// Counts a job that was found unfinished and is now repaired.

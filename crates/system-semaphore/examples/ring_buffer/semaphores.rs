@@ -41,6 +41,22 @@ impl Semaphores {
     }
 }
 
+/// How many permits are free, when nobody else is at work. Where the system does not tell, they are all taken, counted, and
+/// given back.
+pub(crate) fn count(semaphore: &SystemSemaphore) -> Result<u32> {
+    if semaphore.capabilities().available_permits {
+        return semaphore.available_permits();
+    }
+    let mut taken = Vec::new();
+    loop {
+        match semaphore.try_acquire() {
+            Ok(permit) => taken.push(permit),
+            Err(error) if error.kind() == ErrorKind::NoPermits => return Ok(taken.len() as u32),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 fn names(prefix: &str) -> [String; 3] {
     ["free", "used", "mutex"].map(|name| format!("{prefix}-{name}"))
 }

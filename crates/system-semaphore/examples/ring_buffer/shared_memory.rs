@@ -20,10 +20,10 @@ pub(crate) struct SharedMemory {
 }
 
 impl SharedMemory {
-    /// New memory, all zero, with room for this many plain bytes.
-    pub(crate) fn create(path: &Path, bytes: usize) -> io::Result<Self> {
+    /// New memory, all zero, with room for this many plain bytes; an error if that is more than can be mapped.
+    pub(crate) fn create(path: &Path, bytes: u64) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        file.set_len((BYTES_BEGIN + bytes) as u64)?;
+        file.set_len(BYTES_BEGIN as u64 + bytes)?;
         Ok(Self { map: MmapOptions::new().map_raw(&file)? })
     }
 

@@ -1,4 +1,6 @@
-//! One operating-system mechanism a file, behind one trait. [`open`] is where a key finds its backend.
+//! One operating-system mechanism a file, behind two traits: [`Namespace`], where semaphores of the type are found by
+//! their names, and [`Backend`], an open one. [`namespace`] is where a key finds its mechanism, and the only place that
+//! says which platform has which.
 //!
 //! A backend knows one semaphore and says what the system said; what a permit is, who holds what without a
 //! guard, what a fork changes and which texts name the key is the business of the layer above
@@ -8,8 +10,10 @@
 mod posix;
 #[cfg(target_os = "linux")]
 mod robust;
-#[cfg(unix)]
+#[cfg(any(target_os = "linux", target_os = "macos", target_os = "freebsd"))]
 mod system_v;
+#[cfg(windows)]
+mod windows;
 
 use std::fmt;
 #[cfg(unix)]
@@ -46,6 +50,14 @@ impl Quick {
     pub(crate) fn give_back(&self, _: u32, _: Epoch) -> bool {
         match *self {}
     }
+
+    pub(crate) fn create(&self, _: u32) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn forget(&self, _: u32, _: Epoch) -> bool {
+        match *self {}
+    }
 }
 
 /// What an opener asks for.
@@ -61,7 +73,6 @@ pub(crate) struct Request {
 impl Request {
     /// Opens, knowing that the initial value may be too large for the type. That is an error only where it would be
     /// used: Open of what is there ignores it.
-    #[cfg(unix)]
     fn open_with_value_up_to(
         &self,
         max: u32,
@@ -106,6 +117,7 @@ pub(crate) enum Subject {
     /// The semaphore, and what was made with it.
     Semaphore,
     /// The file that its key is made of.
+    #[cfg(any(target_os = "linux", target_os = "macos", target_os = "freebsd"))]
     KeyFile,
 }
 
@@ -202,39 +214,66 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
     }
 
     /// Gives back what the dead held, if the kernel does not.
+    #[cfg(unix)]
     fn look_for_dead(&self) {}
 }
 
-/// Opens or makes the semaphore of this key.
-pub(crate) fn open(key: &NativeIpcKey, request: &Request) -> Result<Opened, Fault> {
-    match key.key_type() {
-        #[cfg(unix)]
-        KeyType::SystemV(project) => system_v::open(key.native_key(), project, request),
-        #[cfg(unix)]
-        KeyType::Posix => posix::open(key.native_key(), request),
-        #[cfg(target_os = "linux")]
-        KeyType::Robust => robust::open(key.native_key(), request),
-        other => Err(unsupported_type(other)),
+/// Where the semaphores of one type are found by their native names.
+pub(crate) trait Namespace {
+    /// Whether the system has such semaphores, which its headers only promise.
+    fn is_supported(&self) -> bool {
+        true
+    }
+
+    /// Opens or makes the semaphore of this name.
+    fn open(&self, name: &str, request: &Request) -> Result<Opened, Fault>;
+
+    /// Whether [`open`](Self::open) by itself sees to it that nobody removes what it has opened. Where it does not, it must
+    /// not run while the last handle of another thread goes.
+    fn guards_what_it_opens(&self) -> bool {
+        false
+    }
+
+    /// Removes it from the system.
+    fn remove(&self, name: &str) -> Result<(), Fault>;
+
+    /// Finds it, to look at it without using it.
+    fn observe(&self, _name: &str) -> Result<Box<dyn Observe>, Fault> {
+        Err(Fault::unsupported("semaphores of this type cannot be looked at from outside on this platform"))
+    }
+
+    /// Which there are; `None` where the platform does not tell.
+    fn list(&self, _owners: Owners) -> Option<Vec<Listed>> {
+        None
     }
 }
 
-/// Whether [`open`] by itself sees to it that nobody removes what it has opened. Where it does not, it must not run while
-/// the last handle of another thread goes.
-pub(crate) fn guards_what_it_opens(key_type: KeyType) -> bool {
-    key_type == KeyType::Robust
+/// Where this platform has the semaphores of this type, if it has any.
+///
+/// Elsewhere than here: `sys::posix::HAS_TIMEOUT` (no `sem_timedwait` on Apple's systems) and `sys::system_v::HAS_TIMEOUT`
+/// (`semtimedop` is Linux's) become capabilities; what names are cut to is in `key`. Android has no System V sets, and its
+/// `sem_open` only fails, which is seen at run time; QNX has no sets either; NetBSD, OpenBSD and Solaris have them, but the
+/// `libc` crate does not.
+fn namespace(key_type: KeyType) -> Option<Box<dyn Namespace>> {
+    match key_type {
+        #[cfg(any(target_os = "linux", target_os = "macos", target_os = "freebsd"))]
+        KeyType::SystemV(project) => Some(Box::new(system_v::KeyFiles(project))),
+        #[cfg(unix)]
+        KeyType::Posix => Some(Box::new(posix::Names)),
+        #[cfg(target_os = "linux")]
+        KeyType::Robust => Some(Box::new(robust::Files)),
+        #[cfg(windows)]
+        KeyType::Windows => Some(Box::new(windows::KernelObjects)),
+        _ => None,
+    }
 }
 
-/// Removes the semaphore of this key from the system.
-pub(crate) fn remove(key: &NativeIpcKey) -> Result<(), Fault> {
-    match key.key_type() {
-        #[cfg(unix)]
-        KeyType::SystemV(project) => system_v::remove(key.native_key(), project),
-        #[cfg(unix)]
-        KeyType::Posix => posix::remove(key.native_key()),
-        #[cfg(target_os = "linux")]
-        KeyType::Robust => robust::remove(key.native_key()),
-        other => Err(unsupported_type(other)),
-    }
+/// Where the semaphore of this key is found.
+pub(crate) fn namespace_of(key: &NativeIpcKey) -> Result<Box<dyn Namespace>, Fault> {
+    namespace(key.key_type()).ok_or_else(|| {
+        let reason = format!("keys of type {} are not supported on this platform", key.key_type());
+        Fault::new(ErrorKind::KeyError, reason)
+    })
 }
 
 /// Looks at a semaphore without using it.
@@ -242,46 +281,20 @@ pub(crate) trait Observe: Send + Sync {
     fn look(&self) -> Result<Snapshot, Fault>;
 }
 
-/// Finds the semaphore of this key, to look at it.
-pub(crate) fn observe(key: &NativeIpcKey) -> Result<Box<dyn Observe>, Fault> {
-    match key.key_type() {
-        #[cfg(unix)]
-        KeyType::SystemV(project) => system_v::observe(key.native_key(), project),
-        #[cfg(unix)]
-        KeyType::Posix => posix::observe(key.native_key()),
-        #[cfg(target_os = "linux")]
-        KeyType::Robust => robust::observe(key.native_key()),
-        other => Err(unsupported_type(other)),
+/// What semaphores there are, of the types that the platform tells of.
+pub(crate) fn list(owners: Owners) -> Result<Vec<Listed>, Fault> {
+    let types = [KeyType::Robust, KeyType::SYSTEM_V, KeyType::Posix, KeyType::Windows];
+    let namespaces = types.into_iter().filter_map(namespace);
+    let told: Vec<Vec<Listed>> = namespaces.filter_map(|namespace| namespace.list(owners)).collect();
+    if told.is_empty() {
+        return Err(Fault::unsupported("this platform does not tell which semaphores there are"));
     }
+    Ok(told.into_iter().flatten().collect())
 }
 
-/// What semaphores there are.
-pub(crate) fn list(owners: Owners) -> Vec<Listed> {
-    let mut listed = Vec::new();
-    #[cfg(target_os = "linux")]
-    listed.extend(robust::list(owners));
-    #[cfg(target_os = "linux")]
-    listed.extend(system_v::list(owners));
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    listed.extend(posix::list(owners));
-    listed
-}
-
-/// Whether [`open`] can work for keys of this type, here.
+/// Whether keys of this type name semaphores here.
 pub(crate) fn is_supported(key_type: KeyType) -> bool {
-    match key_type {
-        #[cfg(unix)]
-        KeyType::SystemV(_) => system_v::is_supported(),
-        #[cfg(unix)]
-        KeyType::Posix => posix::is_supported(),
-        KeyType::Robust => cfg!(target_os = "linux"),
-        _ => false,
-    }
-}
-
-fn unsupported_type(key_type: KeyType) -> Fault {
-    let reason = format!("keys of type {key_type} are not supported on this platform");
-    Fault::new(ErrorKind::KeyError, reason)
+    namespace(key_type).is_some_and(|namespace| namespace.is_supported())
 }
 
 /// How long an acquire may wait, and who may end it.

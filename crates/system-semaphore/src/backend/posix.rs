@@ -12,23 +12,45 @@
 use std::ffi::{CStr, CString};
 use std::io;
 
-use super::{Backend, Epoch, Identity, Opened, Patience, Removal, Request, Subject, Wait};
+use super::{Backend, Epoch, Identity, Namespace, Opened, Patience, Removal, Request, Subject, Wait};
 use crate::error::{ErrorKind, Fault};
 use crate::semaphore::{AccessMode, Capabilities};
 use crate::sys::posix::{self as sys, Handle};
 
-/// `SEM_VALUE_MAX` on every system this has met.
-const MAX_PERMITS: u32 = i32::MAX as u32;
+const MAX_PERMITS: u32 = sys::MAX_VALUE;
 /// What Qt gives its semaphores (less the umask).
 const MODE: u32 = 0o600;
 /// How often an open begins again when the name comes or goes between two steps. (Qt: three times.)
 const OPEN_ATTEMPTS: u32 = 100;
 
-pub(super) fn is_supported() -> bool {
-    sys::is_supported()
+/// The names that `sem_open` takes.
+pub(super) struct Names;
+
+impl Namespace for Names {
+    fn is_supported(&self) -> bool {
+        sys::is_supported()
+    }
+
+    fn open(&self, name: &str, request: &Request) -> Result<Opened, Fault> {
+        open(name, request)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), Fault> {
+        sys::unlink(&c_name(name)?).map_err(|error| fault(&error))
+    }
+
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    fn observe(&self, name: &str) -> Result<Box<dyn super::Observe>, Fault> {
+        file::observe(name)
+    }
+
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    fn list(&self, owners: crate::observer::Owners) -> Option<Vec<crate::observer::Listed>> {
+        Some(file::list(owners))
+    }
 }
 
-pub(super) fn open(name: &str, request: &Request) -> Result<Opened, Fault> {
+fn open(name: &str, request: &Request) -> Result<Opened, Fault> {
     let name = c_name(name)?;
     if request.max_permits.is_some_and(|max| max != MAX_PERMITS) {
         let reason = format!("a POSIX semaphore has no maximum of its own; it counts to {MAX_PERMITS}");
@@ -43,10 +65,6 @@ pub(super) fn open(name: &str, request: &Request) -> Result<Opened, Fault> {
         let reason = "others made and removed it again and again while it was being opened";
         Err(Fault::new(ErrorKind::Unknown, reason))
     })
-}
-
-pub(super) fn remove(name: &str) -> Result<(), Fault> {
-    sys::unlink(&c_name(name)?).map_err(|error| fault(&error))
 }
 
 fn c_name(name: &str) -> Result<CString, Fault> {
@@ -133,7 +151,7 @@ mod file {
 
     struct Observation(File);
 
-    pub(in crate::backend) fn observe(name: &str) -> Result<Box<dyn Observe>, Fault> {
+    pub(super) fn observe(name: &str) -> Result<Box<dyn Observe>, Fault> {
         let name = c_name(name)?;
         check_file(&name)?;
         let name = name.to_string_lossy();
@@ -141,30 +159,41 @@ mod file {
         Ok(Box::new(Observation(File::open(path).map_err(|error| fault(&error))?)))
     }
 
+    /// How many permits are free, and how many threads wait, as glibc keeps them at the beginning of the file.
+    fn counts(bytes: [u8; 16]) -> (u32, u32) {
+        if cfg!(target_pointer_width = "64") {
+            // [ waiters:32 | count:32 ]
+            let word = u64::from_ne_bytes(std::array::from_fn(|index| bytes[index]));
+            (word as u32, (word >> 32) as u32)
+        } else {
+            // [ count:31 | somebody waits:1 ], two others, and the waiters
+            let word = |at: usize| u32::from_ne_bytes(std::array::from_fn(|index| bytes[at + index]));
+            (word(0) >> 1, word(12))
+        }
+    }
+
     impl Observe for Observation {
         fn look(&self) -> Result<Snapshot, Fault> {
-            let mut words = [0; 8];
+            let mut bytes = [0; 16];
             let data = self.0.metadata().map_err(|error| fault(&error))?;
             if data.nlink() == 0 {
                 return Err(Fault::new(ErrorKind::NotFound, "it was removed from the system"));
             }
-            self.0.read_exact_at(&mut words, 0).map_err(|_| {
+            self.0.read_exact_at(&mut bytes, 0).map_err(|_| {
                 Fault::new(
                     ErrorKind::Corrupt,
                     "its file is too short for a semaphore; remove it if nobody needs it",
                 )
             })?;
-            let word = u64::from_ne_bytes(words);
-            // [ waiters:32 | count:32 ] where there are 64-bit atomics; else the count is above a bit, and they are elsewhere
-            let is_one_word = cfg!(target_has_atomic = "64");
+            let (available, waiting) = counts(bytes);
             Ok(Snapshot {
-                available: if is_one_word { word as u32 } else { word as u32 >> 1 },
+                available,
                 max_permits: MAX_PERMITS,
                 initial_value: None,
                 holders: None,
                 held_by_dead: None,
                 waiters: None,
-                waiting: is_one_word.then_some((word >> 32) as u32),
+                waiting: Some(waiting),
                 users: None,
                 last_pid: None,
                 persistent: None,
@@ -175,7 +204,7 @@ mod file {
         }
     }
 
-    pub(in crate::backend) fn list(owners: Owners) -> Vec<Listed> {
+    pub(super) fn list(owners: Owners) -> Vec<Listed> {
         let entries = fs::read_dir(DIRECTORY).into_iter().flatten().flatten();
         entries.filter_map(|entry| describe(&entry.path(), owners)).collect()
     }
@@ -197,14 +226,6 @@ mod file {
         })
     }
 }
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-pub(super) use file::{list, observe};
-
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-pub(super) fn observe(_: &str) -> Result<Box<dyn super::Observe>, Fault> {
-    Err(Fault::unsupported("POSIX semaphores of this C library cannot be looked at from outside"))
-}
-
 fn removal(name: CString, address: usize) -> Removal {
     Removal::of(Subject::Semaphore, move || {
         let is_ours = match sys::open_existing(&name) {
@@ -232,7 +253,7 @@ impl Backend for Posix {
             created_permits_stay: true,
             timeout: sys::HAS_TIMEOUT,
             several_at_once: false,
-            available_permits: true,
+            available_permits: sys::HAS_VALUE,
             holders: false,
             waiting: false,
             last_pid: false,
@@ -280,7 +301,9 @@ impl Backend for Posix {
 
     fn release(&self, held: u32, _: Epoch, created: u32) -> Result<(), Fault> {
         let count = u64::from(held) + u64::from(created);
-        if count > u64::from(MAX_PERMITS - self.available()?) {
+        if count > u64::from(MAX_PERMITS)
+            || sys::HAS_VALUE && count > u64::from(MAX_PERMITS - self.available()?)
+        {
             return Err(no_room());
         }
         // One sem_post a permit: others may see some of them before the last. If others post so much meanwhile that
@@ -299,6 +322,9 @@ impl Backend for Posix {
     }
 
     fn available(&self) -> Result<u32, Fault> {
+        if !sys::HAS_VALUE {
+            return Err(Fault::unsupported("this system does not tell the count of a POSIX semaphore"));
+        }
         // POSIX allows a negative value that counts waiters
         self.0.value().map(|value| value.max(0).unsigned_abs()).map_err(|error| fault(&error))
     }
@@ -321,6 +347,7 @@ fn fault(error: &io::Error) -> Fault {
         ),
         Some(libc::ENAMETOOLONG) => (ErrorKind::KeyError, "the name is too long"),
         Some(libc::EOVERFLOW) => return no_room(),
+        Some(libc::ENOSYS) => (ErrorKind::Unsupported, "this system has no POSIX semaphores with names"),
         Some(libc::EMFILE | libc::ENFILE) => (ErrorKind::OutOfResources, "too many files are open"),
         Some(libc::ENOSPC | libc::ENOMEM) => (ErrorKind::OutOfResources, "the system has no memory for it"),
         _ => (ErrorKind::Unknown, "the system refused"),

@@ -22,17 +22,17 @@ impl Environment<'_> {
         if name.is_empty() || !self.platform.has_type(key_type) {
             return NativeIpcKey::new("", key_type);
         }
-        let hash: String = Sha1::digest(name).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = || hexadecimal(&Sha1::digest(name));
         let base = || {
             let letters: String = name.chars().filter(char::is_ascii_alphabetic).collect();
-            format!("{}{letters}{hash}", self.facility.legacy_prefix())
+            format!("{}{letters}{}", self.facility.legacy_prefix(), hash())
         };
         let native = match (key_type, self.platform) {
             (KeyType::Robust, _) => robust_name(name).to_owned(),
             (KeyType::Windows, _) => base(),
             (KeyType::Posix, Platform::Apple { sandboxed: true }) => name.to_owned(),
             (KeyType::Posix, Platform::Apple { sandboxed: false }) => {
-                format!("/{}", &hash[..APPLE_NAME_UNITS])
+                format!("/{}", &hash()[..APPLE_NAME_UNITS])
             }
             (KeyType::Posix, _) => format!("/{}", base()),
             (KeyType::SystemV(_), _) => format!("{}/{}", self.temp_location(), base()),
@@ -145,6 +145,11 @@ fn clean_path(path: &str) -> String {
         }
     }
     format!("/{}", parts.join("/"))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xF]);
+    digits.map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])).collect()
 }
 
 /// The first `count` UTF-16 units; half a character at the cut becomes U+FFFD.

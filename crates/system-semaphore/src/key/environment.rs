@@ -62,7 +62,7 @@ impl Environment<'_> {
         #[cfg(unix)]
         return unix::current();
         #[cfg(not(unix))]
-        Self::of(Platform::CURRENT)
+        Self::of(Platform::current())
     }
 
     /// The same, but a directory that is missing stays so, and is none that can be used.
@@ -94,22 +94,26 @@ pub enum Platform {
 }
 
 impl Platform {
-    /// The platform that this program was built for.
-    pub const CURRENT: Self = if cfg!(target_os = "macos") {
-        Self::Apple { sandboxed: false }
-    } else if cfg!(target_vendor = "apple") {
-        Self::Apple { sandboxed: true }
-    } else if cfg!(target_os = "nto") {
-        Self::Qnx
-    } else if cfg!(windows) {
-        Self::Windows
-    } else if cfg!(target_os = "linux") {
-        Self::Linux
-    } else if cfg!(all(unix, not(target_os = "android"))) {
-        Self::Unix
-    } else {
-        Self::Other
-    };
+    /// The platform that this program runs on. On macOS the sandbox, which forbids System V semaphores, is known by the
+    /// variable `APP_SANDBOX_CONTAINER_ID`, which the system sets in it.
+    #[must_use]
+    pub fn current() -> Self {
+        if cfg!(target_os = "macos") {
+            Self::Apple { sandboxed: std::env::var_os("APP_SANDBOX_CONTAINER_ID").is_some() }
+        } else if cfg!(target_vendor = "apple") {
+            Self::Apple { sandboxed: true }
+        } else if cfg!(target_os = "nto") {
+            Self::Qnx
+        } else if cfg!(windows) {
+            Self::Windows
+        } else if cfg!(target_os = "linux") {
+            Self::Linux
+        } else if cfg!(all(unix, not(target_os = "android"))) {
+            Self::Unix
+        } else {
+            Self::Other
+        }
+    }
 
     /// Whether keys of this type exist on the platform at all.
     #[must_use]
@@ -197,7 +201,7 @@ mod unix {
         let text = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
         Environment {
             temp_dir: variable("TMPDIR"),
-            default_temp_dir: match Platform::CURRENT {
+            default_temp_dir: match Platform::current() {
                 // without TMPDIR this asks the system for the user's own directory
                 Platform::Apple { .. } => text(std::env::temp_dir()),
                 _ => "/tmp".into(),
@@ -205,12 +209,12 @@ mod unix {
             runtime_dir: variable("XDG_RUNTIME_DIR"),
             current_dir: std::env::current_dir().map_or_else(|_| "/".into(), text),
             user_name: Box::new(user::name),
-            home_dir: match Platform::CURRENT {
+            home_dir: match Platform::current() {
                 Platform::Apple { .. } => std::env::home_dir().map_or_else(String::new, text),
                 _ => String::new(),
             },
             directories: Box::new(create_or_look),
-            ..Environment::of(Platform::CURRENT)
+            ..Environment::of(Platform::current())
         }
     }
 

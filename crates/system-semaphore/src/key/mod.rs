@@ -160,20 +160,20 @@ impl NativeIpcKey {
     /// ```
     #[must_use]
     pub fn best_type() -> KeyType {
-        Platform::CURRENT.best_type()
+        Platform::current().best_type()
     }
 
     /// The type that a native name has in Qt when nothing else is said: Windows on Windows, POSIX elsewhere.
     #[must_use]
     pub fn default_type() -> KeyType {
-        Platform::CURRENT.default_type()
+        Platform::current().default_type()
     }
 
     /// The type that programs from before native keys use, and plain names in Qt's class with them: Windows on
     /// Windows, POSIX where System V is forbidden, System V elsewhere.
     #[must_use]
     pub fn legacy_default_type() -> KeyType {
-        Platform::CURRENT.legacy_default_type()
+        Platform::current().legacy_default_type()
     }
 
     /// The type.
@@ -233,6 +233,15 @@ impl Default for NativeIpcKey {
     }
 }
 
+impl NativeIpcKey {
+    /// Its text form, as [`to_string`](ToString::to_string) makes it, but sooner.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::with_capacity(self.native.len() + self.legacy.len() + 32);
+        text::write(self, &mut text).expect("a string takes all");
+        text
+    }
+}
+
 impl fmt::Display for NativeIpcKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         text::write(self, f)
@@ -271,7 +280,7 @@ impl Key {
                 let key_type = wanted.unwrap_or_else(NativeIpcKey::best_type);
                 let key = legacy_native_key(&name, key_type);
                 if key.is_empty() {
-                    let reason = if Platform::CURRENT.has_type(key_type) {
+                    let reason = if Platform::current().has_type(key_type) {
                         "the key is empty; give the semaphore a name".into()
                     } else {
                         format!("keys of type {key_type} are not supported on this platform")
@@ -368,5 +377,10 @@ pub fn platform_safe_key(name: &str, key_type: KeyType) -> NativeIpcKey {
 /// ```
 #[must_use]
 pub fn legacy_native_key(name: &str, key_type: KeyType) -> NativeIpcKey {
-    Environment::current().legacy_native_key(name, key_type)
+    let environment = match key_type {
+        KeyType::SystemV(_) => Environment::current(),
+        // no other type's depends on more than the platform, and what is more takes time to find out
+        _ => Environment::of(Platform::current()),
+    };
+    environment.legacy_native_key(name, key_type)
 }

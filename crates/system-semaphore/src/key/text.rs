@@ -10,7 +10,7 @@ use super::{KeyType, NativeIpcKey, ProjectId};
 
 const LEGACY_ITEM: &str = "legacyKey";
 
-pub(super) fn write(key: &NativeIpcKey, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+pub(super) fn write(key: &NativeIpcKey, f: &mut impl Write) -> fmt::Result {
     write!(f, "{}:", key.key_type)?;
     // "//" would begin an authority
     match key.native.strip_prefix("//") {
@@ -28,15 +28,17 @@ pub(super) fn write(key: &NativeIpcKey, f: &mut fmt::Formatter<'_>) -> fmt::Resu
 }
 
 /// Percent-encodes ASCII control characters and `special` ones; all else, non-ASCII too, stays as it is.
-fn write_encoded(text: &str, special: &[char], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    for character in text.chars() {
-        if character.is_ascii_control() || special.contains(&character) {
-            write!(f, "%{:02X}", u32::from(character))?;
-        } else {
-            f.write_char(character)?;
-        }
+fn write_encoded(text: &str, special: &[char], f: &mut impl Write) -> fmt::Result {
+    let mut rest = text;
+    while let Some(at) =
+        rest.find(|character: char| character.is_ascii_control() || special.contains(&character))
+    {
+        // all of them are ASCII
+        f.write_str(&rest[..at])?;
+        write!(f, "%{:02X}", rest.as_bytes()[at])?;
+        rest = &rest[at + 1..];
     }
-    Ok(())
+    f.write_str(rest)
 }
 
 /// Why a text is no key.

@@ -1,17 +1,18 @@
 //! Descriptors that a forked child must not keep.
 //!
 //! A lock lives as long as anyone has the open file description, so a child that inherits the descriptor, or a mapping of
-//! it, would keep its parent's locks alive. Every private descriptor is in a list, and is closed in a child by a
-//! `pthread_atfork` handler, or, where none runs (a raw `clone`), at the child's first use of this library. What is made
+//! it, would keep its parent's locks alive. Every private descriptor is in a table, at its number, and is closed in a child by
+//! a `pthread_atfork` handler, or, where none runs (a raw `clone`), at the child's first use of this library. What is made
 //! while another thread forks is made again ([`undisturbed`]).
 //!
 //! Other code of the process may close any descriptor, and the system gives its number to the next one opened. So each
 //! remembers which file it was, and is only used, or closed, while it is that.
 
+use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::io;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -22,56 +23,58 @@ use super::fork;
 #[derive(Debug)]
 pub(crate) struct PrivateDescriptor {
     descriptor: ManuallyDrop<OwnedFd>,
+    file: File,
     entry: &'static Entry,
     ticket: u64,
 }
 
-/// A place in the list. It is never freed, but used again.
+/// Which file it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct File {
+    device: u64,
+    inode: u64,
+}
+
+/// What is at a number in the table.
 #[derive(Debug)]
 struct Entry {
-    /// `[ generation:32 | descriptor:32 ]`, or one of the next two.
-    listed: AtomicU64,
-    /// No two descriptors have the same.
+    /// Which descriptor has the number, no two have the same; or [`FREE`]. Who changes the others is the only one to have the
+    /// number, and nobody else looks at them but in a child, where this tells whether they still are what was seen.
     ticket: AtomicU64,
     device: AtomicU64,
     inode: AtomicU64,
-    next: *const Self,
+    /// The process that listed it.
+    generation: AtomicU32,
 }
 
-const FREE: u64 = u64::MAX;
-/// Somebody is filling it in.
-const TAKEN: u64 = u64::MAX - 1;
-
-// SAFETY: `next` is never changed once the entry is in the list, and points to another that is never freed
-unsafe impl Sync for Entry {}
-
-static FIRST: AtomicPtr<Entry> = AtomicPtr::new(ptr::null_mut());
+/// What a new entry has.
+const FREE: u64 = 0;
 
 impl PrivateDescriptor {
     /// Takes a new descriptor over. To be called in [`undisturbed`].
     pub(crate) fn new(descriptor: OwnedFd) -> io::Result<Self> {
-        static TICKET: AtomicU64 = AtomicU64::new(0);
-        let (device, inode) = identity(descriptor.as_raw_fd())?;
-        let ticket = TICKET.fetch_add(1, Ordering::Relaxed);
-        let listed = u64::from(fork::generation()) << 32 | u64::from(descriptor.as_raw_fd() as u32);
+        let file = File::of(descriptor.as_raw_fd())?;
+        Self::of_file(descriptor, file.device, file.inode)
+    }
+
+    /// The same, if it is known which file it is.
+    pub(crate) fn of_file(descriptor: OwnedFd, device: u64, inode: u64) -> io::Result<Self> {
+        static TICKET: AtomicU64 = AtomicU64::new(FREE);
+        let generation = fork::generation();
+        let entry = make_entry(descriptor.as_raw_fd())?;
+        let ticket = TICKET.fetch_add(1, Ordering::Relaxed) + 1;
         // whoever is listed with this number has lost it
-        for entry in entries(FIRST.load(Ordering::Acquire)) {
-            let _ = entry.listed.compare_exchange(listed, FREE, Ordering::AcqRel, Ordering::Relaxed);
-        }
-        let entry = take_entry();
-        entry.ticket.store(ticket, Ordering::Relaxed);
-        entry.device.store(device, Ordering::Relaxed);
-        entry.inode.store(inode, Ordering::Relaxed);
-        entry.listed.store(listed, Ordering::Release);
-        Ok(Self { descriptor: ManuallyDrop::new(descriptor), entry, ticket })
+        entry.ticket.store(FREE, Ordering::Relaxed);
+        entry.device.store(device, Ordering::Release);
+        entry.inode.store(inode, Ordering::Release);
+        entry.generation.store(generation, Ordering::Release);
+        entry.ticket.store(ticket, Ordering::Release);
+        Ok(Self { descriptor: ManuallyDrop::new(descriptor), file: File { device, inode }, entry, ticket })
     }
 
     /// Whether the number still is this descriptor's.
     pub(crate) fn is_ours(&self) -> bool {
-        let listed = self.entry.listed.load(Ordering::Acquire);
-        listed < TAKEN
-            && self.entry.ticket.load(Ordering::Relaxed) == self.ticket
-            && self.entry.is_valid(listed)
+        self.entry.ticket.load(Ordering::Acquire) == self.ticket && self.file.has(self.descriptor.as_raw_fd())
     }
 
     /// The plain descriptor, which children inherit; `None` if it is lost.
@@ -82,14 +85,9 @@ impl PrivateDescriptor {
         })
     }
 
-    /// Takes it off the list, if it still is ours.
+    /// Takes it out of the table, if it still is ours.
     fn strike_out(&mut self) -> bool {
-        let is_ours = self.is_ours();
-        if is_ours {
-            self.entry.ticket.store(u64::MAX, Ordering::Relaxed);
-            self.entry.listed.store(FREE, Ordering::Release);
-        }
-        is_ours
+        self.is_ours() && self.entry.strike_out(self.ticket)
     }
 }
 
@@ -109,12 +107,22 @@ impl Drop for PrivateDescriptor {
     }
 }
 
-impl Entry {
-    /// Whether the number is that of the file that was listed.
-    fn is_valid(&self, listed: u64) -> bool {
-        let listed_identity = (self.device.load(Ordering::Relaxed), self.inode.load(Ordering::Relaxed));
-        match identity(listed as RawFd) {
-            Ok(identity) => identity == listed_identity,
+impl File {
+    /// Which one a descriptor is of. May be called in a signal handler.
+    fn of(descriptor: RawFd) -> io::Result<Self> {
+        let mut data = MaybeUninit::<libc::stat>::uninit();
+        // SAFETY: the buffer is live, and any number may be asked about
+        super::check(unsafe { libc::fstat(descriptor, data.as_mut_ptr()) })?;
+        // SAFETY: filled in, as the call succeeded
+        let data = unsafe { data.assume_init() };
+        #[allow(clippy::unnecessary_cast, reason = "they have 32 bits on some systems")]
+        Ok(Self { device: data.st_dev as u64, inode: data.st_ino as u64 })
+    }
+
+    /// Whether the number is one of this file.
+    fn has(self, descriptor: RawFd) -> bool {
+        match Self::of(descriptor) {
+            Ok(file) => file == self,
             // That it cannot be looked at (for lack of memory) does not mean that somebody has closed it: who took it for
             // lost would keep its locks.
             Err(error) => error.raw_os_error() != Some(libc::EBADF),
@@ -122,58 +130,79 @@ impl Entry {
     }
 }
 
-/// Which file a descriptor is of. May be called in a signal handler.
-fn identity(descriptor: RawFd) -> io::Result<(u64, u64)> {
-    let mut data = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: the buffer is live, and any number may be asked about
-    super::check(unsafe { libc::fstat(descriptor, data.as_mut_ptr()) })?;
-    // SAFETY: filled in, as the call succeeded
-    let data = unsafe { data.assume_init() };
-    Ok((data.st_dev, data.st_ino))
-}
-
-fn take_entry() -> &'static Entry {
-    let mut next = FIRST.load(Ordering::Acquire);
-    let is_taken = |entry: &&'static Entry| {
-        entry.listed.compare_exchange(FREE, TAKEN, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-    };
-    if let Some(entry) = entries(next).find(is_taken) {
-        return entry;
-    }
-    let entry = Box::leak(Box::new(Entry {
-        listed: AtomicU64::new(TAKEN),
-        ticket: AtomicU64::new(0),
-        device: AtomicU64::new(0),
-        inode: AtomicU64::new(0),
-        next: ptr::null(),
-    }));
-    loop {
-        entry.next = next;
-        match FIRST.compare_exchange(next, entry, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => return entry,
-            Err(current) => next = current,
-        }
+impl Entry {
+    /// Makes it free, if it is this one's.
+    fn strike_out(&self, ticket: u64) -> bool {
+        self.ticket.compare_exchange(ticket, FREE, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 }
 
-fn entries(first: *const Entry) -> impl Iterator<Item = &'static Entry> {
-    // SAFETY: null or a leaked entry, as is each `next`
-    let get = |entry: *const Entry| unsafe { entry.as_ref::<'static>() };
-    std::iter::successors(get(first), move |entry| get(entry.next))
+/// The table, in parts that are made when they are needed and never freed: the first has room for [`FIRST_PART`] numbers,
+/// and each next one for twice as many. So a look never waits for anybody, not even in a child forked in the midst of another's.
+static TABLE: [AtomicPtr<Entry>; PARTS] = [const { AtomicPtr::new(ptr::null_mut()) }; PARTS];
+/// All numbers that there can be.
+const PARTS: usize = 26;
+const FIRST_PART: usize = 64;
+
+/// The highest number that was ever listed.
+static HIGHEST: AtomicU32 = AtomicU32::new(0);
+
+/// In which part a number is, and where in it.
+fn position(number: u32) -> (usize, usize) {
+    let part = (number as usize / FIRST_PART + 1).ilog2() as usize;
+    (part, number as usize - FIRST_PART * ((1 << part) - 1))
+}
+
+/// The entry of a number, if its part is there.
+fn entry(number: u32) -> Option<&'static Entry> {
+    let (part, index) = position(number);
+    let part = NonNull::new(TABLE[part].load(Ordering::Acquire))?;
+    // SAFETY: the part has room for more than `index`, by `position`
+    let entry = unsafe { part.add(index) };
+    // SAFETY: a part is never freed, and an entry is valid if it is zero
+    Some(unsafe { entry.as_ref() })
+}
+
+/// The entry of a new descriptor's number.
+fn make_entry(descriptor: RawFd) -> io::Result<&'static Entry> {
+    let number = descriptor as u32;
+    HIGHEST.fetch_max(number, Ordering::AcqRel);
+    if let Some(entry) = entry(number) {
+        return Ok(entry);
+    }
+    let (part, _) = position(number);
+    let no_memory = || io::Error::from_raw_os_error(libc::ENOMEM);
+    let layout = Layout::array::<Entry>(FIRST_PART << part).map_err(|_| no_memory())?;
+    // Zeroed by the system, so that of a large one only what is used takes memory.
+    // SAFETY: it is not empty
+    let made = unsafe { alloc_zeroed(layout) }.cast::<Entry>();
+    if made.is_null() {
+        return Err(no_memory());
+    }
+    let first = TABLE[part].compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire);
+    if first.is_err() {
+        // another thread was first
+        // SAFETY: allocated above with this layout, and nobody else has it
+        unsafe { dealloc(made.cast(), layout) };
+    }
+    entry(number).ok_or_else(no_memory)
 }
 
 /// Closes what was listed by another generation than `keep`. May be called in a new child.
 pub(super) fn close_inherited(keep: Option<u32>) {
-    for entry in entries(FIRST.load(Ordering::Acquire)) {
-        let listed = entry.listed.load(Ordering::Acquire);
-        if listed >= TAKEN || keep == Some((listed >> 32) as u32) {
+    // before 2^31, as all descriptors
+    for number in 0..=HIGHEST.load(Ordering::Acquire) {
+        let Some(entry) = entry(number) else { continue };
+        let ticket = entry.ticket.load(Ordering::Acquire);
+        if ticket == FREE || keep == Some(entry.generation.load(Ordering::Acquire)) {
             continue;
         }
-        let is_valid = entry.is_valid(listed);
-        let struck_out = entry.listed.compare_exchange(listed, FREE, Ordering::AcqRel, Ordering::Relaxed);
-        if struck_out.is_ok() && is_valid {
-            // SAFETY: inherited from the parent's list, still the same file, and nobody here has used it
-            unsafe { libc::close(listed as RawFd) };
+        let file =
+            File { device: entry.device.load(Ordering::Acquire), inode: entry.inode.load(Ordering::Acquire) };
+        let is_valid = file.has(number as RawFd);
+        if entry.strike_out(ticket) && is_valid {
+            // SAFETY: inherited from the parent's table, still the same file, and nobody here has used it
+            unsafe { libc::close(number as RawFd) };
         }
     }
 }
@@ -218,4 +247,11 @@ pub(crate) fn undisturbed<T, E>(mut make: impl FnMut() -> Result<T, E>) -> Resul
             thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+/// What other code of a process may do: makes the number another file's.
+#[cfg(test)]
+pub(crate) fn lose(number: RawFd, other: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: who has the number is to see that it is not its own any more; that is what is tested
+    super::check(unsafe { libc::dup2(other.as_raw_fd(), number) }).map(drop)
 }

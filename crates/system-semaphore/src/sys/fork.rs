@@ -2,15 +2,15 @@
 //!
 //! The generation is a number that differs between a process and every ancestor whose memory it has a copy of.
 //! It lives on a page of its own that is zero in a new child: the kernel wipes it (`MADV_WIPEONFORK`, Linux 4.14,
-//! which also covers a raw `clone`), and so does a `pthread_atfork` handler where there is no such kernel. Whoever
-//! finds a zero takes the next number.
+//! which also covers a raw `clone`), and so does a `pthread_atfork` handler where that was not done, whatever the
+//! kernel said (an emulator may say that it will and not do it). Whoever finds a zero takes the next number.
 //!
 //! A child that shares its parent's memory (`vfork`) shares the generation: it may do nothing here, as POSIX says
 //! of such children anyway.
 
 use std::ffi::c_int;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 /// The last generation taken by this process or an ancestor.
 static LAST: AtomicU32 = AtomicU32::new(0);
@@ -62,18 +62,14 @@ fn make_cell() -> &'static AtomicU32 {
     // If another thread was first, what we made is not worth giving back.
     if CELL.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire).is_ok() {
         #[cfg(target_os = "linux")]
-        let (before, after): (Option<Handler>, Option<Handler>) =
-            (Some(super::descriptor::before_fork), Some(super::descriptor::after_fork_in_parent));
+        let after: Option<Handler> = Some(super::descriptor::after_fork_in_parent);
         #[cfg(not(target_os = "linux"))]
-        let (before, after) = (None, None);
+        let after = None;
         // SAFETY: the handlers do nothing but atomic stores and `close`, which are allowed in a forked child
-        let _: c_int = unsafe { libc::pthread_atfork(before, after, Some(in_child)) };
+        let _: c_int = unsafe { libc::pthread_atfork(Some(before), after, Some(in_child)) };
     }
     existing_cell().expect("one was just stored")
 }
-
-/// Whether the kernel wipes the cell in a child.
-static IS_WIPED: AtomicBool = AtomicBool::new(false);
 
 fn map_wiped_page() -> Option<&'static mut AtomicU32> {
     let size = size_of::<AtomicU32>();
@@ -87,8 +83,7 @@ fn map_wiped_page() -> Option<&'static mut AtomicU32> {
     #[cfg(target_os = "linux")]
     {
         // SAFETY: the page just mapped; a kernel that does not know the advice does nothing
-        let advised = unsafe { libc::madvise(page, size, libc::MADV_WIPEONFORK) };
-        IS_WIPED.store(advised == 0, Ordering::Relaxed);
+        let _: c_int = unsafe { libc::madvise(page, size, libc::MADV_WIPEONFORK) };
     }
     // SAFETY: zeroed, aligned, large enough, never unmapped, and nobody else has a reference to it
     unsafe { page.cast::<AtomicU32>().as_mut() }
@@ -97,11 +92,20 @@ fn map_wiped_page() -> Option<&'static mut AtomicU32> {
 #[cfg(target_os = "linux")]
 type Handler = unsafe extern "C" fn();
 
+/// The generation of the process that forked last, a child's parent's.
+static PARENT: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn before() {
+    PARENT.store(generation(), Ordering::Relaxed);
+    #[cfg(target_os = "linux")]
+    super::descriptor::before_fork();
+}
+
 extern "C" fn in_child() {
     let Some(cell) = existing_cell() else { return };
-    if !IS_WIPED.load(Ordering::Relaxed) {
-        cell.store(0, Ordering::Relaxed);
-    }
+    let parent = PARENT.load(Ordering::Relaxed);
+    // unless it was wiped, and perhaps taken anew since
+    let _ = cell.compare_exchange(parent, 0, Ordering::Relaxed, Ordering::Relaxed);
     // not 0 if a handler of somebody else's has used this library before
     #[cfg(target_os = "linux")]
     super::descriptor::after_fork_in_child(match cell.load(Ordering::Relaxed) {

@@ -41,10 +41,17 @@ pub(crate) fn unlock(file: BorrowedFd<'_>, byte: u16) -> io::Result<()> {
 
 /// Whether another open of the file has a lock on one of these bytes.
 pub(crate) fn is_locked(file: BorrowedFd<'_>, bytes: Range<u16>) -> io::Result<bool> {
-    let mut lock = describe(libc::F_WRLCK, bytes);
+    find_locked(file, bytes).map(|found| found.is_some())
+}
+
+/// One of these bytes that another open of the file has a lock on.
+pub(crate) fn find_locked(file: BorrowedFd<'_>, bytes: Range<u16>) -> io::Result<Option<u16>> {
+    let mut lock = describe(libc::F_WRLCK, bytes.clone());
     // SAFETY: the description is live
     again_if_interrupted(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) })?;
-    Ok(c_int::from(lock.l_type) != libc::F_UNLCK)
+    // the lock that was found may begin before them
+    let first = u16::try_from(lock.l_start).map_or(bytes.start, |first| first.max(bytes.start));
+    Ok((c_int::from(lock.l_type) != libc::F_UNLCK).then_some(first))
 }
 
 fn set(file: BorrowedFd<'_>, kind: c_int, byte: u16) -> io::Result<()> {

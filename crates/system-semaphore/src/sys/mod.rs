@@ -6,7 +6,15 @@
 
 pub(crate) mod arc_or_ref;
 #[cfg(target_os = "linux")]
+pub(crate) mod asymmetric_fence;
+#[cfg(target_os = "linux")]
+pub(crate) mod clock;
+#[cfg(target_os = "linux")]
 pub(crate) mod descriptor;
+#[cfg(unix)]
+pub(crate) mod fork;
+#[cfg(not(unix))]
+#[path = "no_fork.rs"]
 pub(crate) mod fork;
 #[cfg(target_os = "linux")]
 pub(crate) mod futex;
@@ -14,11 +22,18 @@ pub(crate) mod futex;
 pub(crate) mod lock;
 #[cfg(target_os = "linux")]
 pub(crate) mod memory;
+#[cfg(unix)]
 pub(crate) mod posix;
+#[cfg(target_os = "linux")]
+pub(crate) mod process;
+#[cfg(any(target_os = "linux", target_os = "macos", target_os = "freebsd"))]
 pub(crate) mod system_v;
 #[cfg(target_os = "linux")]
 pub(crate) mod thread;
+#[cfg(unix)]
 pub(crate) mod user;
+#[cfg(windows)]
+pub(crate) mod windows;
 
 /// The atomics of what processes share. `verification/interleavings` compiles the same source over loom's.
 #[cfg(target_os = "linux")]
@@ -26,17 +41,16 @@ pub(crate) mod atomic {
     pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, fence};
 }
 
-use std::ffi::c_int;
-use std::io;
-use std::time::Duration;
-
 /// The C library's "-1 and `errno`" as a `Result`.
-fn check(result: c_int) -> io::Result<c_int> {
-    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+#[cfg(unix)]
+fn check(result: std::ffi::c_int) -> std::io::Result<std::ffi::c_int> {
+    if result == -1 { Err(std::io::Error::last_os_error()) } else { Ok(result) }
 }
 
 /// A duration as `timespec`; what is too long for one becomes the longest (292 billion years).
-fn timespec(duration: Duration) -> libc::timespec {
+#[allow(deprecated, reason = "the libc crate announces a wider time_t for musl in this way")]
+#[cfg(all(unix, not(target_vendor = "apple")))]
+fn timespec(duration: std::time::Duration) -> libc::timespec {
     let mut spec = libc::timespec { tv_sec: libc::time_t::MAX, tv_nsec: 0 };
     if let Ok(seconds) = duration.as_secs().try_into() {
         spec.tv_sec = seconds;

@@ -3,9 +3,13 @@
 use std::ffi::{CStr, c_int};
 use std::io;
 use std::ptr::NonNull;
-use std::time::{Duration, Instant};
+#[cfg(not(target_vendor = "apple"))]
+use std::time::Duration;
+use std::time::Instant;
 
-use super::{check, timespec};
+use super::check;
+#[cfg(not(target_vendor = "apple"))]
+use super::timespec;
 
 /// An open named semaphore, closed when dropped.
 ///
@@ -76,11 +80,18 @@ impl Handle {
         check(unsafe { libc::sem_post(self.0.as_ptr()) }).map(drop)
     }
 
+    /// The count.
+    #[cfg(not(target_vendor = "apple"))]
     pub(crate) fn value(&self) -> io::Result<c_int> {
         let mut value = 0;
         // SAFETY: the semaphore is open as long as `self` lives, and `value` is live
         check(unsafe { libc::sem_getvalue(self.0.as_ptr(), &mut value) })?;
         Ok(value)
+    }
+
+    #[cfg(target_vendor = "apple")]
+    pub(crate) fn value(&self) -> io::Result<c_int> {
+        Err(io::Error::from_raw_os_error(libc::ENOSYS))
     }
 
     #[cfg(not(target_vendor = "apple"))]
@@ -119,6 +130,12 @@ impl Drop for Handle {
         unsafe { libc::sem_close(self.0.as_ptr()) };
     }
 }
+
+/// Whether [`Handle::value`] tells it here.
+pub(crate) const HAS_VALUE: bool = cfg!(not(target_vendor = "apple"));
+
+/// The largest count, `SEM_VALUE_MAX`.
+pub(crate) const MAX_VALUE: u32 = if cfg!(target_vendor = "apple") { 32_767 } else { i32::MAX as u32 };
 
 /// Whether [`Handle::wait`] takes a deadline here.
 pub(crate) const HAS_TIMEOUT: bool = cfg!(not(target_vendor = "apple"));

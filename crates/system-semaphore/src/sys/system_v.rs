@@ -2,10 +2,11 @@
 
 use std::ffi::{CStr, c_int};
 use std::io;
+#[cfg(not(target_env = "musl"))]
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-use super::{check, timespec};
+use super::check;
 
 /// A key made by [`key`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,7 @@ pub(crate) struct SetKey(libc::key_t);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SetId(c_int);
 
+#[cfg(target_os = "linux")]
 impl SetKey {
     pub(crate) fn number(self) -> libc::key_t {
         self.0
@@ -60,22 +62,29 @@ pub(crate) struct ListedSet {
     /// 0 for a private one.
     pub(crate) key: SetKey,
     pub(crate) set: SetId,
-    pub(crate) owner: u32,
+    pub(crate) status: Status,
 }
 
 /// All sets of this IPC namespace.
 #[cfg(target_os = "linux")]
 pub(crate) fn all() -> io::Result<Vec<ListedSet>> {
     let table = std::fs::read_to_string("/proc/sysvipc/sem")?;
-    let parse = |line: &str| {
-        // key semid perms nsems uid ...
-        let mut fields = line.split_ascii_whitespace();
-        let key = SetKey(fields.next()?.parse().ok()?);
-        let set = SetId(fields.next()?.parse().ok()?);
-        let owner = fields.nth(2)?.parse().ok()?;
-        Some(ListedSet { key, set, owner })
-    };
     Ok(table.lines().skip(1).filter_map(parse).collect())
+}
+
+/// A line of the kernel's table: key, id, permissions, number of semaphores, owner, group, creator, group, times.
+#[cfg(target_os = "linux")]
+fn parse(line: &str) -> Option<ListedSet> {
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let [key, set, mode, _, owner, _, creator, _, operated, changed] = fields[..] else { return None };
+    let status = Status {
+        owner: owner.parse().ok()?,
+        creator: creator.parse().ok()?,
+        mode: u32::from_str_radix(mode, 8).ok()? & 0o777,
+        operated: operated.parse().ok()?,
+        changed: changed.parse().ok()?,
+    };
+    Some(ListedSet { key: SetKey(key.parse().ok()?), set: SetId(set.parse().ok()?), status })
 }
 
 /// Whether the kernel has System V semaphores at all.
@@ -126,7 +135,7 @@ pub(crate) fn operate(set: SetId, steps: &[Step], timeout: Option<Duration>) -> 
     let result = match timeout {
         // SAFETY: the array is live and its length is given
         None => unsafe { libc::semop(set.0, operations.as_mut_ptr(), operations.len() as _) },
-        Some(timeout) => operate_for(set, operations, &timespec(timeout)),
+        Some(timeout) => operate_for(set, operations, timeout),
     };
     check(result).map(drop)
 }
@@ -135,7 +144,7 @@ pub(crate) fn operate(set: SetId, steps: &[Step], timeout: Option<Duration>) -> 
 const MAX_STEPS: usize = 6;
 
 #[cfg(target_os = "linux")]
-fn operate_for(set: SetId, operations: &mut [libc::sembuf], timeout: &libc::timespec) -> c_int {
+fn operate_for(set: SetId, operations: &mut [libc::sembuf], timeout: Duration) -> c_int {
     unsafe extern "C" {
         // in glibc and musl, not in the libc crate
         fn semtimedop(
@@ -145,12 +154,13 @@ fn operate_for(set: SetId, operations: &mut [libc::sembuf], timeout: &libc::time
             timeout: *const libc::timespec,
         ) -> c_int;
     }
+    let timeout = super::timespec(timeout);
     // SAFETY: the array is live and its length is given; so is the timeout
-    unsafe { semtimedop(set.0, operations.as_mut_ptr(), operations.len(), timeout) }
+    unsafe { semtimedop(set.0, operations.as_mut_ptr(), operations.len(), &timeout) }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn operate_for(_: SetId, _: &mut [libc::sembuf], _: &libc::timespec) -> c_int {
+fn operate_for(_: SetId, _: &mut [libc::sembuf], _: Duration) -> c_int {
     unreachable!("the backend refuses timeouts where HAS_TIMEOUT is false")
 }
 
@@ -165,19 +175,33 @@ const LINUX_UNDO: c_int = libc::SEM_UNDO;
 #[cfg(not(target_os = "linux"))]
 const LINUX_UNDO: c_int = UNDO;
 
+/// The commands of `semctl`.
+#[cfg(not(target_os = "freebsd"))]
+use libc as command;
+/// The libc crate lacks them; from FreeBSD's `sys/sem.h`.
+#[cfg(target_os = "freebsd")]
+mod command {
+    use std::ffi::c_int;
+
+    pub(super) const GETNCNT: c_int = 3;
+    pub(super) const GETPID: c_int = 4;
+    pub(super) const GETVAL: c_int = 5;
+    pub(super) const SETVAL: c_int = 8;
+}
+
 /// The semaphore's count.
 pub(crate) fn value(set: SetId) -> io::Result<c_int> {
-    query(set, libc::GETVAL)
+    query(set, command::GETVAL)
 }
 
 /// How many threads wait for the count to grow.
 pub(crate) fn waiting(set: SetId) -> io::Result<c_int> {
-    query(set, libc::GETNCNT)
+    query(set, command::GETNCNT)
 }
 
 /// The process that operated on it last; 0 if none has.
 pub(crate) fn last_pid(set: SetId) -> io::Result<c_int> {
-    query(set, libc::GETPID)
+    query(set, command::GETPID)
 }
 
 fn query(set: SetId, command: c_int) -> io::Result<c_int> {
@@ -188,43 +212,50 @@ fn query(set: SetId, command: c_int) -> io::Result<c_int> {
 /// Sets the count, wakes those who can go on, and clears what every process would have undone.
 pub(crate) fn set_value(set: SetId, value: c_int) -> io::Result<()> {
     // SAFETY: SETVAL takes an int, passed as C passes the union's first member
-    check(unsafe { libc::semctl(set.0, 0, libc::SETVAL, value) }).map(drop)
+    check(unsafe { libc::semctl(set.0, 0, command::SETVAL, value) }).map(drop)
 }
 
-/// When the set was last operated on, and when it was made or its count set, in seconds since 1970.
-pub(crate) struct Times {
-    /// 0 if never.
+/// What the system notes of a set.
+pub(crate) struct Status {
+    pub(crate) owner: u32,
+    pub(crate) creator: u32,
+    /// Who may use it, as permission bits.
+    pub(crate) mode: u32,
+    /// When it was last operated on, in seconds since 1970; 0 if never.
     pub(crate) operated: i64,
+    /// When it was made, or its count set.
     pub(crate) changed: i64,
 }
 
-/// The set's time stamps.
-pub(crate) fn times(set: SetId) -> io::Result<Times> {
-    let status = status(set)?;
-    #[allow(clippy::unnecessary_cast, reason = "time_t has 32 bits on some systems")]
-    Ok(Times { operated: status.sem_otime as i64, changed: status.sem_ctime as i64 })
-}
-
-fn status(set: SetId) -> io::Result<libc::semid_ds> {
+#[cfg(not(target_env = "musl"))]
+#[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "these types differ by system")]
+pub(crate) fn status(set: SetId) -> io::Result<Status> {
     let mut status = MaybeUninit::<libc::semid_ds>::zeroed();
     // SAFETY: IPC_STAT takes a pointer to a semid_ds to fill, which this is
     check(unsafe { libc::semctl(set.0, 0, libc::IPC_STAT, status.as_mut_ptr()) })?;
     // SAFETY: zeroed and then filled in: plain numbers, for which every content is valid
-    Ok(unsafe { status.assume_init() })
+    let status = unsafe { status.assume_init() };
+    Ok(Status {
+        owner: status.sem_perm.uid,
+        creator: status.sem_perm.cuid,
+        mode: u32::from(status.sem_perm.mode) & 0o777,
+        operated: status.sem_otime as i64,
+        changed: status.sem_ctime as i64,
+    })
 }
 
-/// Whose the set is, and who may use it, as permission bits.
-pub(crate) fn owner(set: SetId) -> io::Result<(u32, u32)> {
-    let permissions = status(set)?.sem_perm;
-    #[allow(clippy::unnecessary_cast, reason = "the mode has 16 bits on some systems")]
-    Ok((permissions.uid, permissions.mode as u32 & 0o777))
+/// From the kernel's table, as the libc crate has no `semid_ds` for musl.
+#[cfg(target_env = "musl")]
+pub(crate) fn status(set: SetId) -> io::Result<Status> {
+    let listed = all()?.into_iter().find(|listed| listed.set == set);
+    listed.map(|listed| listed.status).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))
 }
 
 /// Whether this process may remove the set: it is its owner's or maker's, or the superuser's.
 pub(crate) fn may_remove(set: SetId) -> io::Result<bool> {
     let status = status(set)?;
     let user = super::user::effective_id();
-    Ok(user == 0 || user == status.sem_perm.uid || user == status.sem_perm.cuid)
+    Ok(user == 0 || user == status.owner || user == status.creator)
 }
 
 /// Removes the set; all who wait on it get `EIDRM`.

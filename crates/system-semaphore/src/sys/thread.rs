@@ -1,10 +1,11 @@
-//! Which thread this is, and whether there are others.
+//! Which thread this is, whether there are others, and waiting for them.
 
 use std::ffi::{CStr, c_void};
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+use std::time::Duration;
+use std::{ptr, thread};
 
 /// Whether this process certainly has no other thread. Asks the C library (glibc 2.32, `__libc_single_threaded`).
 #[derive(Clone, Copy, Debug)]
@@ -13,11 +14,25 @@ pub(crate) struct SingleThreaded(&'static AtomicU8);
 impl SingleThreaded {
     /// Finds out whom to ask.
     pub(crate) fn find() -> Self {
-        // SAFETY: the name is a C string
-        let variable = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) };
         static NO_ANSWER: AtomicU8 = AtomicU8::new(0);
-        // SAFETY: null or the C library's variable of type `char`, which is there for ever
-        Self(unsafe { variable.cast::<AtomicU8>().as_ref() }.unwrap_or(&NO_ANSWER))
+        // To look a symbol up takes as long as a system call or two. No lock guards the first look, as a fork could leave it
+        // locked; all find the same.
+        static FOUND: AtomicPtr<AtomicU8> = AtomicPtr::new(ptr::null_mut());
+        let mut variable = FOUND.load(Ordering::Relaxed);
+        if variable.is_null() {
+            // SAFETY: the name is a C string
+            let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) };
+            variable = if found.is_null() { NO_ANSWER.as_ptr().cast() } else { found.cast() };
+            FOUND.store(variable, Ordering::Relaxed);
+        }
+        // SAFETY: ours, or the C library's variable of type `char`, and either is there for ever
+        Self(unsafe { &*variable })
+    }
+
+    /// Asks this instead.
+    #[cfg(test)]
+    pub(crate) fn told_by(variable: &'static AtomicU8) -> Self {
+        Self(variable)
     }
 
     #[inline(always)]
@@ -26,12 +41,23 @@ impl SingleThreaded {
     }
 }
 
-/// A number, not 0, that no other living thread of this process has.
+/// An even number, not 0, that no other living thread of this process has.
 #[inline]
 pub(crate) fn current() -> usize {
-    thread_local!(static MARK: u8 = const { 0 });
+    thread_local!(static MARK: u16 = const { 0 });
     // the variable lives in the thread's own block, so that this works until the thread's very end
     MARK.with(|mark| std::ptr::from_ref(mark).addr())
+}
+
+/// Lets time pass, each time more of it.
+pub(crate) fn back_off(tries: &mut u32) {
+    match *tries {
+        0..100 => std::hint::spin_loop(),
+        100..110 => thread::yield_now(),
+        // a thread of lower real-time priority may be what is waited for, and the processor is to be left to it
+        _ => thread::sleep(Duration::from_micros(50) * (*tries - 109).min(20)),
+    }
+    *tries = tries.saturating_add(1);
 }
 
 type Run = Box<dyn FnOnce() + Send>;

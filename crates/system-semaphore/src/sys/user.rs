@@ -5,9 +5,10 @@ use std::mem::MaybeUninit;
 use std::ptr;
 
 /// The effective user id.
+#[allow(clippy::unnecessary_cast, reason = "it is signed on QNX")]
 pub(crate) fn effective_id() -> u32 {
     // SAFETY: takes nothing and cannot fail
-    unsafe { libc::geteuid() }
+    (unsafe { libc::geteuid() }) as u32
 }
 
 /// The name of the effective user in the user database; its number where it has none.
@@ -19,7 +20,8 @@ pub(crate) fn name() -> String {
         let mut found = ptr::null_mut();
         let buffer = strings.as_mut_ptr().cast::<c_char>();
         // SAFETY: all pointers are to live memory of the sizes given
-        let error = unsafe { libc::getpwuid_r(id, entry.as_mut_ptr(), buffer, strings.len(), &mut found) };
+        let error =
+            unsafe { libc::getpwuid_r(id as _, entry.as_mut_ptr(), buffer, strings.len(), &mut found) };
         match error {
             libc::ERANGE if strings.len() < 1 << 20 => strings.resize(strings.len() * 2, 0),
             0 if !found.is_null() => {

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use puppet::wait_for;
-use system_semaphore::{ErrorKind, SystemSemaphore};
+use system_semaphore::{ErrorKind, KeyType, SystemSemaphore};
 
 use crate::subject::{Subject, assert_books, free};
 
@@ -36,6 +36,47 @@ pub(crate) fn none_at_all_come_at_once(subject: &Subject) {
     empty.release(0).expect("nothing is to do");
     empty.add_permits(0).expect("nothing is to do");
     assert_books(&empty, 0, 0);
+}
+
+pub(crate) fn what_is_tried_at_once_is_done_or_not(subject: &Subject) {
+    let semaphore = subject.create("s", 2);
+    let is_quick = semaphore.native_key().key_type() == KeyType::Robust;
+    // the first operation after somebody else's is never quick
+    drop(semaphore.acquire().expect("free"));
+    let permits = semaphore.acquire_at_once(2);
+    assert_eq!(permits.is_some(), is_quick);
+    if let Some(mut permits) = permits {
+        assert_eq!((free(&semaphore), permits.num_permits()), (0, 2));
+        assert!(semaphore.acquire_at_once(1).is_none(), "there is none");
+        assert!(permits.release_at_once());
+        assert_eq!((free(&semaphore), permits.num_permits()), (2, 0));
+        assert!(permits.release_at_once(), "none at all are given back at once");
+    }
+    let mut permit = semaphore.acquire().expect("free");
+    assert_eq!(permit.release_at_once(), is_quick);
+    assert_eq!((free(&semaphore), permit.num_permits()), if is_quick { (2, 0) } else { (1, 1) });
+    drop(permit);
+    semaphore.acquire().expect("free").hold();
+    assert!(!semaphore.release_at_once(2), "one of them would be created");
+    assert_eq!((free(&semaphore), semaphore.held_permits()), (1, 1));
+    assert_eq!(semaphore.release_at_once(1), is_quick);
+    if !is_quick {
+        semaphore.release(1).expect("it is held");
+    }
+    assert_eq!((free(&semaphore), semaphore.held_permits()), (2, 0));
+    assert!(semaphore.release_at_once(0), "nothing is to do");
+
+    // whoever waits has to be woken, which takes a system call
+    let mut permit = semaphore.acquire_many(1).expect("free");
+    semaphore.acquire().expect("free").hold();
+    let mut waiter = subject.puppet("s");
+    waiter.block("acquire\ts\t1");
+    assert!(!semaphore.release_at_once(1) && !permit.release_at_once());
+    assert_eq!((semaphore.held_permits(), permit.num_permits()), (1, 1));
+    semaphore.release(1).expect("it is held");
+    waiter.answer().expect("there is one");
+    drop(permit);
+    assert_books(&semaphore, 1, 1);
 }
 
 pub(crate) fn more_than_there_can_be_is_refused(subject: &Subject) {
@@ -120,6 +161,7 @@ pub(crate) fn a_wait_with_a_deadline_ends_when_a_permit_comes(subject: &Subject)
     assert_books(&semaphore, 1, 0);
 }
 
+#[cfg(unix)]
 pub(crate) fn a_wait_can_be_ended_from_outside(subject: &Subject) {
     let semaphore = subject.create("s", 0);
     // the puppet ends its wait at the second signal

@@ -57,6 +57,7 @@ pub(crate) fn what_was_created_stays_when_its_creator_dies(subject: &Subject) {
     assert_books(&semaphore, 5, 0);
 }
 
+#[cfg(unix)]
 pub(crate) fn what_a_killed_maker_made_stays_or_ends_as_promised(subject: &Subject) {
     let key = subject.key("s");
     let ends_with_last_user = subject.capabilities().ends_with_last_user;

@@ -6,6 +6,7 @@ use system_semaphore::{
 
 use crate::subject::{Subject, free};
 
+#[cfg(unix)]
 pub(crate) fn bad_keys_are_refused_by_name(subject: &Subject) {
     let mut bad = vec!["".to_owned(), "/a\0b".to_owned()];
     let long = format!("/{}", "x".repeat(300));
@@ -33,6 +34,7 @@ pub(crate) fn bad_keys_are_refused_by_name(subject: &Subject) {
     assert_eq!(error.kind(), ErrorKind::KeyError, "{error}");
 }
 
+#[cfg(unix)]
 pub(crate) fn a_key_of_another_type_than_asked_for_is_refused(subject: &Subject) {
     let error = SystemSemaphore::builder(subject.key("s"))
         .key_type(KeyType::Windows)

@@ -5,6 +5,7 @@ use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
 
 use crate::subject::{Subject, assert_books, exists, free};
 
+#[cfg(unix)]
 pub(crate) fn modes_do_what_they_say(subject: &Subject) {
     let key = subject.key("s");
     assert!(!exists(&key));
@@ -43,6 +44,7 @@ pub(crate) fn who_did_not_make_it_removes_nothing(subject: &Subject) {
     assert_eq!(free(&semaphore), 1);
 }
 
+#[cfg(unix)]
 pub(crate) fn a_persistent_one_stays_until_removed(subject: &Subject) {
     let key = subject.key("s");
     let builder = SystemSemaphore::builder(&key).initial_value(2).persistent(true);
@@ -67,6 +69,7 @@ pub(crate) fn setting_the_key_of_one_clone_leaves_the_others(subject: &Subject) 
     assert_eq!(free(&one), 1);
 }
 
+#[cfg(unix)]
 pub(crate) fn what_cannot_be_set_changes_nothing(subject: &Subject) {
     let mut semaphore = subject.create("s", 1);
     let too_many = semaphore.capabilities().max_permits + 1;
@@ -79,6 +82,7 @@ pub(crate) fn what_cannot_be_set_changes_nothing(subject: &Subject) {
     assert_eq!(free(&semaphore), 9);
 }
 
+#[cfg(unix)]
 pub(crate) fn a_maximum_of_its_own_is_kept_or_refused(subject: &Subject) {
     let capabilities = subject.capabilities();
     let with_max = |max| SystemSemaphore::builder(subject.key("s")).max_permits(max);
@@ -91,6 +95,7 @@ pub(crate) fn a_maximum_of_its_own_is_kept_or_refused(subject: &Subject) {
     drop(with_max(capabilities.max_permits).build().expect("that is what it has"));
 }
 
+#[cfg(unix)]
 fn a_maximum_is_kept(subject: &Subject) {
     let key = subject.key("s");
     let type_max = subject.capabilities().max_permits;
@@ -159,6 +164,7 @@ fn a_maximum_is_kept(subject: &Subject) {
     assert_books(&larger, 0, 4);
 }
 
+#[cfg(unix)]
 pub(crate) fn a_forked_child_owns_nothing(subject: &Subject) {
     // the puppet made it, so its end must not remove it in the child's name
     let mut puppet = Puppet::of_this_program();

@@ -3,17 +3,25 @@
 //! A case is a function that takes a [`Subject`]: a type of semaphore and a private place for names. Where a type
 //! cannot do something, the case checks that it says so. Other processes are this program again, as puppets.
 
+#![cfg_attr(windows, allow(dead_code, unused_imports, reason = "what some of Unix's cases need"))]
+
 mod acquiring;
 mod deaths;
 mod keys;
 mod lifetime;
+#[cfg(unix)]
 mod observing;
 mod owning;
+#[cfg(unix)]
 mod posix;
+#[cfg(unix)]
 mod robust;
 mod several_processes;
 mod subject;
+#[cfg(unix)]
 mod system_v;
+#[cfg(windows)]
+mod windows;
 
 use libtest_mimic::{Arguments, Trial};
 use subject::Subject;
@@ -32,18 +40,17 @@ macro_rules! cases {
 const CASES: &[Case] = cases![
     acquiring::the_example_of_the_documentation_counts_as_it_says,
     acquiring::none_at_all_come_at_once,
+    acquiring::what_is_tried_at_once_is_done_or_not,
     acquiring::more_than_there_can_be_is_refused,
     acquiring::several_are_taken_all_or_none,
     acquiring::trying_takes_nothing_when_there_is_too_little,
     acquiring::a_timeout_passes_and_takes_nothing,
     acquiring::a_deadline_in_the_past_still_takes_what_is_free,
     acquiring::a_wait_with_a_deadline_ends_when_a_permit_comes,
-    acquiring::a_wait_can_be_ended_from_outside,
     acquiring::a_waiting_thread_is_woken_by_another,
     owning::dropping_gives_back_and_so_does_release,
     owning::forgotten_permits_stay_taken,
     owning::held_permits_stay_until_released_through_any_handle,
-    owning::what_is_held_after_a_reset_is_known_after_the_last_handle,
     owning::releasing_more_than_is_held_creates,
     owning::adding_never_discharges_what_is_held,
     owning::guards_split_and_merge,
@@ -51,38 +58,47 @@ const CASES: &[Case] = cases![
     owning::a_permit_can_be_given_back_by_another_thread,
     owning::an_owned_permit_keeps_the_semaphore_open,
     owning::held_permits_can_be_forgotten,
-    owning::releasing_too_many_changes_nothing,
-    owning::giving_back_to_a_full_count_fills_it_up,
-    lifetime::modes_do_what_they_say,
     lifetime::the_last_handle_of_the_maker_removes_it,
     lifetime::who_did_not_make_it_removes_nothing,
-    lifetime::a_persistent_one_stays_until_removed,
     lifetime::setting_the_key_of_one_clone_leaves_the_others,
-    lifetime::what_cannot_be_set_changes_nothing,
-    lifetime::a_maximum_of_its_own_is_kept_or_refused,
-    lifetime::a_forked_child_owns_nothing,
     lifetime::users_come_and_go_at_once_without_hanging,
-    keys::bad_keys_are_refused_by_name,
-    keys::a_key_of_another_type_than_asked_for_is_refused,
     keys::a_plain_name_is_qts_legacy_key,
     keys::too_large_an_initial_value_harms_nobody,
     deaths::a_killed_holders_permits_come_back_where_promised,
     deaths::a_waiter_wakes_when_the_holder_is_killed_where_promised,
     deaths::an_exit_is_a_death,
     deaths::what_was_created_stays_when_its_creator_dies,
-    deaths::what_a_killed_maker_made_stays_or_ends_as_promised,
     deaths::what_was_forgotten_stays_taken_when_its_taker_dies,
     deaths::a_killed_waiter_takes_nothing_along,
     deaths::a_producer_that_has_gone_leaves_its_posts,
-    observing::who_looks_sees_what_users_see,
-    observing::who_looks_learns_that_it_is_gone,
-    observing::what_there_is_is_listed,
     several_processes::never_more_than_three_at_once,
     several_processes::the_same_test_at_four_sees_four,
     several_processes::a_hundred_thousand_items_pass,
 ];
 
+/// For every type of Unix's: what is about forks, signals, counts that are set or full, semaphores that stay, and looking from
+/// outside.
+#[cfg(unix)]
+const UNIX_CASES: &[Case] = cases![
+    acquiring::a_wait_can_be_ended_from_outside,
+    owning::what_is_held_after_a_reset_is_known_after_the_last_handle,
+    owning::releasing_too_many_changes_nothing,
+    owning::giving_back_to_a_full_count_fills_it_up,
+    lifetime::modes_do_what_they_say,
+    lifetime::a_persistent_one_stays_until_removed,
+    lifetime::what_cannot_be_set_changes_nothing,
+    lifetime::a_maximum_of_its_own_is_kept_or_refused,
+    lifetime::a_forked_child_owns_nothing,
+    keys::bad_keys_are_refused_by_name,
+    keys::a_key_of_another_type_than_asked_for_is_refused,
+    deaths::what_a_killed_maker_made_stays_or_ends_as_promised,
+    observing::who_looks_sees_what_users_see,
+    observing::who_looks_learns_that_it_is_gone,
+    observing::what_there_is_is_listed,
+];
+
 /// For System V alone: what only it has, or can be seen from outside.
+#[cfg(unix)]
 const SYSTEM_V_CASES: &[Case] = cases![
     system_v::large_numbers_are_refused_not_cut,
     system_v::forgetting_works_at_both_ends_of_the_count,
@@ -104,6 +120,7 @@ const SYSTEM_V_CASES: &[Case] = cases![
 ];
 
 /// For POSIX alone.
+#[cfg(unix)]
 const POSIX_CASES: &[Case] = cases![
     posix::create_makes_a_new_one_and_leaves_the_old_to_its_users,
     posix::a_newer_one_of_the_same_name_is_not_removed,
@@ -111,6 +128,7 @@ const POSIX_CASES: &[Case] = cases![
 ];
 
 /// For the crash-safe engine alone.
+#[cfg(unix)]
 const ROBUST_CASES: &[Case] = cases![
     observing::what_the_dead_hold_is_seen_and_left_alone,
     observing::looking_wakes_nobody,
@@ -140,6 +158,7 @@ const ROBUST_CASES: &[Case] = cases![
     robust::the_watcher_may_die_with_the_holder,
     robust::a_death_wakes_a_thread_of_a_third_process,
     robust::whoever_comes_next_finds_what_the_dead_held,
+    robust::a_death_among_many_is_seen_at_once,
     robust::a_dead_holder_may_have_had_threads,
     robust::held_forgotten_split_and_merged_permits_die_right,
     robust::a_dead_holder_may_leave_children,
@@ -177,17 +196,48 @@ const ROBUST_CASES: &[Case] = cases![
     robust::deaths_and_resets_at_random_lose_nothing,
 ];
 
+/// For Windows alone.
+#[cfg(windows)]
+const WINDOWS_CASES: &[Case] = cases![
+    windows::what_there_is_no_way_to_do_is_refused,
+    windows::bad_keys_are_refused_by_name,
+    windows::a_name_is_this_session_s_unless_it_says_otherwise,
+    windows::a_name_that_belongs_to_something_else_is_refused,
+    windows::create_leaves_one_in_use_alone,
+    windows::a_maximum_is_kept,
+    windows::the_maximum_is_its_maker_s,
+    windows::a_stranger_shares_it,
+    windows::names_are_told_apart_to_the_last_unit,
+    windows::holders_that_die_empty_it,
+    windows::giving_back_to_a_full_count_fills_it_up,
+    windows::a_hook_is_asked_while_it_waits,
+    windows::a_panic_gives_permits_back,
+    windows::one_that_its_last_user_took_along_starts_afresh,
+];
+
+/// Each type of semaphore with its cases.
+#[cfg(unix)]
+fn suites() -> Vec<(KeyType, &'static str, Vec<&'static [Case]>)> {
+    vec![
+        // the slowest case first
+        (KeyType::Robust, "robust", vec![ROBUST_CASES, CASES, UNIX_CASES]),
+        (subject::system_v(), "system_v", vec![CASES, UNIX_CASES, SYSTEM_V_CASES]),
+        (KeyType::Posix, "posix", vec![CASES, UNIX_CASES, POSIX_CASES]),
+    ]
+}
+
+#[cfg(windows)]
+fn suites() -> Vec<(KeyType, &'static str, Vec<&'static [Case]>)> {
+    vec![(KeyType::Windows, "windows", vec![CASES, WINDOWS_CASES])]
+}
+
 fn main() {
     puppet::serve();
     let arguments = Arguments::from_args();
+    #[cfg(unix)]
     let before = subject::sets_of_this_run();
     let mut trials = Vec::new();
-    for (key_type, label, cases) in [
-        // the slowest case first
-        (KeyType::Robust, "robust", [ROBUST_CASES, CASES]),
-        (subject::system_v(), "system_v", [CASES, SYSTEM_V_CASES]),
-        (KeyType::Posix, "posix", [CASES, POSIX_CASES]),
-    ] {
+    for (key_type, label, cases) in suites() {
         for (name, case) in cases.into_iter().flatten() {
             trials.push(Trial::test(format!("{label}::{name}"), move || {
                 Subject::check(key_type, name, *case);
@@ -196,7 +246,14 @@ fn main() {
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
-    let left: Vec<String> = subject::sets_of_this_run().difference(&before).cloned().collect();
+    #[cfg(unix)]
+    assert_nothing_is_left(&before);
+    conclusion.exit()
+}
+
+#[cfg(unix)]
+fn assert_nothing_is_left(before: &std::collections::BTreeSet<String>) {
+    let left: Vec<String> = subject::sets_of_this_run().difference(before).cloned().collect();
     if !left.is_empty() {
         eprintln!("left behind by this run, see `ipcs -s`: {left:?}");
         std::process::exit(101);
@@ -206,5 +263,4 @@ fn main() {
         eprintln!("left behind by this run: {left:?}");
         std::process::exit(101);
     }
-    conclusion.exit()
 }

@@ -51,8 +51,10 @@ pub(crate) fn who_looks_learns_that_it_is_gone(subject: &Subject) {
 }
 
 fn listed(semaphore: &SystemSemaphore) -> Option<Listed> {
-    let all = list(Owners::User).into_iter();
-    all.chain(list(Owners::All)).find(|listed| listed.native_key.as_ref() == Some(semaphore.native_key()))
+    let told = |owners| list(owners).expect("they are told").into_iter();
+    told(Owners::User)
+        .chain(told(Owners::All))
+        .find(|listed| listed.native_key.as_ref() == Some(semaphore.native_key()))
 }
 
 pub(crate) fn what_there_is_is_listed(subject: &Subject) {
@@ -62,7 +64,7 @@ pub(crate) fn what_there_is_is_listed(subject: &Subject) {
         Some(listed) => listed,
         // its key file is in a place where nobody looks
         None => {
-            let sets = list(Owners::User).into_iter();
+            let sets = list(Owners::User).expect("they are told").into_iter();
             let last_used =
                 |listed: &Listed| listed.snapshot.as_ref().is_ok_and(|sight| sight.last_pid.is_some());
             let mut sets = sets.filter(|listed| listed.key_type == system_semaphore::KeyType::SYSTEM_V);

@@ -50,6 +50,7 @@ pub(crate) fn held_permits_stay_until_released_through_any_handle(subject: &Subj
     assert_books(&one, 3, 0);
 }
 
+#[cfg(unix)]
 pub(crate) fn what_is_held_after_a_reset_is_known_after_the_last_handle(subject: &Subject) {
     let key = subject.key("s");
     let create = || SystemSemaphore::builder(&key).mode(AccessMode::Create).initial_value(3).persistent(true);
@@ -155,6 +156,7 @@ pub(crate) fn held_permits_can_be_forgotten(subject: &Subject) {
     assert_books(&semaphore, 1, 0);
 }
 
+#[cfg(unix)]
 pub(crate) fn releasing_too_many_changes_nothing(subject: &Subject) {
     let max = subject.capabilities().max_permits;
     let semaphore = subject.create("s", max - 2);
@@ -171,6 +173,7 @@ pub(crate) fn releasing_too_many_changes_nothing(subject: &Subject) {
     assert_eq!(semaphore.held_permits(), 0);
 }
 
+#[cfg(unix)]
 pub(crate) fn giving_back_to_a_full_count_fills_it_up(subject: &Subject) {
     let max = subject.capabilities().max_permits;
     let semaphore = subject.create("s", max);

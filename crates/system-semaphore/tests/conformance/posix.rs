@@ -34,7 +34,7 @@ pub(crate) fn a_file_that_is_no_semaphore_is_refused(subject: &Subject) {
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert!(error.to_string().contains(key.native_key()), "{error}");
     fs::remove_dir(&path).expect("it was made here");
-    for content in [&b""[..], b"x", &[0; 31]] {
+    for content in [&b""[..], b"x", &[0; size_of::<libc::sem_t>() - 1]] {
         fs::write(&path, content).expect("a file can be written");
         for mode in [AccessMode::Open, AccessMode::Create] {
             let error = SystemSemaphore::new(&key, 1, mode).expect_err("it is too short");

@@ -1,50 +1,21 @@
 //! A type of semaphore under test, with a private place for names.
 
+#[cfg(unix)]
+mod unix;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use puppet::Puppet;
-use system_semaphore::{
-    AccessMode, Capabilities, ErrorKind, KeyType, NativeIpcKey, ProjectId, SystemSemaphore,
-};
+use system_semaphore::{AccessMode, Capabilities, ErrorKind, KeyType, NativeIpcKey, SystemSemaphore};
 
-/// System V keys of this run have a project id of their own, so that its sets can be told from all others.
-static PROJECT: LazyLock<ProjectId> =
-    LazyLock::new(|| ProjectId::new(fastrand::u8(1..)).expect("it is not 0"));
-
-pub(crate) fn system_v() -> KeyType {
-    KeyType::SystemV(*PROJECT)
-}
-
-/// The System V sets in the system whose keys could be this run's.
-pub(crate) fn sets_of_this_run() -> BTreeSet<String> {
-    let listing = fs::read_to_string("/proc/sysvipc/sem").expect("the kernel lists its semaphore sets");
-    let keys = listing.lines().skip(1).filter_map(|line| line.split_whitespace().next());
-    keys.filter(|key| {
-        let number = key.parse::<i32>().expect("the first column is a number");
-        number as u32 >> 24 == u32::from(PROJECT.get())
-    })
-    .map(str::to_owned)
-    .collect()
-}
-
-/// What this run has in shared memory.
-pub(crate) fn files_of_this_run() -> Vec<PathBuf> {
-    let user = fs::metadata("/proc/self").expect("it is mounted").uid();
-    let directories = [shared_memory(), directory_of(user)];
-    // the second one need not be there
-    let entries = directories.into_iter().filter_map(|directory| fs::read_dir(directory).ok()).flatten();
-    let paths = entries.flatten().map(|entry| entry.path());
-    let mark = format!("system-semaphore-test-{}-", std::process::id());
-    paths.filter(|path| path.to_string_lossy().contains(&mark)).collect()
-}
+#[cfg(unix)]
+pub(crate) use unix::{directory_of, files_of_this_run, sets_of_this_run, shared_memory, system_v};
 
 /// What a case works with.
 pub(crate) struct Subject {
@@ -65,13 +36,8 @@ impl Subject {
             names: RefCell::default(),
         };
         case(&subject);
-        if key_type == KeyType::Robust {
-            // an open would clear up what the case has left
-            for name in &*subject.names.borrow() {
-                let file = subject.file(name);
-                assert!(!fs::exists(&file).expect("it can be looked for"), "{name} has left {file:?}");
-            }
-        }
+        #[cfg(unix)]
+        subject.assert_no_files();
         for key in subject.keys() {
             let error = SystemSemaphore::new(&key, 0, AccessMode::OpenExisting)
                 .expect_err(&format!("{name} has left {key} in the system"));
@@ -97,17 +63,12 @@ impl Subject {
         self.native(name)
     }
 
-    /// The file of a robust semaphore of this name.
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        let user = fs::metadata(self.root()).expect("it was made by this user").uid();
-        let native = self.native(name);
-        directory_of(user).join(native.native_key())
-    }
-
     fn native(&self, name: &str) -> NativeIpcKey {
         let native = match self.key_type {
             KeyType::SystemV(_) => self.path(name),
-            KeyType::Robust => format!("system-semaphore-test-{}-{}-{name}", std::process::id(), self.number),
+            KeyType::Robust | KeyType::Windows => {
+                format!("system-semaphore-test-{}-{}-{name}", std::process::id(), self.number)
+            }
             _ => format!("/system-semaphore-test-{}-{}-{name}", std::process::id(), self.number),
         };
         NativeIpcKey::new(native, self.key_type)
@@ -127,14 +88,6 @@ impl Subject {
         self.create("capabilities", 0).capabilities()
     }
 
-    /// Removes a persistent semaphore; a key file named by the user is the user's to remove.
-    pub(crate) fn remove(&self, key: &NativeIpcKey) {
-        SystemSemaphore::remove(key).expect("it is there");
-        if matches!(self.key_type, KeyType::SystemV(_)) {
-            fs::remove_file(key.native_key()).expect("it was made for the semaphore");
-        }
-    }
-
     /// Another process that has the semaphore of this name open as `s`; it must exist.
     #[track_caller]
     pub(crate) fn puppet(&self, name: &str) -> Puppet {
@@ -151,16 +104,6 @@ impl Drop for Subject {
             let _ = SystemSemaphore::remove(&key);
         }
     }
-}
-
-/// Where the robust semaphores of a user are.
-pub(crate) fn directory_of(user: u32) -> PathBuf {
-    shared_memory().join(format!("system-semaphore-{user}"))
-}
-
-pub(crate) fn shared_memory() -> PathBuf {
-    let usual = PathBuf::from("/dev/shm");
-    if usual.exists() { usual } else { PathBuf::from("/tmp") }
 }
 
 /// Whether a semaphore of this key is there.
@@ -198,5 +141,5 @@ pub(crate) fn assert_books(semaphore: &SystemSemaphore, free: u32, held: u32) {
 /// How many permits are free.
 #[track_caller]
 pub(crate) fn free(semaphore: &SystemSemaphore) -> u32 {
-    semaphore.available_permits().expect("the count can be read")
+    puppet::free(semaphore).expect("they can be counted")
 }

@@ -147,6 +147,8 @@ impl Entry {
             libc::SYS_getrandom => ("getrandom", &[EINTR, ENOSYS]),
             libc::SYS_rt_sigaction => ("rt_sigaction", &[EINVAL]),
             libc::SYS_prctl => ("prctl", &[EPERM]),
+            libc::SYS_get_robust_list => ("get_robust_list", &[EPERM]),
+            libc::SYS_membarrier => ("membarrier", &[ENOMEM, EPERM, EINVAL, ENOSYS]),
             libc::SYS_set_robust_list => ("set_robust_list", &[ENOSYS]),
             libc::SYS_sched_yield => return Some(("sched_yield", vec![Fault::Never(NO_ERROR)])),
             libc::SYS_getpid => return Some(("getpid", vec![Fault::Never(NO_ERROR)])),

@@ -43,6 +43,7 @@ pub(super) const SCENES: &[Scene] = &[
     scene("ask", ask),
     scene("crowd", crowd),
     scene("descriptor-lost", descriptor_lost),
+    Scene { is_about: |call| call.name == "membarrier", ..scene("two-threads", two_threads) },
 ];
 
 const fn scene(name: &'static str, play: fn(Stage) -> Played) -> Scene {
@@ -359,4 +360,16 @@ fn holder(stage: &Stage, permits: u32) -> Puppet {
     let mut holder = stage.puppet();
     holder.must(&format!("acquire\ts\t{permits}"));
     holder
+}
+
+/// A thread that comes again and again, and then another.
+fn two_threads(mut stage: Stage) -> Played {
+    let semaphore = stage.open(1, CreateNew);
+    stage.ask(&stage.opening("s", 7, "Open"));
+    stage.ask("start\tother\trepeat\ts\t100");
+    stage.ask("finish\tother");
+    stage.ask("repeat\ts\t1");
+    stage.works(1);
+    drop(semaphore);
+    stage.end(1)
 }

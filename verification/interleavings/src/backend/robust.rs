@@ -23,8 +23,6 @@ mod waiting;
 
 mod tests;
 
-use std::io::Stdin;
-use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use self::clock::Instant;
@@ -33,6 +31,7 @@ use self::operation::{Actor, Operation, Outcome};
 pub(crate) use self::tests::me;
 use self::trouble::Trouble;
 use crate::error::{ErrorKind, Fault};
+use crate::sys::descriptor::PrivateDescriptor;
 use crate::sys::memory::Mapping;
 
 mod place {
@@ -79,6 +78,10 @@ mod death_watch {
 
     pub(super) struct Watch;
 
+    pub(super) fn join(_: &Arc<Core>) -> Option<Watch> {
+        Some(Watch)
+    }
+
     pub(super) fn watch(_: &Arc<Core>) -> Watch {
         Watch
     }
@@ -88,6 +91,36 @@ mod death_watch {
         pub(super) fn longest_sleep(&self) -> Duration {
             Duration::MAX
         }
+
+        #[expect(clippy::unused_self, reason = "the real one tries")]
+        pub(super) fn begins(&self) -> bool {
+            false
+        }
+
+        #[expect(clippy::unused_self, reason = "the real one looks")]
+        pub(super) fn is_watcher(&self) -> bool {
+            true
+        }
+    }
+}
+
+mod spinning {
+    use std::time::Duration;
+
+    use super::layout::{Layout, State};
+
+    /// Nobody looks for a moment: that is only more of the looks which there are anyway.
+    #[derive(Debug)]
+    pub(super) struct Experience;
+
+    impl Experience {
+        #[expect(clippy::unused_self, reason = "the real one uses it")]
+        pub(super) fn look(&self, _: &Layout, _: Duration, _: impl Fn(State) -> bool) -> bool {
+            false
+        }
+
+        #[expect(clippy::unused_self, reason = "the real one uses it")]
+        pub(super) fn note(&self, _: Duration) {}
     }
 }
 
@@ -96,9 +129,9 @@ mod death_watch {
 struct Core {
     map: Mapping<Layout>,
     own: u16,
-    file: Arc<Stdin>,
+    file: Arc<PrivateDescriptor>,
     recovering: Mutex<()>,
-    spins: AtomicU32,
+    experience: spinning::Experience,
 }
 
 impl Core {
@@ -114,10 +147,22 @@ impl Core {
         Some(self.own)
     }
 
-    /// Something that has a descriptor, which the locks' stand-in does not look at.
-    fn file(&self) -> Result<Arc<Stdin>, Trouble> {
+    fn file(&self) -> Result<Arc<PrivateDescriptor>, Trouble> {
         Ok(Arc::clone(&self.file))
     }
+
+    #[expect(clippy::unused_self, reason = "the real one looks")]
+    fn seems_alive(&self, _: u16) -> Result<bool, Trouble> {
+        Ok(false)
+    }
+
+    #[expect(clippy::unused_self, reason = "the real one remembers")]
+    fn last_dead(&self) -> u16 {
+        0
+    }
+
+    #[expect(clippy::unused_self, reason = "the real one remembers")]
+    fn note_dead(&self, _: u16) {}
 
     fn recovering(&self) -> MutexGuard<'_, ()> {
         self.recovering.lock().unwrap_or_else(PoisonError::into_inner)

@@ -84,7 +84,7 @@ struct Measure {
     points: usize,
 }
 
-const USUAL: Measure = Measure { short: 500, points: 100 };
+const USUAL: Measure = Measure { short: 700, points: 100 };
 const FULL: Measure = Measure { short: 5_000, points: 2_000 };
 
 /// How a place is looked for, until it is found.

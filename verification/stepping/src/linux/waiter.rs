@@ -1,5 +1,5 @@
 //! A process that waits for a permit, and does nothing but sleep until it is woken: the bound is taken off its sleep, and
-//! its clock stands still, so that it never comes to think of looking for the dead itself.
+//! its clock hardly moves, so that it never comes to think of looking for the dead itself.
 
 use std::thread;
 

@@ -1,17 +1,51 @@
-//! The monotonic clock, which all processes share.
+//! The clocks, which all processes share: the monotonic one, and the time of day for people.
 
 use std::time::Duration;
 pub(super) use std::time::Instant;
 
-use rustix::time::{ClockId, Timespec, clock_gettime};
+use rustix::time::Timespec;
+
+use crate::sys::clock::monotonic;
+pub(super) use crate::sys::clock::seconds_since_1970;
 
 pub(super) fn milliseconds() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
+    let now = monotonic();
     now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
+}
+
+/// How long it is to the next of this turn's moments, where so many take turns and one moment is so long after the other. (All those of one
+/// turn wake at the same moment, since to wake a processor that is idle costs more than most of what is done then.)
+pub(super) fn to_turn(turn: u64, turns: u64, unit: Duration) -> Duration {
+    let (now, unit) = (monotonic(), unit.as_nanos() as u64);
+    let now = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
+    Duration::from_nanos(moments_to(turn, turns, now / unit) * unit - now % unit)
+}
+
+/// In how many moments a turn is on, at least one.
+fn moments_to(turn: u64, turns: u64, now: u64) -> u64 {
+    (turn + turns - (now + 1) % turns) % turns + 1
 }
 
 /// The moment so long from now.
 pub(super) fn after(duration: Duration) -> Timespec {
     let duration = Timespec { tv_sec: duration.as_secs() as i64, tv_nsec: duration.subsec_nanos().into() };
-    clock_gettime(ClockId::Monotonic) + duration
+    monotonic() + duration
+}
+
+#[cfg(test)]
+mod tests {
+    use super::moments_to;
+
+    #[test]
+    fn each_moment_is_the_turn_of_one() {
+        for turns in 1..=8 {
+            for now in 0..100 {
+                let mut all: Vec<u64> = (0..turns).map(|turn| moments_to(turn, turns, now)).collect();
+                all.sort_unstable();
+                assert_eq!(all, (1..=turns).collect::<Vec<_>>());
+                let next = (0..turns).find(|turn| moments_to(*turn, turns, now) == 1);
+                assert_eq!(next, Some((now + 1) % turns));
+            }
+        }
+    }
 }

@@ -7,7 +7,8 @@
 //! the death of a watcher calls its deputies, of whom one follows it, even if it dies together with a holder. A watcher that
 //! is stopped is covered by the bounded sleeps of the waiters.
 //!
-//! Where there is no inotify instance to be had, or no thread, waiters look for themselves every [`PROBE`].
+//! Where there is no inotify instance to be had, or no thread, waiters look for themselves every [`PROBE`], some of a crowd at a time,
+//! and try again.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
@@ -18,27 +19,32 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, inotify};
 use rustix::io::Errno;
 
-use super::Core;
 use super::layout::WATCHER_BYTE;
-use super::recovery::{Pass, recover};
+use super::recovery::{Pass, is_crowd, recover};
 use super::trouble::Trouble;
+use super::{Core, clock};
 use crate::sys::descriptor::{PrivateDescriptor, undisturbed};
 use crate::sys::fork::PerProcess;
 use crate::sys::{lock, thread};
 
 /// How often waiters look for deaths where nobody tells them.
 const PROBE: Duration = Duration::from_millis(100);
-/// The longest sleep of who is told.
-const WATCHED: Duration = Duration::from_secs(1);
+/// How many of a crowd look at the same moment,
+const LOOKERS: u64 = 8;
+/// and how many others have their turns at most until it is that of the same ones again.
+const MOST_TURNS: u64 = 8;
 /// How long a semaphore that nobody waits for is still watched: the next waiter may come soon.
 const LINGER: Duration = Duration::from_secs(3);
 /// The close is reported moments before the locks are gone. So long after a report it is looked again.
-const AGAIN: [Duration; 4] = [
-    Duration::from_millis(20),
-    Duration::from_millis(2),
-    Duration::from_micros(300),
-    Duration::from_micros(50),
-];
+const AGAIN: [Duration; 4] =
+    [Duration::from_millis(20), Duration::from_millis(2), Duration::from_micros(300), SOON];
+/// The shortest pause between two looks, in which who was woken by the first can run.
+const SOON: Duration = Duration::from_micros(50);
+/// Where one report follows the other, and there are many: so often at most all are looked at who seem to be dead, and not only the
+/// first of them who holds something,
+const ROUND: Duration = Duration::from_millis(20);
+/// and so often all.
+const THOROUGH: Duration = Duration::from_millis(100);
 
 /// Somebody's wish to have a semaphore watched, until it is dropped.
 pub(super) struct Watch(Arc<Core>);
@@ -51,10 +57,38 @@ pub(super) fn watch(core: &Arc<Core>) -> Watch {
     Watch(Arc::clone(core))
 }
 
+/// The same if this process watches the semaphore already: then none has gone unseen.
+pub(super) fn join(core: &Arc<Core>) -> Option<Watch> {
+    let mut watching = watching();
+    let is_it = |subject: &&mut Subject| Arc::ptr_eq(&subject.core, core) && subject.watch.is_some();
+    watching.subjects.iter_mut().find(is_it)?.waiters += 1;
+    Some(Watch(Arc::clone(core)))
+}
+
 impl Watch {
-    /// The longest sleep that is safe.
+    /// Where there was nothing to be told of deaths by, this is tried again; tells whether there is now. Deaths of before may
+    /// have gone unseen then.
+    pub(super) fn begins(&self) -> bool {
+        let mut watching = watching();
+        if watching.subject(&self.0).watch.is_some() {
+            return false;
+        }
+        watching.start();
+        watching.subject(&self.0).watch.is_some()
+    }
+
+    /// The longest sleep that is safe. Who is told of deaths looks for itself once a second, in case that somebody is stopped who
+    /// should have told it; who is not, more often. Of a crowd, some do each time, by turns.
     pub(super) fn longest_sleep(&self) -> Duration {
-        if watching().subject(&self.0).watch.is_some() { WATCHED } else { PROBE }
+        let is_told = watching().subject(&self.0).watch.is_some();
+        let (before, all) = self.0.waiting_processes();
+        let turns = (all / LOOKERS).clamp(1, MOST_TURNS);
+        clock::to_turn(before % turns, turns, if is_told { Duration::from_secs(1) } else { PROBE })
+    }
+
+    /// Whether it is this process that listens for all. If it has just begun, nobody has before.
+    pub(super) fn is_watcher(&self) -> bool {
+        watching().subject(&self.0).is_watcher()
     }
 }
 
@@ -92,8 +126,16 @@ struct Subject {
     watch: Option<i32>,
     /// What makes this process the watcher: a descriptor whose close calls the deputies.
     tripwire: Option<PrivateDescriptor>,
-    /// How often it is to be looked again.
+    /// When it is to be looked, if it is;
+    due: Option<Instant>,
+    /// how often again, after a report;
     again: usize,
+    /// and at whom a moment after the look before, besides.
+    soon: Option<Pass>,
+    /// When all who seemed to be dead were looked at, and not only the first of them who held something.
+    round: Instant,
+    /// When all were.
+    thorough: Instant,
 }
 
 fn watching() -> MutexGuard<'static, Watching> {
@@ -126,7 +168,11 @@ impl Watching {
                 idle_since: Instant::now(),
                 watch: None,
                 tripwire: None,
+                due: None,
                 again: 0,
+                soon: None,
+                round: Instant::now(),
+                thorough: Instant::now(),
             });
             self.subjects.len() - 1
         });
@@ -160,13 +206,11 @@ impl Watching {
     }
 
     /// Notes what happened.
-    fn take_note(&mut self, reports: &[Report]) {
-        for report in reports {
-            for subject in &mut self.subjects {
-                let is_mine = subject.watch == Some(report.watch) && subject.is_watcher() == report.is_users;
-                if report.is_lost || is_mine {
-                    subject.again = AGAIN.len() + 1;
-                }
+    fn take_note(&mut self, reports: &Reports) {
+        for subject in &mut self.subjects {
+            if reports.concern(subject) {
+                subject.again = AGAIN.len() + 1;
+                subject.due = Some(Instant::now());
             }
         }
     }
@@ -177,37 +221,66 @@ impl Watching {
         for subject in &mut self.subjects {
             subject.watch = None;
             subject.resign();
+            (subject.due, subject.again, subject.soon) = (None, 0, None);
         }
     }
 }
 
 /// What inotify reports: that somebody has closed a descriptor of a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Report {
     watch: i32,
     /// One that could write, as users have.
     is_users: bool,
-    /// Reports were lost, so it may have been any.
-    is_lost: bool,
+}
+
+/// What was read at once. (It is no list: the first piece of memory that the thread gets from the allocator would take longer than all
+/// that it does for a death.)
+#[derive(Default)]
+struct Reports {
+    different: [Option<Report>; 16],
+    /// There were more, or some were lost, so it may have been any.
+    is_any: bool,
+}
+
+impl Reports {
+    fn add(&mut self, report: Report) {
+        match self.different.iter_mut().find(|other| other.is_none_or(|other| other == report)) {
+            Some(place) => *place = Some(report),
+            None => self.is_any = true,
+        }
+    }
+
+    fn concern(&self, subject: &Subject) -> bool {
+        let is_its =
+            |report: &Report| subject.watch == Some(report.watch) && subject.is_watcher() == report.is_users;
+        self.is_any || self.different.iter().flatten().any(is_its)
+    }
 }
 
 /// Reads what happened; `None` if the descriptor does not work, or is no longer ours.
-fn read_reports(inotify: &PrivateDescriptor) -> Option<Vec<Report>> {
-    let mut reports = Vec::new();
+fn read_reports(inotify: &PrivateDescriptor) -> Option<Reports> {
+    let mut reports = Reports::default();
     let mut buffer = [MaybeUninit::uninit(); 4096];
     let mut reader = inotify::Reader::new(inotify, &mut buffer);
-    while inotify.is_ours() {
+    if !inotify.is_ours() {
+        return None;
+    }
+    loop {
         match reader.next() {
-            Ok(event) => reports.push(Report {
+            Ok(event) if event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW) => reports.is_any = true,
+            Ok(event) => reports.add(Report {
                 watch: event.wd(),
                 is_users: event.events().contains(inotify::ReadFlags::CLOSE_WRITE),
-                is_lost: event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW),
             }),
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => return Some(reports),
+            Err(Errno::AGAIN | Errno::INTR) => return Some(reports),
             Err(_) => return None,
         }
+        // if there are more, the next poll tells
+        if reader.is_buffer_empty() {
+            return Some(reports);
+        }
     }
-    None
 }
 
 impl Subject {
@@ -280,13 +353,51 @@ impl Subject {
 
     /// Looks for the dead, or for the end of the watcher.
     fn look(&mut self, inotify: &PrivateDescriptor) {
-        self.again -= 1;
+        let soon = self.soon.take();
+        if soon.is_none() {
+            self.again -= 1;
+        }
         if self.candidate(inotify) {
             // some may be dying that nobody has watched
             self.again = AGAIN.len();
         }
-        if recover(&self.core, Pass::All).is_ok_and(|found| found > 0) {
+        if !self.is_watcher() && self.watch.is_some() {
+            // who is looks, and of a thousand deputies none needs to
+            return;
+        }
+        // not all who are gone seem to be dead: who executes another program, for one
+        let is_thorough = self.again == 0 || self.again < AGAIN.len() && self.thorough.elapsed() >= THOROUGH;
+        let pass = match soon {
+            Some(pass) => pass,
+            None if is_thorough => Pass::All,
+            None if is_crowd(&self.core) => Pass::NextHolder,
+            None => Pass::Suspects,
+        };
+        let now = Instant::now();
+        match pass {
+            Pass::All => (self.thorough, self.round) = (now, now),
+            Pass::Suspects => self.round = now,
+            _ => {}
+        }
+        let is_found = recover(&self.core, pass).is_ok_and(|found| found > 0);
+        if is_found {
             self.again = self.again.min(1);
+        }
+        if pass == Pass::NextHolder {
+            // Others may have died, too. But first it is the turn of who was woken, which may need this very processor.
+            let is_time = now.duration_since(self.round) >= ROUND;
+            self.soon = if is_time { Some(Pass::Suspects) } else { is_found.then_some(Pass::NextHolder) };
+        }
+    }
+
+    /// How long it is until the next look.
+    fn pause(&self) -> Option<Duration> {
+        match (self.soon, self.again) {
+            (Some(_), _) => Some(SOON),
+            (None, 0) => None,
+            // there was a report meanwhile
+            (None, again) if again > AGAIN.len() => Some(Duration::ZERO),
+            (None, again) => Some(AGAIN[again - 1]),
         }
     }
 }
@@ -312,10 +423,14 @@ fn run(inotify: &Arc<PrivateDescriptor>) {
             watching.has_thread = false;
             return;
         }
-        for subject in watching.subjects.iter_mut().filter(|subject| subject.again > 0) {
+        let now = Instant::now();
+        for subject in
+            watching.subjects.iter_mut().filter(|subject| subject.due.is_some_and(|due| due <= now))
+        {
             subject.look(inotify);
+            subject.due = subject.pause().map(|pause| Instant::now() + pause);
         }
-        let looks = watching.subjects.iter().map(|subject| subject.again).max().unwrap_or(0);
-        timeout = if looks > 0 { AGAIN[looks - 1] } else { LINGER };
+        let next = watching.subjects.iter().filter_map(|subject| subject.due).min();
+        timeout = next.map_or(LINGER, |due| due.saturating_duration_since(Instant::now()));
     }
 }

@@ -11,7 +11,7 @@ use crate::sys::memory::shared;
 /// `"SYSSEMA4"`: which file this is. It differs where the byte order does.
 pub(super) const MAGIC: u64 = u64::from_ne_bytes(*b"SYSSEMA4");
 /// The version of what this module describes.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// How many processes can use one semaphore at once.
 pub(super) const SLOTS: u16 = if cfg!(loom) { 4 } else { 4093 };
@@ -42,7 +42,8 @@ shared! {
         version: AtomicU32,
         /// 1: stays when its last user leaves.
         persistent: AtomicU32,
-        max_permits: AtomicU32,
+        /// For people: how many permits it was made with, or reset to.
+        initial: AtomicU32,
         /// How many resets there were. A slot of another epoch holds nothing.
         epoch: AtomicU32,
         /// 1: somebody has waited for several permits at once, at some time.
@@ -55,8 +56,6 @@ shared! {
         last_pass: AtomicU64,
         /// Until when who has not waited lets those go first who have, on the same clock.
         fair_until: AtomicU64,
-        /// For people: how many permits it was made with, or reset to.
-        initial: AtomicU32,
         state: StateCell,
         /// One bit a slot: it is in use. A slot whose bit was never set may lie in a hole of the file.
         used: [AtomicU64; USED_WORDS],
@@ -67,9 +66,10 @@ shared! {
 const USED_WORDS: usize = (SLOTS as usize).div_ceil(64);
 
 shared! {
-    /// The one word that decides, alone on its cache line.
+    /// The one word that decides, on a cache line with nothing but what those ask for who change it.
     struct StateCell {
         word: AtomicU64,
+        max_permits: AtomicU32,
     }
 }
 
@@ -147,11 +147,16 @@ impl State {
         (self.0 & Self::COUNT) as u32
     }
 
-    /// Whether nobody waits, and the last operation was the one of this slot that is committed there.
+    /// Whether nobody waits, and the last operation was the one that is committed in a slot, of which this is an empty state.
     #[inline(always)]
-    pub(super) fn is_quiet(self, slot: u16, committed: Record) -> bool {
-        let expected = Self::new(slot, committed.seq(), false, 0);
-        (self.0 ^ expected.0) & !Self::COUNT == 0
+    pub(super) fn is_quiet(self, of_slot: Self, committed: Record) -> bool {
+        let seq = u64::from(committed.seq()) << Self::SEQ_SHIFT;
+        self.0 & !Self::COUNT == of_slot.0 | seq
+    }
+
+    /// How many operations there were since an earlier state, if they are of one slot; if not, many.
+    pub(super) fn operations_since(self, earlier: Self) -> u32 {
+        if self.slot() == earlier.slot() { tag_of(self.seq().wrapping_sub(earlier.seq())) } else { u32::MAX }
     }
 
     /// The state after the next operation of the same slot, if this one is [quiet](Self::is_quiet).
@@ -273,19 +278,31 @@ impl Layout {
 
     /// The slots in use.
     pub(super) fn used_slots(&self) -> impl Iterator<Item = u16> {
-        self.used.iter().enumerate().flat_map(|(index, word)| {
-            let mut word = word.load(Ordering::Acquire);
-            let bits = iter::from_fn(move || {
-                let bit = (word != 0).then_some(word.trailing_zeros())?;
-                word &= word - 1;
-                Some(bit as usize)
-            });
-            bits.map(move |bit| (index * 64 + bit) as u16).filter(|slot| *slot < SLOTS)
-        })
+        self.used_slots_from(0)
+    }
+
+    /// The same, beginning with those about this one.
+    pub(super) fn used_slots_from(&self, slot: u16) -> impl Iterator<Item = u16> {
+        let (first, _) = position(slot);
+        let mut words = first..first + USED_WORDS;
+        let (mut index, mut word) = (0, 0);
+        let bits = iter::from_fn(move || {
+            while word == 0 {
+                index = words.next()?;
+                if index >= USED_WORDS {
+                    index -= USED_WORDS;
+                }
+                word = self.used[index].load(Ordering::Acquire);
+            }
+            let bit = word.trailing_zeros() as usize;
+            word &= word - 1;
+            Some((index * 64 + bit) as u16)
+        });
+        bits.filter(|slot| *slot < SLOTS)
     }
 
     pub(super) fn max_permits(&self) -> u32 {
-        self.max_permits.load(Ordering::Acquire).min(MAX_PERMITS)
+        self.state.max_permits.load(Ordering::Acquire).min(MAX_PERMITS)
     }
 }
 

@@ -11,8 +11,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{process, thread};
 
 use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags, Stat, fallocate, fstat, linkat, openat};
 use rustix::io::{Errno, pread, pwrite, retry_on_intr};
@@ -23,26 +23,32 @@ use super::layout::{
 };
 use super::people::{self, Identity};
 use super::place::{Place, describe_file_type};
-use super::recovery::{Pass, free, is_anybody_here, recover};
+use super::recovery::{Pass, find_user, free, is_anybody_here, recover_through};
 use super::reset::reset;
 use super::trouble::Trouble;
 use super::{Core, breakpoint, waiting};
 use crate::backend::Request;
 use crate::error::{ErrorKind, Fault};
 use crate::semaphore::AccessMode;
+use crate::sys::descriptor::PrivateDescriptor;
 use crate::sys::lock;
 
 /// Who may use a semaphore if nothing is said.
 const MODE: u32 = 0o600;
 /// How often an open begins again when the name comes or goes between two steps.
 const OPEN_ATTEMPTS: u32 = 100;
-/// How long an open waits for the registry lock, which is a matter of microseconds unless its owner is stopped.
-const OPEN_PATIENCE: Duration = Duration::from_secs(3);
-/// The same for a close, which nobody wants to wait for: what it leaves, the next open or close cleans up.
+/// How long an open waits for one that has the registry lock, which is a matter of microseconds unless its owner is stopped.
+pub(super) const OPEN_PATIENCE: Duration = Duration::from_secs(3);
+/// How long it waits in all, if one after the other gets it before.
+const LONGEST_OPEN: Duration = Duration::from_secs(60);
+/// How long a close waits, which nobody wants to wait for: what it leaves, the next open or close cleans up.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(100);
+/// How long it sleeps between two looks at that lock, at first; and how often that is doubled (to 80 ms).
+const FIRST_NAP: Duration = Duration::from_micros(20);
+const MOST_DOUBLINGS: u32 = 12;
 
 /// Opens or makes the semaphore, and takes a slot in it.
-pub(super) fn open(place: &Place, request: &Request) -> Result<Arc<Core>, Fault> {
+pub(super) fn open(place: &Arc<Place>, request: &Request) -> Result<Arc<Core>, Fault> {
     if matches!(request.mode, AccessMode::Create | AccessMode::CreateNew) {
         check_value(request.initial_value, max_permits(request)?.unwrap_or(MAX_PERMITS))?;
     }
@@ -54,7 +60,11 @@ pub(super) fn open(place: &Place, request: &Request) -> Result<Arc<Core>, Fault>
     outcome.map(Arc::new)
 }
 
-fn open_again_and_again(place: &Place, request: &Request, made_directory: &mut bool) -> Result<Core, Fault> {
+fn open_again_and_again(
+    place: &Arc<Place>,
+    request: &Request,
+    made_directory: &mut bool,
+) -> Result<Core, Fault> {
     let makes = request.mode != AccessMode::OpenExisting;
     for _ in 0..OPEN_ATTEMPTS {
         let directory = if makes { place.make_directory(made_directory) } else { place.open_directory() };
@@ -95,9 +105,11 @@ pub(super) fn open_again(core: &Core) -> Result<Core, Fault> {
     let path = format!("/proc/self/fd/{}", core.file()?.as_fd().as_raw_fd());
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
     let open = || rustix::fs::open(&*path, flags, Mode::empty());
-    let again = Core::open(&core.place, open).map_err(Trouble::from)?;
-    let registered = Registered::new(&again, OPEN_PATIENCE)?;
-    take_slot(&again)?;
+    let (again, _) = Core::open(&core.place, open).map_err(Trouble::from)?;
+    let registered = Registered::for_open(&again)?;
+    if !take_slot(&again, &again.new_file())? {
+        return Err(Trouble::LostDescriptor.into());
+    }
     drop(registered);
     Ok(again)
 }
@@ -124,14 +136,14 @@ pub(super) fn open_to_read(place: &Place) -> Result<OwnedFd, Fault> {
         Errno::NOENT => not_found(),
         _ => explain(place, place.look(&directory), errno.into()),
     })?;
-    check(place, file.as_fd())?;
+    check(place, file.as_fd(), &fstat(&file).map_err(Trouble::from)?)?;
     Ok(file)
 }
 
 /// The file, if there is one and it is a semaphore's.
-fn open_file(place: &Place, directory: &OwnedFd) -> Result<Option<Core>, Fault> {
+fn open_file(place: &Arc<Place>, directory: &OwnedFd) -> Result<Option<Core>, Fault> {
     match Core::open(place, || open_in(place, directory, OFlags::RDWR)) {
-        Ok(core) => check(place, core.file()?.as_fd()).map(|()| Some(core)),
+        Ok((core, data)) => check(place, core.new_file().as_fd(), &data).map(|()| Some(core)),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(explain(place, place.look(directory), error)),
     }
@@ -181,17 +193,15 @@ fn corrupt(path: &Path, trouble: &str) -> Fault {
 }
 
 /// Whether it is a semaphore's file. What is looked at here never changes.
-pub(super) fn check(place: &Place, file: BorrowedFd<'_>) -> Result<(), Fault> {
-    let data = fstat(file).map_err(Trouble::from)?;
-    let path = place.path();
-    let bad = |trouble: &str| Err(corrupt(&path, trouble));
-    if let Some(trouble) = describe_file_type(&data) {
+fn check(place: &Place, file: BorrowedFd<'_>, data: &Stat) -> Result<(), Fault> {
+    let bad = |trouble: &str| Err(corrupt(&place.path(), trouble));
+    if let Some(trouble) = describe_file_type(data) {
         return bad(trouble);
     }
     if place.user().is_some_and(|user| user != data.st_uid) {
         let reason = format!(
             "{} belongs to user {}, though the directory is another user's; remove it",
-            path.display(),
+            place.path().display(),
             data.st_uid
         );
         return Err(Fault::new(ErrorKind::PermissionDenied, reason));
@@ -206,9 +216,10 @@ pub(super) fn check(place: &Place, file: BorrowedFd<'_>) -> Result<(), Fault> {
     if magic != MAGIC {
         return bad("is not the file of a semaphore");
     }
-    if version > VERSION {
+    if version != VERSION && version != 0 {
+        let age = if version > VERSION { "a newer" } else { "an older" };
         return bad(&format!(
-            "was made by a newer version of this library (layout {version}, this one knows {VERSION}); use that one"
+            "was made by {age} version of this library (layout {version}, this one knows {VERSION}); use that one"
         ));
     }
     if version != VERSION || u64::try_from(data.st_size) != Ok(FILE_SIZE) {
@@ -220,6 +231,7 @@ pub(super) fn check(place: &Place, file: BorrowedFd<'_>) -> Result<(), Fault> {
     if let Some(name) = &place.hashed
         && read_name(file).map_err(Trouble::from)?.as_deref() != Some(name.as_bytes())
     {
+        let path = place.path();
         let reason =
             format!("{} belongs to another name with the same hash; choose another name", path.display());
         return Err(Fault::new(ErrorKind::KeyError, reason));
@@ -245,12 +257,12 @@ pub(super) fn read_name(file: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Errno> 
 }
 
 /// Makes a file without a name, completes it, and names it. `None` if the name or the directory came or went.
-fn create(place: &Place, directory: &OwnedFd, request: &Request) -> Result<Option<Core>, Fault> {
+fn create(place: &Arc<Place>, directory: &OwnedFd, request: &Request) -> Result<Option<Core>, Fault> {
     let max_permits = max_permits(request)?.unwrap_or(MAX_PERMITS);
     check_value(request.initial_value, max_permits)?;
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let core = match Core::open(place, || openat(directory, ".", flags, Mode::RUSR | Mode::WUSR)) {
-        Ok(core) => core,
+        Ok((core, _)) => core,
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
         Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => {
             let reason = format!(
@@ -261,8 +273,8 @@ fn create(place: &Place, directory: &OwnedFd, request: &Request) -> Result<Optio
         }
         Err(error) => return Err(explain_at(place, error.into())),
     };
-    let file = core.file()?;
-    let file = file.as_fd();
+    let descriptor = core.new_file();
+    let file = descriptor.as_fd();
     let full = |errno: Errno| explain_at(place, errno.into());
     // to pass that limit is a signal that ends the process
     if getrlimit(Resource::Fsize).current.is_some_and(|limit| limit < FILE_SIZE) {
@@ -282,13 +294,15 @@ fn create(place: &Place, directory: &OwnedFd, request: &Request) -> Result<Optio
         write_name(file, name).map_err(full)?;
     }
     let layout = core.layout();
-    layout.max_permits.store(max_permits, Ordering::Relaxed);
+    layout.state.max_permits.store(max_permits, Ordering::Relaxed);
     layout.persistent.store(request.persistent.into(), Ordering::Relaxed);
     layout.initial.store(request.initial_value, Ordering::Relaxed);
     layout.state.word.store(State::new(INITIAL, 0, false, request.initial_value).0, Ordering::Relaxed);
     layout.version.store(VERSION, Ordering::Relaxed);
     layout.magic.store(MAGIC, Ordering::Release);
-    take_slot(&core)?;
+    if !take_slot(&core, &descriptor)? {
+        return Ok(None);
+    }
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     match linkat(CWD, path, directory, &*place.file, AtFlags::SYMLINK_FOLLOW) {
         Ok(()) => Ok(Some(core)),
@@ -333,27 +347,32 @@ fn check_value(initial_value: u32, max: u32) -> Result<(), Fault> {
     Err(Fault::new(ErrorKind::OutOfResources, reason))
 }
 
-/// Becomes a user of an existing one. `false` if the name is another file's by now.
+/// Becomes a user of an existing one. `false` if the name is another file's by now, or other code has closed the descriptor.
 fn join(core: &Core, directory: &OwnedFd, request: &Request) -> Result<bool, Fault> {
     let (layout, place) = (core.layout(), &core.place);
-    let registered = Registered::new(core, OPEN_PATIENCE)?;
+    let file = core.new_file();
+    let registered = Registered::for_open(core)?;
     breakpoint::pass(breakpoint::Step::Registered);
     if !names(directory, core) {
         return Ok(false);
     }
+    let user = find_user(core, &file)?;
     // who removed it was killed before it was done
     let is_removed = layout.state().slot() == REMOVED;
     if is_removed {
         match place.unlink(directory) {
             Ok(()) | Err(Errno::NOENT) => return Ok(false),
             // its users have been told that it is gone: to start afresh in it would bring it back for them
-            Err(errno) if request.mode != AccessMode::OpenExisting && is_anybody_here(core)? => {
+            Err(errno) if request.mode != AccessMode::OpenExisting && user.is_some() => {
                 return Err(explain_unlink(place, errno));
             }
             Err(_) => {}
         }
     }
-    let is_leftover = is_removed || layout.persistent.load(Ordering::Acquire) == 0 && !is_anybody_here(core)?;
+    let is_leftover = is_removed || layout.persistent.load(Ordering::Acquire) == 0 && user.is_none();
+    if is_leftover && !file.is_ours() {
+        return Ok(false);
+    }
     match request.mode {
         AccessMode::OpenExisting if is_leftover => {
             // who may not unlink it leaves it to those who may
@@ -365,20 +384,24 @@ fn join(core: &Core, directory: &OwnedFd, request: &Request) -> Result<bool, Fau
         }
         _ => {}
     }
-    let max_wanted = max_permits(request)?;
-    if is_leftover {
-        let max = max_wanted.unwrap_or(MAX_PERMITS);
-        check_value(request.initial_value, max)?;
-        renew(core, request, max)?;
-    } else {
-        recover(core, Pass::All)?;
-    }
-    let max = max_wanted.unwrap_or(layout.max_permits());
+    let max = max_permits(request)?.unwrap_or(if is_leftover { MAX_PERMITS } else { layout.max_permits() });
     let resets = !is_leftover && request.mode == AccessMode::Create;
-    if resets {
+    if is_leftover || resets {
         check_value(request.initial_value, max)?;
     }
-    take_slot(core)?;
+    if is_leftover {
+        renew(core, request, max)?;
+    }
+    match recover_and_take_slot(core, &file, user) {
+        Ok(true) => {}
+        Ok(false) => return Ok(false),
+        Err(_) if !file.is_ours() => return Ok(false),
+        Err(fault) => {
+            // who closed meanwhile may have taken us for a user, by a lock of a dead one's slot
+            let _ = unlink_if_unused(core);
+            return Err(fault);
+        }
+    }
     if resets {
         reset(core, request.initial_value, max);
     }
@@ -393,7 +416,7 @@ fn join(core: &Core, directory: &OwnedFd, request: &Request) -> Result<bool, Fau
 fn renew(core: &Core, request: &Request, max_permits: u32) -> Result<(), Trouble> {
     let layout = core.layout();
     // the permissions are those of whoever made it, if they are not ours to change
-    let _ = rustix::fs::fchmod(core.file()?.as_fd(), mode(request));
+    let _ = rustix::fs::fchmod(&*core.new_file(), mode(request));
     layout.persistent.store(0, Ordering::Relaxed);
     for word in &layout.used {
         word.store(0, Ordering::Relaxed);
@@ -404,15 +427,26 @@ fn renew(core: &Core, request: &Request, max_permits: u32) -> Result<(), Trouble
     Ok(())
 }
 
-/// Makes a free slot this process's. The caller has the registry lock, or the file has no name yet.
-fn take_slot(core: &Core) -> Result<(), Fault> {
+/// Recovers the dead, and becomes a user; `false` as in [`take_slot`]. It is known of one user that it lives.
+fn recover_and_take_slot(core: &Core, file: &PrivateDescriptor, user: Option<u16>) -> Result<bool, Fault> {
+    let is_full = (0..SLOTS).all(|number| core.layout().is_used(number));
+    // before anybody is told that there is no place
+    recover_through(core, file, user, if is_full { Pass::All } else { Pass::Users })?;
+    take_slot(core, file)
+}
+
+/// Makes a free slot this process's. The caller has the registry lock, or the file has no name yet. `false` if other code
+/// has closed the descriptor, and the lock is perhaps another file's.
+fn take_slot(core: &Core, file: &PrivateDescriptor) -> Result<bool, Fault> {
     let layout = core.layout();
-    let file = core.file()?;
-    let file = file.as_fd();
     for number in (0..SLOTS).filter(|number| !layout.is_used(*number)) {
         // a recoverer may be about to free it
-        if !lock::try_lock(file, number).map_err(Trouble::from)? {
+        if !lock::try_lock(file.as_fd(), number).map_err(Trouble::from)? {
             continue;
+        }
+        if !file.is_ours() {
+            let _ = lock::unlock(file.as_fd(), number);
+            return Ok(false);
         }
         let slot = core.slot(number).map_err(|trouble| explain_at(&core.place, trouble))?;
         // The numbers go on: a helper that was stopped long ago must not take an operation of ours for one that it saw.
@@ -426,7 +460,7 @@ fn take_slot(core: &Core) -> Result<(), Fault> {
         slot.recoverer.store(0, Ordering::Relaxed);
         layout.set_used(number, true);
         core.set_own_slot(number);
-        return Ok(());
+        return Ok(true);
     }
     let reason = format!("{SLOTS} processes use it already; end some, or use several semaphores");
     Err(Fault::new(ErrorKind::OutOfResources, reason))
@@ -439,13 +473,26 @@ pub(super) fn close(core: &Core) {
 }
 
 fn try_close(core: &Core) -> Result<(), Fault> {
-    if let Some(own) = core.own_slot() {
-        free(core, own)?;
-        // before the registry lock: of two that close at once, the later one sees that nobody is left
-        lock::unlock(core.file()?.as_fd(), own).map_err(Trouble::from)?;
+    let own = core.own_slot();
+    own.map_or(Ok(()), |own| free(core, own))?;
+    let file = core.file()?;
+    if let Some(own) = own {
+        // before the look: of two that close at once, the later one sees that nobody is left
+        lock::unlock(file.as_fd(), own).map_err(Trouble::from)?;
     }
-    let registered = Registered::new(core, CLOSE_PATIENCE)?;
+    // whoever has a slot closes later, and looks then, too
+    if find_user(core, &file)?.is_some() {
+        return Ok(());
+    }
+    let registered = Registered::for_close(core)?;
     breakpoint::pass(breakpoint::Step::Registered);
+    unlink_if_unused(core)?;
+    drop(registered);
+    Ok(())
+}
+
+/// Unlinks the file if it is to end with its last user, and nobody uses it. The caller has the registry lock.
+fn unlink_if_unused(core: &Core) -> Result<(), Fault> {
     if core.layout().persistent.load(Ordering::Acquire) == 0
         && !is_anybody_here(core)?
         && let Some(directory) = core.place.open_directory()?
@@ -453,16 +500,15 @@ fn try_close(core: &Core) -> Result<(), Fault> {
     {
         let _ = core.place.unlink(&directory);
     }
-    drop(registered);
     Ok(())
 }
 
 /// Removes the semaphore, whoever uses it: they are told.
-pub(super) fn remove(place: &Place) -> Result<(), Fault> {
+pub(super) fn remove(place: &Arc<Place>) -> Result<(), Fault> {
     for _ in 0..OPEN_ATTEMPTS {
         let Some(directory) = place.open_directory()? else { return Err(not_found()) };
         let Some(core) = open_file(place, &directory)? else { return Err(not_found()) };
-        let registered = Registered::new(&core, OPEN_PATIENCE)?;
+        let registered = Registered::for_open(&core)?;
         if !names(&directory, &core) {
             continue;
         }
@@ -508,45 +554,68 @@ fn names(directory: &OwnedFd, core: &Core) -> bool {
 }
 
 /// The registry lock. It is given up when this is dropped.
-struct Registered<'a>(&'a Core);
+pub(super) struct Registered<'a> {
+    core: &'a Core,
+    file: Arc<PrivateDescriptor>,
+}
 
 impl<'a> Registered<'a> {
-    fn new(core: &'a Core, patience: Duration) -> Result<Self, Fault> {
-        let file = core.file()?;
-        let file = file.as_fd();
+    /// For an open, which waits as long as others get it in turn: a thousand that come at once are no reason to fail.
+    pub(super) fn for_open(core: &'a Core) -> Result<Self, Fault> {
+        let (mut owner, mut since) = (0, Duration::ZERO);
+        Self::new(core, core.new_file(), |registrar, waited| {
+            if registrar != owner {
+                (owner, since) = (registrar, waited);
+            }
+            waited - since >= OPEN_PATIENCE || waited >= LONGEST_OPEN
+        })
+    }
+
+    fn for_close(core: &'a Core) -> Result<Self, Fault> {
+        Self::new(core, core.file()?, |_, waited| waited >= CLOSE_PATIENCE)
+    }
+
+    /// Waits for it until `is_over`, which is asked with whoever seems to have it and how long it was waited for.
+    fn new(
+        core: &'a Core,
+        file: Arc<PrivateDescriptor>,
+        mut is_over: impl FnMut(u32, Duration) -> bool,
+    ) -> Result<Self, Fault> {
         let registrar = &core.layout().registrar;
-        let begin = Instant::now();
-        let mut tries = 0;
-        while !lock::try_lock(file, REGISTRY_BYTE).map_err(Trouble::from)? {
-            if begin.elapsed() >= patience {
-                return Err(in_the_way(registrar.load(Ordering::Relaxed)));
+        let (mut begin, mut tries) = (None, 0);
+        while !lock::try_lock(file.as_fd(), REGISTRY_BYTE).map_err(Trouble::from)? {
+            let waited = begin.get_or_insert_with(Instant::now).elapsed();
+            let owner = registrar.load(Ordering::Relaxed);
+            if is_over(owner, waited) {
+                return Err(in_the_way(owner, waited));
             }
             // the system call that waits for such a lock has no timeout, and an open is to say who is in the way
             match tries {
                 0..20 => thread::yield_now(),
-                _ => thread::sleep(Duration::from_micros(20) * (tries - 19).min(50)),
+                // longer and longer: a thousand that look each millisecond would leave the owner no processor
+                _ => thread::sleep(FIRST_NAP * (1 << (tries - 20).min(MOST_DOUBLINGS))),
             }
             tries += 1;
         }
-        registrar.store(process::id(), Ordering::Relaxed);
-        Ok(Self(core))
+        registrar.store(Identity::own().pid, Ordering::Relaxed);
+        Ok(Self { core, file })
     }
 }
 
 impl Drop for Registered<'_> {
     fn drop(&mut self) {
-        self.0.layout().registrar.store(0, Ordering::Relaxed);
-        if let Ok(file) = self.0.file() {
-            let _ = lock::unlock(file.as_fd(), REGISTRY_BYTE);
-        }
+        self.core.layout().registrar.store(0, Ordering::Relaxed);
+        // without a look whether the number still is ours, since that can fail: of another file, nothing is given up
+        let _ = lock::unlock(self.file.as_fd(), REGISTRY_BYTE);
     }
 }
 
-fn in_the_way(pid: u32) -> Fault {
-    let seconds = OPEN_PATIENCE.as_secs();
+/// That one has it, or many had it, for so long that who waits gives up.
+fn in_the_way(pid: u32, waited: Duration) -> Fault {
+    let seconds = waited.as_secs();
     if pid == 0 {
         let reason =
-            format!("somebody has had its registry lock for {seconds} s, and does not say who it is");
+            format!("its registry lock was not free for {seconds} s, and who has it does not say so");
         return Fault::new(ErrorKind::TimedOut, reason);
     }
     let stopped = people::is_stopped(pid);

@@ -20,6 +20,7 @@ mod place;
 mod quick;
 mod recovery;
 mod reset;
+mod spinning;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -30,42 +31,70 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::{Stat, fstat};
 use rustix::io::{Errno, FdFlags, retry_on_intr};
 
 use self::layout::{Layout, PAGE, REMOVED, Record, Slot};
-pub(super) use self::observation::{list, observe};
 use self::operation::{Actor, Operation, Outcome, Waiters};
 use self::people::Identity as Process;
 use self::place::Place;
 pub(crate) use self::quick::Quick;
 use self::recovery::{Pass, recover};
+use self::spinning::Experience;
 use self::trouble::Trouble;
 use self::turn::Turn;
-use super::{Backend, Epoch, Identity, Opened, Patience, Request, Wait};
+use super::{Backend, Epoch, Identity, Namespace, Observe, Opened, Patience, Request, Wait};
 use crate::error::{ErrorKind, Fault};
+use crate::observer::{Listed, Owners};
 use crate::semaphore::{AccessMode, Capabilities, Holder};
 use crate::sys::descriptor::{PrivateDescriptor, undisturbed};
 use crate::sys::memory::Mapping;
 use crate::sys::{fork, lock};
 
-pub(super) fn open(name: &str, request: &Request) -> Result<Opened, Fault> {
-    let place = Place::of(name)?;
-    let core = life::open(&place, request)?;
-    Ok(Robust::new(core, request)?.opened())
+/// Files in shared memory, at the [`place`] that the name says.
+pub(super) struct Files;
+
+impl Namespace for Files {
+    fn open(&self, name: &str, request: &Request) -> Result<Opened, Fault> {
+        open(name, request)
+    }
+
+    fn guards_what_it_opens(&self) -> bool {
+        true
+    }
+
+    fn remove(&self, name: &str) -> Result<(), Fault> {
+        life::remove(&Arc::new(Place::of(name)?))
+    }
+
+    fn observe(&self, name: &str) -> Result<Box<dyn Observe>, Fault> {
+        observation::observe(name)
+    }
+
+    fn list(&self, owners: Owners) -> Option<Vec<Listed>> {
+        Some(observation::list(owners))
+    }
 }
 
-pub(super) fn remove(name: &str) -> Result<(), Fault> {
-    life::remove(&Place::of(name)?)
+fn open(name: &str, request: &Request) -> Result<Opened, Fault> {
+    let likely = Arc::new(Place::likely_of(name)?);
+    let core = match life::open(&likely, request) {
+        Ok(core) => core,
+        Err(fault) => match Place::of(name)? {
+            place if place == *likely => return Err(fault),
+            place => life::open(&Arc::new(place), request)?,
+        },
+    };
+    Ok(Robust::new(core, request)?.opened())
 }
 
 /// The file, open and mapped.
 #[derive(Debug)]
 struct Core {
     map: Mapping<Layout>,
-    place: Place,
+    place: Arc<Place>,
     file: Mutex<Arc<PrivateDescriptor>>,
     device: u64,
     inode: u64,
@@ -75,8 +104,9 @@ struct Core {
     reserved: AtomicU32,
     /// Threads take turns at recovering.
     recovering: Mutex<()>,
-    /// How often a waiter looks before it sleeps.
-    spins: AtomicU32,
+    /// The slot of who was found dead last.
+    last_dead: AtomicU32,
+    experience: Experience,
 }
 
 const NO_SLOT: u32 = u32::MAX;
@@ -86,25 +116,32 @@ const SLOTS_AT: u32 = std::mem::offset_of!(Layout, slots) as u32;
 const SLOT_SIZE: u32 = size_of::<Slot>() as u32;
 
 impl Core {
-    /// Opens the file, by a function that may be called several times, and maps it. Nothing is looked at yet.
-    fn open(place: &Place, mut open: impl FnMut() -> Result<OwnedFd, Errno>) -> io::Result<Self> {
-        let (file, map) = undisturbed(|| {
-            let file = PrivateDescriptor::new(retry_on_intr(&mut open)?)?;
+    /// Opens the file, by a function that may be called several times, and maps it; tells what the system says of it.
+    /// Nothing is looked at yet.
+    fn open(
+        place: &Arc<Place>,
+        mut open: impl FnMut() -> Result<OwnedFd, Errno>,
+    ) -> io::Result<(Self, Stat)> {
+        let (file, map, data) = undisturbed(|| {
+            let file = retry_on_intr(&mut open)?;
+            let data = fstat(&file)?;
+            let file = PrivateDescriptor::of_file(file, data.st_dev, data.st_ino)?;
             let map = Mapping::new(file.as_fd())?;
-            Ok::<_, io::Error>((file, map))
+            Ok::<_, io::Error>((file, map, data))
         })?;
-        let data = fstat(&file)?;
-        Ok(Self {
+        let core = Self {
             map,
-            place: place.clone(),
+            place: Arc::clone(place),
             file: Mutex::new(Arc::new(file)),
             device: data.st_dev,
             inode: data.st_ino,
             own: AtomicU32::new(NO_SLOT),
             reserved: AtomicU32::new(FIRST_SLOTS),
             recovering: Mutex::new(()),
-            spins: AtomicU32::new(0),
-        })
+            last_dead: AtomicU32::new(0),
+            experience: Experience::new(),
+        };
+        Ok((core, data))
     }
 
     #[inline]
@@ -128,6 +165,12 @@ impl Core {
             *file = Arc::new(again);
         }
         Ok(Arc::clone(&file))
+    }
+
+    /// The descriptor, for who has just opened the file. That nobody has closed it since is to be looked at before anything is
+    /// done that rests on a lock that was free or could be had: it may have been one of another file.
+    fn new_file(&self) -> Arc<PrivateDescriptor> {
+        Arc::clone(&self.file.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The descriptor alone.
@@ -171,12 +214,31 @@ impl Core {
         self.recovering.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn last_dead(&self) -> u16 {
+        self.last_dead.load(Ordering::Relaxed) as u16
+    }
+
+    fn note_dead(&self, number: u16) {
+        self.last_dead.store(number.into(), Ordering::Relaxed);
+    }
+
     /// Whether who has not waited lets those go first who have.
     #[cold]
     fn is_fair_now(&self) -> bool {
         let until = self.layout().fair_until.load(Ordering::Relaxed);
         // a moment far ahead is none that anybody has written
         until != 0 && (1..=waiting::FAIR_MS).contains(&until.wrapping_sub(clock::milliseconds()))
+    }
+
+    /// How many processes seem to wait: those in slots before this one's, and all. (The dead may still be among them.)
+    fn waiting_processes(&self) -> (u64, u64) {
+        let own = self.own_slot();
+        let waits = |number: &u16| {
+            self.slot(*number).is_ok_and(|slot| slot.waiting_threads.load(Ordering::Relaxed) > 0)
+        };
+        self.layout().used_slots().filter(waits).fold((0, 0), |(before, all), number| {
+            (before + u64::from(own.is_some_and(|own| number < own)), all + 1)
+        })
     }
 
     /// A process that is stopped in the middle of a recovery, and the dead one.
@@ -189,9 +251,9 @@ impl Core {
         })
     }
 
-    /// Whether the slot's process lives.
-    fn is_alive(&self, number: u16) -> Result<bool, Trouble> {
-        Ok(Some(number) == self.own_slot() || lock::is_locked(self.file()?.as_fd(), number..number + 1)?)
+    /// Whether it looks as if the slot's process lived. That is a hint, and cheap.
+    fn seems_alive(&self, number: u16) -> Result<bool, Trouble> {
+        Ok(people::seems_alive(&self.slot(number)?.identity()))
     }
 
     /// The epoch of now. After a removal it is one in which nobody holds anything.
@@ -201,9 +263,10 @@ impl Core {
 
     /// The slots of living processes.
     fn living_slots(&self) -> Result<Vec<(u16, &Slot)>, Trouble> {
+        let file = self.file()?;
         let mut living = Vec::new();
         for number in self.layout().used_slots() {
-            if self.is_alive(number)? {
+            if Some(number) == self.own_slot() || lock::is_locked(file.as_fd(), number..number + 1)? {
                 living.push((number, self.slot(number)?));
             }
         }
@@ -271,16 +334,16 @@ impl Robust {
     }
 
     fn operate(&self, operation: &Operation) -> Result<Outcome, Trouble> {
+        self.core.experience.make_way(self.core.layout(), self.number);
         let _turn = self.turn.take()?;
         self.actor().operate(operation)
     }
 
-    /// Notes since when the process holds what it holds, which counts until its next operation.
+    /// Notes since when the process holds what it holds, which counts until its next operation. (If another thread comes
+    /// between with one, it does not count.)
     fn note_since(&self) {
-        let Ok(_turn) = self.turn.take() else { return };
         let own = self.own();
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        own.committed().with_amount(seconds as u32).store(&own.since);
+        own.committed().with_amount(clock::seconds_since_1970()).store(&own.since);
     }
 }
 
@@ -400,13 +463,8 @@ impl Backend for Robust {
         let epoch = self.core.epoch();
         let holders = self.core.living_slots()?.into_iter().filter_map(|(_, slot)| {
             let held = slot.held(epoch);
-            let who = Process {
-                pid: slot.pid.load(Ordering::Relaxed),
-                pid_namespace: slot.pid_namespace.load(Ordering::Relaxed),
-                start_time: slot.start_time.load(Ordering::Relaxed),
-            };
             let since = Record::load(&slot.since, Ordering::Acquire);
-            (held > 0).then(|| describe(who, since, slot.committed(), held))
+            (held > 0).then(|| describe(slot.identity(), since, slot.committed(), held))
         });
         Ok(holders.collect())
     }

@@ -25,7 +25,7 @@ use crate::sys::{lock, user};
 #[derive(Debug)]
 struct Observation(OwnedFd);
 
-pub(in crate::backend) fn observe(name: &str) -> Result<Box<dyn Observe>, Fault> {
+pub(super) fn observe(name: &str) -> Result<Box<dyn Observe>, Fault> {
     Ok(Box::new(Observation(life::open_to_read(&Place::of(name)?)?)))
 }
 
@@ -60,7 +60,7 @@ impl Observe for Observation {
         }
         Ok(Snapshot {
             available: state.count(),
-            max_permits: header.half(offset_of!(Layout, max_permits)),
+            max_permits: header.half(offset_of!(Layout, state.max_permits)),
             initial_value: Some(header.half(offset_of!(Layout, initial))),
             waiting: Some(waiters.iter().fold(0, |sum, waiter: &Waiter| sum.saturating_add(waiter.threads))),
             holders: Some(holders),
@@ -133,7 +133,7 @@ impl SlotImage {
 }
 
 /// Lists what is there. What may not be seen is left out: the directories of other users, for who is not root.
-pub(in crate::backend) fn list(owners: Owners) -> Vec<Listed> {
+pub(super) fn list(owners: Owners) -> Vec<Listed> {
     let is_wanted = |owner| owners == Owners::All || owner == user::effective_id();
     let places = Place::all(is_wanted).unwrap_or_default();
     places.into_iter().filter_map(list_file).filter(|listed| is_wanted(listed.owner)).collect()

@@ -1,10 +1,13 @@
-//! What is told to people: which process is who, and what it is doing. Nothing else depends on it.
+//! What is told to people: which process is who, and what it is doing. Nothing else depends on it, but for whom to look at first.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 
+use super::layout::Slot;
 use crate::sys::fork::PerProcess;
+use crate::sys::process;
 
 /// How a process is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,22 @@ impl Identity {
         let name = fs::read(format!("/proc/{pid}/comm")).ok().filter(|_| is_same())?;
         Some(String::from_utf8_lossy(&name).trim_end().to_owned())
     }
+}
+
+impl Slot {
+    /// Whose it is, or was.
+    pub(super) fn identity(&self) -> Identity {
+        Identity {
+            pid: self.pid.load(Ordering::Relaxed),
+            pid_namespace: self.pid_namespace.load(Ordering::Relaxed),
+            start_time: self.start_time.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Whether a process of that number seems to be alive. It may be another one by now, or none that has the semaphore open any more.
+pub(super) fn seems_alive(who: &Identity) -> bool {
+    who.visible_pid().is_some_and(process::seems_alive)
 }
 
 /// Whether the process is stopped, as far as that can be seen.

@@ -32,9 +32,10 @@ const GLOBAL_PREFIX: &str = "system-semaphore.";
 const DIRECTORY_PREFIX: &str = "system-semaphore-";
 
 /// The name's file, which need not be there.
-#[derive(Clone, Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    root: &'static str,
+    /// The directory that the file is in.
+    directory: PathBuf,
     /// Whose name it is, if not everybody's: it is in the directory of that user.
     user: Option<u32>,
     pub(super) file: String,
@@ -44,6 +45,15 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn of(native: &str) -> Result<Self, Fault> {
+        Self::of_in(root, native)
+    }
+
+    /// The same, if shared memory is where it should be. Who finds the file there need not look.
+    pub(super) fn likely_of(native: &str) -> Result<Self, Fault> {
+        Self::of_in(|| Ok(SHARED_MEMORY), native)
+    }
+
+    fn of_in(root: impl FnOnce() -> Result<&'static str, Fault>, native: &str) -> Result<Self, Fault> {
         let bad = |reason: &str| Err(Fault::new(ErrorKind::KeyError, reason.to_owned()));
         let (is_global, name) = match native.split_once('\\') {
             Some(("Global", name)) => (true, name),
@@ -68,10 +78,18 @@ impl Place {
             (format!("~{hash}"), Some(name.to_owned()))
         };
         Ok(if is_global {
-            Self { root, user: None, file: format!("{GLOBAL_PREFIX}{file}"), hashed }
+            Self::new(root, None, format!("{GLOBAL_PREFIX}{file}"), hashed)
         } else {
-            Self { root, user: Some(user::effective_id()), file, hashed }
+            Self::new(root, Some(user::effective_id()), file, hashed)
         })
+    }
+
+    fn new(root: &'static str, user: Option<u32>, file: String, hashed: Option<String>) -> Self {
+        let directory = match user {
+            None => root.into(),
+            Some(user) => format!("{root}/{DIRECTORY_PREFIX}{user}").into(),
+        };
+        Self { directory, user, file, hashed }
     }
 
     /// All files that are there, and that this user may see: those for all users, and those in the directories of these users.
@@ -80,12 +98,12 @@ impl Place {
         let mut places = Vec::new();
         for file in file_names(Path::new(root)) {
             if file.starts_with(GLOBAL_PREFIX) {
-                places.push(Self { root, user: None, file, hashed: None });
+                places.push(Self::new(root, None, file, None));
             } else if let Some(user) = file.strip_prefix(DIRECTORY_PREFIX).and_then(|user| user.parse().ok())
                 && of(user)
             {
                 let files = file_names(&Path::new(root).join(file)).into_iter();
-                places.extend(files.map(|file| Self { root, user: Some(user), file, hashed: None }));
+                places.extend(files.map(|file| Self::new(root, Some(user), file, None)));
             }
         }
         Ok(places)
@@ -118,33 +136,28 @@ impl Place {
     }
 
     pub(super) fn path(&self) -> PathBuf {
-        self.directory_path().join(&self.file)
-    }
-
-    fn directory_path(&self) -> PathBuf {
-        let root = PathBuf::from(self.root);
-        self.user.map_or(root.clone(), |user| root.join(format!("{DIRECTORY_PREFIX}{user}")))
+        self.directory.join(&self.file)
     }
 
     /// Opens the directory that the file is in, if it is there.
     pub(super) fn open_directory(&self) -> Result<Option<OwnedFd>, Fault> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let path = self.directory_path();
-        let directory = match retry_on_intr(|| openat(CWD, &path, flags, Mode::empty())) {
+        let path = &self.directory;
+        let directory = match retry_on_intr(|| openat(CWD, path, flags, Mode::empty())) {
             Ok(directory) => directory,
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::NOTDIR | Errno::LOOP) => {
-                return Err(squatted(&path, "is no directory", owner(&path)));
+                return Err(squatted(path, "is no directory", owner(path)));
             }
-            Err(errno) => return Err(refused("open the directory", &path, errno)),
+            Err(errno) => return Err(refused("open the directory", path, errno)),
         };
         if let Some(user) = self.user {
             let data = rustix::fs::fstat(&directory).map_err(Trouble::from)?;
             if data.st_uid != user {
-                return Err(squatted(&path, "belongs to somebody else", Some(data.st_uid)));
+                return Err(squatted(path, "belongs to somebody else", Some(data.st_uid)));
             }
             if data.st_mode & 0o077 != 0 {
-                return Err(squatted(&path, "is open to others; make its mode 0700", Some(data.st_uid)));
+                return Err(squatted(path, "is open to others; make its mode 0700", Some(data.st_uid)));
             }
         }
         Ok(Some(directory))
@@ -152,14 +165,14 @@ impl Place {
 
     /// The same, after making it if need be. Notes in `made` that it was made.
     pub(super) fn make_directory(&self, made: &mut bool) -> Result<Option<OwnedFd>, Fault> {
-        if !self.is_private() {
-            return self.open_directory();
+        let existing = self.open_directory()?;
+        if existing.is_some() || !self.is_private() {
+            return Ok(existing);
         }
-        let path = self.directory_path();
-        let is_new = match mkdirat(CWD, &path, Mode::RWXU) {
+        let is_new = match mkdirat(CWD, &self.directory, Mode::RWXU) {
             Ok(()) => true,
             Err(Errno::EXIST) => false,
-            Err(errno) => return Err(refused("make the directory", &path, errno)),
+            Err(errno) => return Err(refused("make the directory", &self.directory, errno)),
         };
         *made |= is_new;
         // it may be gone again, or another one by now; the last of its users removes it
@@ -182,7 +195,7 @@ impl Place {
         unlinkat(directory, &*self.file, AtFlags::empty())?;
         if self.is_private() {
             // it fails as long as there is something in it
-            let _ = unlinkat(CWD, self.directory_path(), AtFlags::REMOVEDIR);
+            let _ = unlinkat(CWD, &self.directory, AtFlags::REMOVEDIR);
         }
         Ok(())
     }
@@ -190,7 +203,7 @@ impl Place {
     /// Removes the user's directory if it is empty.
     pub(super) fn leave_no_directory(&self) {
         if self.is_private() {
-            let _ = unlinkat(CWD, self.directory_path(), AtFlags::REMOVEDIR);
+            let _ = unlinkat(CWD, &self.directory, AtFlags::REMOVEDIR);
         }
     }
 }

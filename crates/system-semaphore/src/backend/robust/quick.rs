@@ -8,9 +8,8 @@ use std::sync::atomic::Ordering;
 
 use super::layout::{Layout, MAX_PERMITS, Record, Slot, State, StateCell};
 use super::turn::Turn;
-use super::{Core, breakpoint};
+use super::{Core, breakpoint, operation};
 use crate::backend::Epoch;
-use crate::sys::atomic::AtomicU32;
 use crate::sys::memory::Part;
 use crate::sys::thread::SingleThreaded;
 
@@ -20,8 +19,8 @@ pub(crate) struct Quick {
     state: Part<StateCell, Layout>,
     own: Part<Slot, Layout>,
     single: SingleThreaded,
-    number: u16,
-    max_permits: Part<AtomicU32, Layout>,
+    /// An empty state of its slot.
+    empty: State,
     turn: Arc<Turn>,
 }
 
@@ -31,16 +30,25 @@ impl Quick {
             state: core.map.part(|layout| &layout.state),
             own: core.map.part(move |layout| &layout.slots[usize::from(number)]),
             single: SingleThreaded::find(),
-            number,
-            max_permits: core.map.part(|layout| &layout.max_permits),
+            empty: State::new(number, 0, false, 0),
             turn: Arc::clone(turn),
         }
     }
 
-    /// Takes permits if this process has no other thread; tells of which epoch they are.
+    /// Does something with the slot if it is this thread's turn at once, which it always is if there is no other thread.
     ///
-    /// No turn is needed then. (A signal handler must not use semaphores; one that takes or gives here is done before we
-    /// go on, and the comparisons show it what we have begun, and us what it has done.)
+    /// (A signal handler must not use semaphores; one that takes or gives here is done before we go on, and the comparisons
+    /// show it what we have begun, and us what it has done.)
+    #[inline(always)]
+    fn in_turn<T>(&self, operate: impl FnOnce() -> T) -> Option<T> {
+        if self.single.get() {
+            return Some(operate());
+        }
+        let _turn = self.turn.take_among_others()?;
+        Some(operate())
+    }
+
+    /// Takes permits if this process has no other thread; tells of which epoch they are.
     #[inline(always)]
     pub(crate) fn acquire_alone(&self, count: u32) -> Option<Epoch> {
         if self.single.get() { self.take(count) } else { None }
@@ -49,8 +57,7 @@ impl Quick {
     /// Takes permits; tells of which epoch they are.
     #[inline(always)]
     pub(crate) fn acquire(&self, count: u32) -> Option<Epoch> {
-        let _turn = self.turn.take_at_once()?;
-        self.take(count)
+        self.in_turn(|| self.take(count))?
     }
 
     /// Gives permits of this epoch back if this process has no other thread.
@@ -62,39 +69,57 @@ impl Quick {
     /// Gives permits of this epoch back.
     #[inline(always)]
     pub(crate) fn give_back(&self, count: u32, epoch: Epoch) -> bool {
-        self.turn.take_at_once().is_some_and(|_turn| self.give(count, epoch))
+        self.in_turn(|| self.give(count, epoch)).unwrap_or(false)
+    }
+
+    /// Creates permits.
+    #[inline]
+    pub(crate) fn create(&self, count: u32) -> bool {
+        let is_possible = |free, _| count <= MAX_PERMITS && self.has_room(free, count);
+        self.in_turn(|| self.operate(count.into(), 0, is_possible)).flatten().is_some()
+    }
+
+    /// Stops holding permits of this epoch, without giving them back.
+    #[inline]
+    pub(crate) fn forget(&self, count: u32, epoch: Epoch) -> bool {
+        self.in_turn(|| operation::forget(&self.own, count, epoch)).is_some()
     }
 
     #[inline(always)]
     fn take(&self, count: u32) -> Option<Epoch> {
-        self.operate(-i64::from(count), |free, _| free >= count)
+        let difference = i64::from(count);
+        self.operate(-difference, difference, |free, _| free >= count)
     }
 
     #[inline(always)]
     fn give(&self, count: u32, epoch: Epoch) -> bool {
-        let done = self.operate(count.into(), |free, current| {
-            // neither is above 2^31
-            let sum = free.wrapping_add(count);
-            current == epoch && sum <= MAX_PERMITS && sum <= self.max_permits.load(Ordering::Relaxed)
-        });
-        done.is_some()
+        let difference = i64::from(count);
+        let is_possible = |free, current| current == epoch && self.has_room(free, count);
+        self.operate(difference, -difference, is_possible).is_some()
     }
 
-    /// Adds to what is free, and takes from what is held, if that is possible with so many free ones in this epoch.
+    #[inline(always)]
+    fn has_room(&self, free: u32, count: u32) -> bool {
+        // neither is above 2^31
+        let sum = free.wrapping_add(count);
+        sum <= MAX_PERMITS && sum <= self.state.max_permits.load(Ordering::Relaxed)
+    }
+
+    /// Adds to what is free, and to what is held, if that is possible with so many free ones in this epoch.
     ///
     /// The next state depends on nothing but the state, and so does the swap: that is half of the speed.
     #[inline(always)]
-    fn operate(&self, difference: i64, is_possible: impl FnOnce(u32, Epoch) -> bool) -> Option<Epoch> {
+    fn operate(&self, free: i64, held: i64, is_possible: impl FnOnce(u32, Epoch) -> bool) -> Option<Epoch> {
         let state = State(self.state.word.load(Ordering::Acquire));
         let committed = Record::load(&self.own.committed, Ordering::Relaxed);
         let epoch = self.own.epoch.load(Ordering::Relaxed);
-        if !state.is_quiet(self.number, committed) || !is_possible(state.count(), epoch) {
+        if !state.is_quiet(self.empty, committed) || !is_possible(state.count(), epoch) {
             return None;
         }
-        let pending = committed.next(-difference)?;
+        let pending = committed.next(held)?;
         pending.store(&self.own.pending);
         breakpoint::pass(breakpoint::Step::BeforeSwap);
-        let next = state.next_of_same_slot(difference);
+        let next = state.next_of_same_slot(free);
         self.state.word.compare_exchange(state.0, next.0, Ordering::AcqRel, Ordering::Relaxed).ok()?;
         breakpoint::pass(breakpoint::Step::AfterSwap);
         pending.store(&self.own.committed);

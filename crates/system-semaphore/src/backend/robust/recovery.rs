@@ -4,70 +4,148 @@
 //! whether the last operation happened, and gives back what is held by an ordinary operation of the dead slot. A
 //! recoverer that dies half way leaves the same kind of records for the next, and the kernel drops its lock.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
-use std::{process, thread};
+use std::{array, process, thread};
 
 use super::layout::{Layout, SLOTS, Slot, tag_of};
 use super::operation::{Actor, Operation, Outcome, Waiters};
 use super::trouble::Trouble;
 use super::{Core, breakpoint, clock, waiting};
+use crate::sys::descriptor::PrivateDescriptor;
 use crate::sys::lock;
 
-/// Which slots are looked at.
+/// Which slots are looked at. To ask about one takes the longer the more users there are; so if those are many, it is asked about those
+/// who seem to be dead, and about the others only if nobody has done that lately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pass {
-    /// All in use: a process that holds nothing may owe somebody a wake-up.
+    /// All in use, however many.
     All,
-    /// Those that can have permits to give back. If those are many, the pass is left out when anybody has made one in
-    /// this millisecond.
+    /// All in use; if they are many, only if nobody has looked at all lately.
+    Users,
+    /// Of all in use, if they are many, only those who seem to be dead. (Who holds nothing may owe somebody a wake-up.)
+    Suspects,
+    /// Those that can have permits to give back,
     Holders,
+    /// and of them only the first who is dead, if they are many.
+    NextHolder,
 }
 
 /// So often is looked whether somebody else's recovery is done.
 const MOMENT: u32 = if cfg!(loom) { 1 } else { 100 };
-/// Up to so many slots are looked at as often as anybody likes.
+/// Up to so many slots are looked at as often as anybody likes; more, as often as takes a small part of the time.
 const FEW: usize = 16;
 
 /// Gives back what the dead held; tells how many were found.
 pub(super) fn recover(core: &Core, pass: Pass) -> Result<usize, Trouble> {
+    recover_through(core, &*core.file()?, None, pass)
+}
+
+/// The same, through this descriptor, and knowing of somebody that it lives.
+pub(super) fn recover_through(
+    core: &Core,
+    file: &PrivateDescriptor,
+    living: Option<u16>,
+    pass: Pass,
+) -> Result<usize, Trouble> {
     let own = core.own_slot();
-    let layout = core.layout();
-    let mut candidates = Vec::new();
-    for number in layout.used_slots().filter(|number| Some(*number) != own) {
+    let candidates = || {
+        // those first who came about when the last did who was found dead: they often go together, too
+        let slots = core.layout().used_slots_from(core.last_dead());
+        let others = slots.filter(|number| ![own, living].contains(&Some(*number)));
         // one that cannot be looked at is found out about below
-        if pass == Pass::All || core.slot(number).map_or(true, may_hold) {
-            candidates.push(number);
+        let is_for_holders = matches!(pass, Pass::Holders | Pass::NextHolder);
+        others.filter(move |number| !is_for_holders || core.slot(*number).map_or(true, may_hold))
+    };
+    let mut search = Search { core, file, recovered: 0, trouble: None };
+    let mut first = candidates();
+    let few: [Option<u16>; FEW] = array::from_fn(|_| first.next());
+    if first.next().is_none() {
+        few.into_iter().flatten().for_each(|number| search.look(number));
+        return search.outcome();
+    }
+    let is_for_all = match pass {
+        Pass::All => true,
+        Pass::Users | Pass::Holders => claim_pass(core, candidates().count()),
+        Pass::Suspects | Pass::NextHolder => false,
+    };
+    if is_for_all || pass != Pass::Users {
+        for number in candidates() {
+            search.look_if_suspect(number);
+            if pass == Pass::NextHolder && search.recovered > 0 {
+                break;
+            }
         }
     }
-    if candidates.is_empty() || pass == Pass::Holders && candidates.len() > FEW && !claim_pass(core) {
-        return Ok(0);
+    if is_for_all {
+        candidates().for_each(|number| search.look(number));
     }
-    let file = core.file()?;
-    // between the threads of this process: its locks do not keep them apart
-    let _turn = core.recovering();
-    let (mut recovered, mut trouble) = (0, None);
-    for number in candidates {
-        match recover_slot(core, file.as_fd(), number) {
-            Ok(is_recovered) => recovered += usize::from(is_recovered),
-            // others can still be helped
-            Err(error) => trouble = trouble.or(Some(error)),
+    search.outcome()
+}
+
+/// Whether so many use the semaphore that it is not for each to ask about all.
+pub(super) fn is_crowd(core: &Core) -> bool {
+    core.layout().used_slots().count() > FEW
+}
+
+/// A search for the dead. It does without memory of its own: the watching thread may never have had any, and to get the first takes
+/// longer than all the rest.
+struct Search<'a> {
+    core: &'a Core,
+    file: &'a PrivateDescriptor,
+    recovered: usize,
+    /// What kept one from being looked at. The others can still be helped.
+    trouble: Option<Trouble>,
+}
+
+impl Search<'_> {
+    fn look_if_suspect(&mut self, number: u16) {
+        match self.core.seems_alive(number) {
+            Ok(true) => {}
+            Ok(false) => self.look(number),
+            Err(trouble) => self.note(trouble),
         }
     }
-    match trouble {
-        Some(trouble) if recovered == 0 => Err(trouble),
-        _ => Ok(recovered),
+
+    fn look(&mut self, number: u16) {
+        let core = self.core;
+        // between the threads of this process: its locks do not keep them apart
+        let _turn = core.recovering();
+        match recover_slot(core, self.file, number) {
+            Ok(true) => {
+                self.recovered += 1;
+                core.note_dead(number);
+            }
+            Ok(false) => {}
+            Err(trouble) => self.note(trouble),
+        }
+    }
+
+    fn note(&mut self, trouble: Trouble) {
+        self.trouble.get_or_insert(trouble);
+    }
+
+    fn outcome(self) -> Result<usize, Trouble> {
+        match self.trouble {
+            Some(trouble) if self.recovered == 0 => Err(trouble),
+            _ => Ok(self.recovered),
+        }
     }
 }
 
 /// Gives back what the user of a slot held, if it is dead; tells whether it was.
-fn recover_slot(core: &Core, file: BorrowedFd<'_>, number: u16) -> Result<bool, Trouble> {
+fn recover_slot(core: &Core, file: &PrivateDescriptor, number: u16) -> Result<bool, Trouble> {
     let (layout, slot) = (core.layout(), core.slot(number)?);
     let mut is_others = false;
     for _ in 0..MOMENT {
-        if !lock::is_locked(file, number..number + 1)? && lock::try_lock(file, number)? {
+        if !lock::is_locked(file.as_fd(), number..number + 1)? && lock::try_lock(file.as_fd(), number)? {
+            // the lock may be one of another file, if other code has closed the descriptor and its number is used again
+            if !file.is_ours() {
+                lock::unlock(file.as_fd(), number)?;
+                return Err(Trouble::LostDescriptor);
+            }
             let outcome = if layout.is_used(number) { bury(core, number) } else { Ok(()) };
-            lock::unlock(file, number)?;
+            lock::unlock(file.as_fd(), number)?;
             return outcome.map(|()| true);
         }
         // If somebody else is just recovering it, who asks now is to see what comes back; but nobody waits for a recoverer
@@ -86,12 +164,14 @@ fn may_hold(slot: &Slot) -> bool {
     committed.amount() != 0 || pending.seq() != committed.seq()
 }
 
-/// Whether this pass among many slots is to be made.
-fn claim_pass(core: &Core) -> bool {
+/// Whether it is time to ask about so many slots again.
+fn claim_pass(core: &Core, slots: usize) -> bool {
     let now = clock::milliseconds();
     let last = &core.layout().last_pass;
     let before = last.load(Ordering::Relaxed);
-    now != before && last.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    let pause = (slots / FEW) as u64;
+    now.wrapping_sub(before) >= pause
+        && last.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
 
 /// Ends the affairs of a dead process. The caller has the lock of its slot.
@@ -145,10 +225,17 @@ pub(super) fn free(core: &Core, number: u16) -> Result<(), Trouble> {
 
 /// Whether anybody but this open uses the semaphore.
 pub(super) fn is_anybody_here(core: &Core) -> Result<bool, Trouble> {
-    let file = core.file()?;
-    let is_locked = |slots| lock::is_locked(file.as_fd(), slots);
+    find_user(core, &*core.file()?).map(|user| user.is_some())
+}
+
+/// The slot of somebody else who uses the semaphore.
+pub(super) fn find_user(core: &Core, file: &PrivateDescriptor) -> Result<Option<u16>, Trouble> {
+    let find = |slots| lock::find_locked(file.as_fd(), slots);
     // Its own lock does not show, unless the descriptor had to be opened again. But while it closes, somebody else may
     // have taken the slot.
     let own = core.own_slot().filter(|own| !core.layout().is_used(*own)).unwrap_or(SLOTS);
-    Ok(is_locked(0..own)? || own + 1 < SLOTS && is_locked(own + 1..SLOTS)?)
+    Ok(match find(0..own)? {
+        None if own + 1 < SLOTS => find(own + 1..SLOTS)?,
+        user => user,
+    })
 }

@@ -13,7 +13,7 @@ use super::{Core, breakpoint, waiting};
 pub(super) fn reset(core: &Core, count: u32, max: u32) {
     let layout = core.layout();
     // what is given back in the old epoch must have room to the end
-    layout.max_permits.fetch_max(max, Ordering::AcqRel);
+    layout.state.max_permits.fetch_max(max, Ordering::AcqRel);
     complete_reset(layout, layout.state());
     // The next one of the header, also after a removal: the header gets no other.
     let epoch = next_epoch(layout.epoch.load(Ordering::Acquire));
@@ -26,7 +26,7 @@ pub(super) fn reset(core: &Core, count: u32, max: u32) {
     }
     breakpoint::pass(breakpoint::Step::ResetSwapped);
     complete_reset(layout, layout.state());
-    layout.max_permits.store(max, Ordering::Release);
+    layout.state.max_permits.store(max, Ordering::Release);
     layout.initial.store(count, Ordering::Relaxed);
     if count > 0 {
         waiting::wake(core, count);

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::AsFd;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -14,12 +15,15 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use puppet::{PATIENCE, wait_for};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::breakpoint::Step;
+use super::operation::{self, Operation, Outcome, Waiters};
 use super::place::Place;
 use super::{Core, life};
 use crate::backend::Request;
+use crate::sys::descriptor;
 use crate::{AccessMode, ErrorKind, KeyType, NativeIpcKey, OwnedPermit, SystemSemaphore};
 
 /// The variable that makes this program an actor.
@@ -34,7 +38,11 @@ pub(super) fn pass(step: Step) {
         *halt = None;
         drop(halt);
         say(&format!("at\t{step:?}"));
-        let line = line().expect("it is told to go on");
+        let mut line = next_line().expect("it is told to go on");
+        if let Some(name) = line.strip_prefix("lose\t") {
+            lose_descriptors_of(name);
+            line = next_line().expect("it is told to go on");
+        }
         if let Some(next) = line.strip_prefix("go\t") {
             *HALT.lock().expect("nobody panics with it") = Some(next.to_owned());
         }
@@ -55,8 +63,19 @@ fn say(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
+/// As other code of the process may do that closes what is not its own, and opens something.
+fn lose_descriptors_of(name: &str) {
+    let other = memfd_create("other", MemfdFlags::CLOEXEC).expect("it can be made");
+    for entry in fs::read_dir("/proc/self/fd").expect("it is there").flatten() {
+        if fs::read_link(entry.path()).is_ok_and(|path| path.ends_with(name)) {
+            let number = entry.file_name().to_string_lossy().parse().expect("a number");
+            descriptor::lose(number, other.as_fd()).expect("it is open");
+        }
+    }
+}
+
 /// The next line from the parent.
-fn line() -> Option<String> {
+fn next_line() -> Option<String> {
     let mut line = String::new();
     let read = io::stdin().read_line(&mut line).expect("lines are UTF-8");
     (read > 0).then(|| line.trim_end().to_owned())
@@ -70,7 +89,7 @@ fn plays_a_part_when_told_to() {
     }
     let mut semaphores = HashMap::new();
     let mut permits = Vec::new();
-    while let Some(line) = line() {
+    while let Some(line) = next_line() {
         let fields: Vec<&str> = line.split('\t').collect();
         match obey(&fields, &mut semaphores, &mut permits) {
             Ok(()) => say("ok"),
@@ -195,11 +214,19 @@ impl Actor {
     #[track_caller]
     fn fall_asleep(&mut self, command: &str, stage: &Stage) {
         self.must("sleep well");
-        self.block(command, stage);
         let tasks = format!("/proc/{}/task", self.child.id());
         let threads = || fs::read_dir(&tasks).expect("it lives").count();
-        // the test harness's two, and one for the deaths of others
-        wait_for("it has deaths watched", || threads() == 3);
+        // the test harness's two, and an emulator's; then one for the deaths of others
+        let before = threads();
+        self.block(command, stage);
+        wait_for("it has deaths watched", || threads() == before + 1);
+        self.wait_until_asleep();
+    }
+
+    /// Waits until all its threads sleep.
+    #[track_caller]
+    fn wait_until_asleep(&self) {
+        let tasks = format!("/proc/{}/task", self.child.id());
         wait_for("it sleeps", || {
             fs::read_dir(&tasks).expect("it lives").flatten().all(|task| {
                 let stat = fs::read_to_string(task.path().join("stat")).expect("it lives");
@@ -263,7 +290,7 @@ impl Stage {
 
     /// A look at the file, with a slot of its own.
     fn core(&self) -> Core {
-        let place = Place::of(&self.name).expect("it is a good name");
+        let place = super::Arc::new(Place::of(&self.name).expect("it is a good name"));
         let request = Request { mode: AccessMode::OpenExisting, ..Request::default() };
         let core = life::open(&place, &request).expect("it is there");
         super::Arc::into_inner(core).expect("nobody else has it")
@@ -381,8 +408,9 @@ fn a_waiter_gets_what_a_releaser_did_not_live_to_announce() {
 
 #[test]
 fn a_waiter_gets_what_the_one_who_was_woken_did_not_live_to_take() {
-    for need in [1, 3] {
+    for (need, others) in [(1, 0), (3, 0), (1, MANY), (3, MANY)] {
         let stage = Stage::new(0);
+        let others: Vec<_> = (0..others).map(|_| stage.core()).collect();
         let (mut first, mut second) = (Actor::with(&stage), Actor::with(&stage));
         first.must("halt\tWoken");
         first.fall_asleep("acquire\t1", &stage);
@@ -397,8 +425,33 @@ fn a_waiter_gets_what_the_one_who_was_woken_did_not_live_to_take() {
             stage.semaphore.add_permits(1).expect("there is room");
         }
         first.kill();
-        assert_eq!(second.hear(), "ok", "{need}");
+        assert_eq!(second.hear(), "ok", "{need}, and {} others", others.len());
         stage.assert_books(0, need, need);
+        others.iter().for_each(life::close);
+    }
+}
+
+#[test]
+fn what_several_held_who_die_together_comes_back() {
+    for number_of_others in [0, MANY] {
+        let stage = Stage::new(3 + number_of_others as u32);
+        let others: Vec<_> = (0..number_of_others).map(|_| stage.core()).collect();
+        others.iter().for_each(take_one);
+        let mut holders: Vec<Actor> = (0..3).map(|_| Actor::with(&stage)).collect();
+        holders.iter_mut().for_each(|holder| holder.must("acquire\t1"));
+        let mut waiter = Actor::with(&stage);
+        waiter.fall_asleep("acquire\t3", &stage);
+        // so that it is told of all at once, and the same reports are one
+        waiter.stop();
+        holders.into_iter().for_each(Actor::kill);
+        waiter.go_on();
+        assert_eq!(waiter.hear(), "ok", "among {number_of_others} others");
+        stage.assert_books(0, 3 + number_of_others as u32, "it has what they had");
+        let epoch = others.first().map_or(0, Core::epoch);
+        let give_back = Operation::give_back(1, epoch, Waiters::Keep);
+        others.iter().for_each(|user| operate(user, &give_back));
+        others.iter().for_each(life::close);
+        stage.assert_books(number_of_others as u32, 3, "the others have gone");
     }
 }
 
@@ -476,12 +529,16 @@ fn who_was_woken_in_vain_is_not_overtaken_again() {
     waiter.tell("go\tWoken");
     let core = stage.core();
     wait_for("the waiter asks for fairness", || core.is_fair_now());
+    waiter.wait_until_asleep();
     overtaker.must("drop");
     assert_eq!(waiter.hear(), "at\tWoken");
     assert_eq!(core.layout().state().count(), 1);
     overtaker.block("acquire\t1", &stage);
     life::close(&core);
     waiter.must("go");
+    let core = stage.core();
+    assert!(!core.is_fair_now(), "it has what it asked for");
+    life::close(&core);
     waiter.must("drop");
     assert_eq!(overtaker.hear(), "ok");
     stage.assert_books(0, 1, "each had its turn");
@@ -744,13 +801,71 @@ fn who_dies_opening_or_closing_is_in_nobodys_way() {
     let mut opener = Actor::start();
     opener.halt_in(&format!("open\t{}\t0\tOpen", stage.name), Step::Registered);
     let mut closer = Actor::with_patience(&stage, opener);
+    stage.assert_books(3, 0, "who was opening has gone");
+    let name = stage.name.clone();
+    // who is not the last one closes without the lock
+    drop(stage);
     closer.halt_in("close", Step::Registered);
     closer.kill();
-    stage.assert_books(3, 0, "both have gone");
-    let name = stage.name.clone();
-    drop(stage);
     let error = SystemSemaphore::new(key(&name), 0, AccessMode::OpenExisting).expect_err("it is gone");
     assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn an_open_whose_descriptor_is_lost_starts_over() {
+    // what is there, and the file that the number is of by then, look alike: nobody has a lock there
+    for persistent in [false, true] {
+        let stage = Stage::new(3);
+        let core = stage.core();
+        core.layout().persistent.store(persistent.into(), Ordering::Relaxed);
+        let held = stage.semaphore.acquire().expect("one is free");
+        let mut opener = Actor::start();
+        opener.halt_in(&format!("open\t{}\t9\tOpen", stage.name), Step::Registered);
+        opener.tell(&format!("lose\t{}", stage.name));
+        opener.tell("go");
+        assert_eq!(opener.hear(), "ok", "persistent: {persistent}");
+        stage.assert_books(2, 1, format_args!("nobody has died (persistent: {persistent})"));
+        opener.must("acquire\t1");
+        opener.kill();
+        stage.assert_books(2, 1, format_args!("it had a slot and a lock (persistent: {persistent})"));
+        core.layout().persistent.store(0, Ordering::Relaxed);
+        drop(held);
+        life::close(&core);
+    }
+}
+
+/// Takes a permit for a user that has no semaphore around it.
+fn take_one(user: &Core) {
+    operate(user, &Operation::acquire(1, false, Waiters::Keep));
+}
+
+#[track_caller]
+fn operate(user: &Core, operation: &Operation) {
+    let actor = operation::Actor::new(user, user.own_slot().expect("it has one")).expect("it is there");
+    assert!(matches!(actor.operate(operation), Ok(Outcome::Done { .. })));
+}
+
+/// More users than are all looked at without much thought, and more than one page has slots for.
+const MANY: usize = 110;
+
+#[test]
+fn the_dead_are_found_among_many() {
+    let stage = Stage::new(3);
+    let mut users: Vec<_> = (0..MANY).map(|_| stage.core()).collect();
+    [7, MANY - 2, MANY - 1].iter().for_each(|index| take_one(&users[*index]));
+    // nothing of it is written down: as if it had been killed
+    drop(users.pop());
+    drop(users.remove(7));
+    stage.assert_books(2, 1, "two of three have died");
+    let core = stage.core();
+    // the stage's, and the one that looks
+    assert_eq!(core.living_slots().expect("it can be looked at").len(), users.len() + 2);
+    assert_eq!(core.layout().used_slots().count(), users.len() + 2);
+    // a dead one that nobody has recovered yet is none of the living
+    drop(users.pop());
+    assert_eq!(core.living_slots().expect("it can be looked at").len(), users.len() + 2);
+    users.iter().for_each(life::close);
+    life::close(&core);
 }
 
 impl Actor {
@@ -762,6 +877,29 @@ impl Actor {
         assert_eq!(actor.hear(), "ok");
         actor
     }
+}
+
+#[test]
+fn an_open_waits_for_any_number_whose_turn_is_before_its_own() {
+    let stage = Stage::new(3);
+    let core = stage.core();
+    let registered = life::Registered::for_open(&core).expect("nobody has it");
+    let name = stage.name.clone();
+    let opener =
+        thread::spawn(move || SystemSemaphore::new(key(&name), 0, AccessMode::OpenExisting).map(drop));
+    // as if one after the other had it, together for longer than one alone may
+    let end = Instant::now() + life::OPEN_PATIENCE * 3 / 2;
+    for owner in 1.. {
+        core.layout().registrar.store(owner, Ordering::Relaxed);
+        assert!(!opener.is_finished(), "it has given up while others had their turns");
+        if Instant::now() >= end {
+            break;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    drop(registered);
+    opener.join().expect("it does not panic").expect("its turn came");
+    life::close(&core);
 }
 
 #[test]

@@ -9,13 +9,13 @@
 //! Waiters for several permits sleep on another bit, and every wake wakes all of those besides: a baton given to someone
 //! who needs more than there is would be lost.
 //!
-//! No sleep is longer than a second: that is what finds a permit when the one who should have woken us is
+//! No sleep is longer than a second, or in a crowd a few: that is what finds a permit when the one who should have woken us is
 //! stopped. After the first few milliseconds a waiter has the deaths of others watched ([`super::death_watch`]).
 //!
 //! Running threads may overtake sleeping ones: strict turns would cost a context switch each. But a waiter that was
-//! woken in vain for a while makes the rule *fair* for some milliseconds: who has not slept yet then queues, too.
+//! woken in vain for a while makes the rule *fair* until it is served, or for some milliseconds: who has not slept yet then queues,
+//! too.
 
-use std::hint;
 use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -40,9 +40,6 @@ const FIRST_SLEEP: Duration = Duration::from_millis(2);
 pub(super) const UNFAIR: Duration = Duration::from_millis(10);
 /// for so long.
 pub(super) const FAIR_MS: u64 = if cfg!(test) { 60_000 } else { 5 };
-/// The most often that a waiter looks before it sleeps.
-const MOST_SPINS: u32 = 200;
-const FEWEST_SPINS: u32 = 4;
 
 /// On which bit waiters sleep.
 const ONE: NonZeroU32 = NonZeroU32::MIN;
@@ -83,6 +80,10 @@ struct Waiter<'a> {
     slept: bool,
     /// Whether the last sleep ended without anybody's doing: it is time to look for the dead.
     overslept: bool,
+    /// Whether it has made the rule fair.
+    is_starving: bool,
+    /// Whether it may take time: a mere try waits for nothing, so nothing is to be learnt from it.
+    is_wait: bool,
     watch: Option<Watch>,
 }
 
@@ -108,16 +109,19 @@ impl Robust {
             woken: false,
             slept: false,
             overslept: false,
+            is_starving: false,
+            is_wait: wait.patience != Patience::None,
             watch: None,
         };
         loop {
             waiter.pause(state, wait)?;
-            let waiters = if waiter.woken { Waiters::Set } else { Waiters::Keep };
-            let queues = wait.patience != Patience::None && !waiter.slept;
+            // others may sleep; who is stopped instead of waking them may have taken the mark off
+            let waiters = if waiter.woken || waiter.overslept { Waiters::Set } else { Waiters::Keep };
+            let queues = waiter.is_wait && !waiter.slept;
             match self.operate(&Operation::acquire(count, queues, waiters))? {
                 Outcome::Done { after, epoch, .. } => {
                     // the baton goes on, or there is none to pass on
-                    waiter.woken &= after.count() > 0;
+                    waiter.woken = (waiter.woken || waiter.overslept) && after.count() > 0;
                     if waiter.slept {
                         self.note_since();
                     }
@@ -179,17 +183,14 @@ impl Waiter<'_> {
         if is_enough(state) {
             return true;
         }
-        if patience == Patience::None || self.woken {
+        if patience == Patience::None || self.overslept {
             return false;
         }
-        let limit = core.spins.load(Ordering::Relaxed);
-        let found = (0..limit).any(|_| {
-            hint::spin_loop();
-            is_enough(core.layout().state())
-        });
-        let next = if found { limit + limit / 2 } else { limit - limit / 4 };
-        core.spins.store(next.clamp(FEWEST_SPINS, MOST_SPINS), Ordering::Relaxed);
-        found
+        let longest = match patience {
+            Patience::Until(deadline) => deadline.saturating_duration_since(Instant::now()),
+            _ => Duration::MAX,
+        };
+        core.experience.look(core.layout(), longest, is_enough)
     }
 
     /// Sleeps until woken, unless the state has changed. (What it is then, is for the caller to see.)
@@ -237,23 +238,28 @@ impl Waiter<'_> {
             self.begin_to_sleep();
             return Some(Duration::from_millis(FAIR_MS));
         }
+        let is_first = !self.slept;
         self.begin_to_sleep();
         let waited = self.begin.elapsed();
         if self.woken && waited >= UNFAIR {
+            self.is_starving = true;
             core.layout().fair_until.store(clock::milliseconds() + FAIR_MS, Ordering::Relaxed);
         }
         if let Some(watch) = &self.watch {
+            let came_back = watch.begins() && came_back_before(watch, core);
+            return (!came_back).then(|| breakpoint::longest_sleep(watch.longest_sleep()));
+        }
+        // where an earlier wait has had deaths watched, this one need only join
+        self.watch = death_watch::join(core);
+        if let Some(watch) = &self.watch {
             return Some(breakpoint::longest_sleep(watch.longest_sleep()));
         }
-        if waited < FIRST_SLEEP {
+        if is_first || waited < FIRST_SLEEP {
             return Some(FIRST_SLEEP);
         }
-        let watch = death_watch::watch(core);
+        let watch = self.watch.insert(death_watch::watch(core));
         let longest = breakpoint::longest_sleep(watch.longest_sleep());
-        self.watch = Some(watch);
-        // somebody may have died before the watch was on
-        let came_back = recover(core, Pass::All).is_ok_and(|found| found > 0);
-        (!came_back).then_some(longest)
+        (!came_back_before(watch, core)).then_some(longest)
     }
 
     fn begin_to_sleep(&mut self) {
@@ -264,11 +270,24 @@ impl Waiter<'_> {
     }
 }
 
+/// Whether something comes back from somebody who has died before the watch was on.
+fn came_back_before(watch: &Watch, core: &Core) -> bool {
+    let pass = if watch.is_watcher() { Pass::All } else { Pass::Users };
+    recover(core, pass).is_ok_and(|found| found > 0)
+}
+
 /// However the wait ends: with a permit, without, or by a panic of the caller's hook.
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         if self.semaphore.generation != fork::generation() {
             return;
+        }
+        if self.is_starving {
+            // the others need not go on in strict turns
+            self.semaphore.core.layout().fair_until.store(0, Ordering::Relaxed);
+        }
+        if self.is_wait {
+            self.semaphore.core.experience.note(self.begin.elapsed());
         }
         if self.slept {
             self.semaphore.own().waiting_threads.fetch_sub(1, Ordering::Relaxed);

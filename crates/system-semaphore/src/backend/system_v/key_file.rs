@@ -17,6 +17,8 @@ use crate::sys::system_v::{self as sys, SetId, SetKey};
 const MODE: u32 = 0o640;
 /// How long a new key file without a set is left to its maker, and an old set under a new file to its remover.
 const FIRST_TURN_WAIT: Duration = Duration::from_millis(250);
+/// How often it is tried to hold on to a file that changes meanwhile.
+const PIN_ATTEMPTS: u32 = 10;
 
 /// The path of a key file, with the project id.
 #[derive(Clone, Debug)]
@@ -83,10 +85,26 @@ impl KeyFile {
         }
     }
 
-    /// Whether a set that was found by this key is the one of this path. If the file was removed after the key was
-    /// made from it, its number may be another file's by now, and the set that one's.
-    pub(super) fn still_makes(&self, key: SetKey) -> bool {
-        sys::key(&self.c_path, self.project.get()).is_ok_and(|now| now == key)
+    /// Holds on to the file that stands at the path now.
+    pub(super) fn pin(&self) -> Pin {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(&self.path).ok();
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let file: Option<File> = None;
+        Pin(file.and_then(|file| file.metadata().ok().map(|data| (file, number(&data)))))
+    }
+
+    /// The key, and a hold on the file that it is of; `None` if nothing stands at the path, or something else each time.
+    pub(super) fn pinned_key(&self) -> Result<Option<PinnedKey<'_>>, Fault> {
+        for _ in 0..PIN_ATTEMPTS {
+            let pin = self.pin();
+            let Some(key) = self.key()? else { return Ok(None) };
+            let pinned = PinnedKey { file: self, key, pin };
+            if pinned.is_at_path() {
+                return Ok(Some(pinned));
+            }
+        }
+        Ok(None)
     }
 
     /// Waits, briefly, until whoever has the first turn has had it.
@@ -138,7 +156,7 @@ impl KeyFile {
         let Some(Ok(set)) = self.key().ok().flatten().map(sys::open_existing) else {
             return self.remove_made(made, None);
         };
-        if sys::times(set).is_ok_and(|times| times.changed < made_id.changed.0) {
+        if sys::status(set).is_ok_and(|times| times.changed < made_id.changed.0) {
             self.remove_made(made, Some(set));
         }
     }
@@ -167,6 +185,41 @@ impl KeyFile {
         fs::rename(&self.path, &path)?;
         Ok(TakenFile { from: self, path })
     }
+}
+
+/// The key of a file that is held on to.
+pub(super) struct PinnedKey<'a> {
+    file: &'a KeyFile,
+    key: SetKey,
+    pin: Pin,
+}
+
+impl PinnedKey<'_> {
+    pub(super) fn get(&self) -> SetKey {
+        self.key
+    }
+
+    /// Whether a set that was found by this key is the one of the path. If the file was removed after the key was made from it,
+    /// the path names another by now; and where it could not be pinned, its number may be that one's.
+    pub(super) fn is_current(&self) -> bool {
+        match self.pin.0 {
+            Some(_) => self.is_at_path(),
+            None => self.file.key().is_ok_and(|now| now == Some(self.key)),
+        }
+    }
+
+    fn is_at_path(&self) -> bool {
+        let Some((_, pinned)) = self.pin.0 else { return true };
+        fs::metadata(&self.file.path).is_ok_and(|named| number(&named) == pinned)
+    }
+}
+
+/// Keeps the number of the file at a path from becoming another's, even if the file is removed meanwhile. (Only Linux can hold on to a
+/// file of any kind without a right to it and without an effect on it. Elsewhere, and where there is no descriptor left, this is nothing.)
+pub(super) struct Pin(Option<(File, (u64, u64))>);
+
+fn number(data: &Metadata) -> (u64, u64) {
+    (data.dev(), data.ino())
 }
 
 /// A key file that was taken away from its path. As long as it is there its number is nobody else's.

@@ -29,15 +29,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Backend, Epoch, Identity, Patience, Wait};
+use super::{Backend, Epoch, Identity, Namespace, Observe, Opened, Patience, Request, Wait};
 use crate::error::{ErrorKind, Fault};
+use crate::key::ProjectId;
 use crate::semaphore::Capabilities;
 use crate::sys::system_v::{self as sys, SetId, Step};
-
-#[cfg(target_os = "linux")]
-pub(super) use observation::list;
-pub(super) use observation::observe;
-pub(super) use open::{open, remove};
 
 /// `SEMVMX`: the largest count, and the largest adjustment that the kernel keeps for a process.
 const MAX_PERMITS: u32 = 32_767;
@@ -47,8 +43,30 @@ const ADJUSTMENT_ATTEMPTS: u32 = 64;
 /// has so many.
 const FORGET_PART: i16 = 16_383;
 
-pub(super) fn is_supported() -> bool {
-    sys::is_supported()
+/// Paths of key files, with the project id that `ftok` mixes in.
+pub(super) struct KeyFiles(pub(super) ProjectId);
+
+impl Namespace for KeyFiles {
+    fn is_supported(&self) -> bool {
+        sys::is_supported()
+    }
+
+    fn open(&self, path: &str, request: &Request) -> Result<Opened, Fault> {
+        open::open(path, self.0, request)
+    }
+
+    fn remove(&self, path: &str) -> Result<(), Fault> {
+        open::remove(path, self.0)
+    }
+
+    fn observe(&self, path: &str) -> Result<Box<dyn Observe>, Fault> {
+        observation::observe(path, self.0)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn list(&self, owners: crate::observer::Owners) -> Option<Vec<crate::observer::Listed>> {
+        Some(observation::list(owners))
+    }
 }
 
 /// Looks again and again until the condition holds or the time is over.

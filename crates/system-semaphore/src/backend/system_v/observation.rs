@@ -10,7 +10,7 @@ use crate::sys::system_v::{self as sys, SetId};
 
 struct Observation(SetId);
 
-pub(in crate::backend) fn observe(path: &str, project: ProjectId) -> Result<Box<dyn Observe>, Fault> {
+pub(super) fn observe(path: &str, project: ProjectId) -> Result<Box<dyn Observe>, Fault> {
     let key = KeyFile::new(path, project)?.key()?.ok_or_else(not_there)?;
     let set = sys::find(key).map_err(|error| fault(&error))?;
     Ok(Box::new(Observation(set)))
@@ -29,7 +29,7 @@ impl Observe for Observation {
 }
 
 fn look(set: SetId) -> std::io::Result<Snapshot> {
-    let (owner, permissions) = sys::owner(set)?;
+    let status = sys::status(set)?;
     Ok(Snapshot {
         available: sys::value(set)?.unsigned_abs(),
         max_permits: MAX_PERMITS,
@@ -42,8 +42,8 @@ fn look(set: SetId) -> std::io::Result<Snapshot> {
         last_pid: Some(sys::last_pid(set)?.unsigned_abs()).filter(|pid| *pid != 0),
         persistent: None,
         recoveries: None,
-        owner,
-        permissions,
+        owner: status.owner,
+        permissions: status.mode,
     })
 }
 
@@ -63,9 +63,9 @@ mod listing {
 
     /// Lists all sets, whoever made them and for whatever. (What they count is known to their makers alone; this library
     /// and Qt use the first semaphore of each.)
-    pub(in crate::backend) fn list(owners: Owners) -> Vec<Listed> {
+    pub(in super::super) fn list(owners: Owners) -> Vec<Listed> {
         let sets = sys::all().unwrap_or_default().into_iter();
-        let is_wanted = |set: &ListedSet| owners == Owners::All || set.owner == user::effective_id();
+        let is_wanted = |set: &ListedSet| owners == Owners::All || set.status.owner == user::effective_id();
         let sets: Vec<ListedSet> = sets.filter(is_wanted).collect();
         let files = if sets.is_empty() { HashMap::new() } else { key_files() };
         sets.into_iter().map(|set| describe(&set, files.get(&set.key.number()))).collect()
@@ -78,7 +78,7 @@ mod listing {
             native_key: key_file.map(|path| NativeIpcKey::new(path, KeyType::SYSTEM_V)),
             key_type: KeyType::SYSTEM_V,
             path: key_file.map(Into::into),
-            owner: set.owner,
+            owner: set.status.owner,
             snapshot: snapshot.map_err(|fault| Error::new("look at", name.as_str(), fault)),
             name,
         }
@@ -104,4 +104,4 @@ mod listing {
     }
 }
 #[cfg(target_os = "linux")]
-pub(in crate::backend) use listing::list;
+pub(super) use listing::list;

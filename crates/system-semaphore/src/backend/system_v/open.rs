@@ -3,13 +3,13 @@
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::key_file::{FileId, KeyFile};
+use super::key_file::{FileId, KeyFile, PinnedKey};
 use super::{MAX_PERMITS, SystemV, count, fault, not_there, poll, was_removed};
 use crate::backend::{Opened, Removal, Request, Subject};
 use crate::error::{ErrorKind, Fault};
 use crate::key::ProjectId;
 use crate::semaphore::AccessMode;
-use crate::sys::system_v::{self as sys, SetId, SetKey, Step};
+use crate::sys::system_v::{self as sys, SetId, Step};
 
 /// What Qt gives its sets.
 const MODE: u32 = 0o600;
@@ -19,7 +19,7 @@ const ATTEMPTS: u32 = 100;
 const INITIALISATION_WAIT: Duration = Duration::from_secs(1);
 const INITIALISATION_AGE_SECONDS: i64 = 2;
 
-pub(in crate::backend) fn open(path: &str, project: ProjectId, request: &Request) -> Result<Opened, Fault> {
+pub(super) fn open(path: &str, project: ProjectId, request: &Request) -> Result<Opened, Fault> {
     let file = KeyFile::new(path, project)?;
     if request.max_permits.is_some_and(|max| max != MAX_PERMITS) {
         let reason = format!("a System V semaphore has no maximum of its own; it counts to {MAX_PERMITS}");
@@ -48,10 +48,10 @@ fn try_again_and_again(
 
 /// The file is taken away before its set is looked for: between a look and a deletion by path another may have made
 /// both anew, and its set without its file could be found by nobody.
-pub(in crate::backend) fn remove(path: &str, project: ProjectId) -> Result<(), Fault> {
+pub(super) fn remove(path: &str, project: ProjectId) -> Result<(), Fault> {
     let file = KeyFile::new(path, project)?;
-    let key = file.key()?.ok_or_else(not_there)?;
-    let set = sys::open_existing(key).and_then(|set| sys::may_remove(set).map(|may| (set, may)));
+    let key = file.pinned_key()?.ok_or_else(not_there)?;
+    let set = sys::open_existing(key.get()).and_then(|set| sys::may_remove(set).map(|may| (set, may)));
     match set {
         Ok((_, false)) => return Err(fault(&io::Error::from_raw_os_error(libc::EPERM))),
         Err(error) if error.raw_os_error() == Some(libc::EACCES) => return Err(fault(&error)),
@@ -71,7 +71,7 @@ pub(in crate::backend) fn remove(path: &str, project: ProjectId) -> Result<(), F
         },
         // a file of the user's, or of another user: it stays
         Ok(None) | Err(_) => match set {
-            Ok((set, _)) if file.still_makes(key) => sys::remove(set).map_err(|error| fault(&error)),
+            Ok((set, _)) if key.is_current() => sys::remove(set).map_err(|error| fault(&error)),
             _ => Err(not_there()),
         },
     }
@@ -87,26 +87,29 @@ fn try_open(
     let may_create = request.mode != AccessMode::OpenExisting;
     let just_made = if may_create { file.make()? } else { None };
     *made_file = just_made.or(*made_file);
-    let Some(key) = file.key()? else {
+    let Some(key) = file.pinned_key()? else {
         return if may_create { Ok(None) } else { Err(not_there()) };
     };
     if may_create {
-        file.wait_for_first_turn(key, just_made.is_some());
-        match sys::create_new(key, request.permissions.unwrap_or(MODE)) {
-            Ok(set) => return initialise(file, key, set, *made_file, request.initial_value),
+        file.wait_for_first_turn(key.get(), just_made.is_some());
+        match sys::create_new(key.get(), request.permissions.unwrap_or(MODE)) {
+            Ok(set) => return initialise(file, &key, set, *made_file, request.initial_value),
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
             Err(error) => return Err(creation_fault(&error)),
         }
     }
     if request.mode == AccessMode::CreateNew {
+        if !key.is_current() {
+            return Ok(None);
+        }
         return Err(Fault::new(ErrorKind::AlreadyExists, "it exists already"));
     }
-    let set = match sys::open_existing(key) {
+    let set = match sys::open_existing(key.get()) {
         Ok(set) => set,
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) && may_create => return Ok(None),
         Err(error) => return Err(fault(&error)),
     };
-    if !file.still_makes(key) {
+    if !key.is_current() {
         return Ok(None);
     }
     match wait_until_initialised(set) {
@@ -126,12 +129,12 @@ fn try_open(
 /// Gives a set just made its value.
 fn initialise(
     file: &KeyFile,
-    key: SetKey,
+    key: &PinnedKey<'_>,
     set: SetId,
     made_file: Option<FileId>,
     value: u32,
 ) -> Result<Option<Opened>, Fault> {
-    if !file.still_makes(key) {
+    if !key.is_current() {
         return match sys::remove(set) {
             Err(error) if !was_removed(&error) => Err(fault(&error)),
             _ => Ok(None),
@@ -162,7 +165,7 @@ fn set_first_value(set: SetId, value: i16) -> io::Result<()> {
     };
     match untouched {
         Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
-            let was_operated_on = sys::times(set)?.operated != 0;
+            let was_operated_on = sys::status(set)?.operated != 0;
             if !was_operated_on || value == 0 {
                 return Ok(());
             }
@@ -187,6 +190,8 @@ fn set_removal(file: KeyFile, made_file: Option<FileId>, set: SetId) -> Removal 
         Err(error) if was_removed(&error) => file.remove_made(made_file, None),
         // also where its permissions keep its owner from asking
         _ => {
+            // whose number must not be a new file's while the set on it is still there
+            let _pin = file.pin();
             file.remove_made(made_file, Some(set));
             // nobody is left to tell if it cannot be
             let _ = sys::remove(set);
@@ -215,7 +220,7 @@ fn wait_until_initialised(set: SetId) -> io::Result<()> {
 }
 
 fn looks_uninitialised(set: SetId) -> io::Result<bool> {
-    let times = sys::times(set)?;
+    let times = sys::status(set)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
     let is_young = (now - times.changed).abs() <= INITIALISATION_AGE_SECONDS;
     Ok(times.operated == 0 && is_young && sys::value(set)? == 0 && sys::last_pid(set)? == 0)
@@ -249,6 +254,24 @@ mod tests {
         let value = sys::value(set).expect("the set is there");
         sys::remove(set).expect("the set is there");
         value
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[test]
+    fn what_is_pinned_is_told_from_a_later_file() {
+        let directory = tempfile::tempdir().expect("a directory can be made");
+        let path = directory.path().join("key");
+        let file = KeyFile::new(path.to_str().expect("it is UTF-8"), ProjectId::QT).expect("it is a path");
+        for _ in 0..20 {
+            file.make().expect("it can be made").expect("nobody else makes it");
+            let key = file.pinned_key().expect("it is a file").expect("it is there");
+            assert!(key.is_current());
+            // most file systems give a new file the number of the one just removed
+            std::fs::remove_file(&path).expect("it is there");
+            file.make().expect("it can be made").expect("nobody else makes it");
+            assert!(!key.is_current());
+            std::fs::remove_file(&path).expect("it is there");
+        }
     }
 
     #[test]

@@ -112,6 +112,25 @@ pub(crate) fn a_death_wakes_a_thread_of_a_third_process(subject: &Subject) {
     assert_books(&semaphore, 3, 0);
 }
 
+/// Of so many, not all are asked about each time.
+pub(crate) fn a_death_among_many_is_seen_at_once(subject: &Subject) {
+    const MANY: u32 = 64;
+    let semaphore = subject.create("s", MANY);
+    let mut holders: Vec<Puppet> = (0..MANY).map(|_| subject.puppet("s")).collect();
+    for holder in &mut holders {
+        holder.must("acquire\ts\t1");
+    }
+    for holder in holders.drain(..MANY as usize / 2) {
+        // now all have been looked at
+        assert_eq!(free(&semaphore), 0);
+        holder.kill();
+        semaphore.try_acquire().expect("it came back").hold();
+    }
+    drop(holders);
+    wait_for("all have come back", || free(&semaphore) == MANY / 2);
+    semaphore.release(MANY / 2).expect("they are held");
+}
+
 pub(crate) fn whoever_comes_next_finds_what_the_dead_held(subject: &Subject) {
     let semaphore = subject.create("s", 3);
     let die_with = |permits: u32| {

@@ -6,7 +6,9 @@ use puppet::Puppet;
 use system_semaphore::{AccessMode, ErrorKind};
 
 use super::helper;
-use super::spot::{SLOTS, Spot, USED_AT, USED_SIZE, free, promptly, works};
+use super::spot::{
+    LAST_PASS_AT, PID_IN_SLOT, SLOT_SIZE, SLOTS, SLOTS_AT, Spot, USED_AT, USED_SIZE, free, promptly, works,
+};
 
 fn crowd(spot: &Spot, from: u16) -> Puppet {
     let mut crowd = helper::start();
@@ -73,4 +75,29 @@ pub(crate) fn claimed_slots_of_the_dead_are_freed() {
     user.must("acquire\ts\t1");
     user.kill();
     works(&semaphore, 3);
+}
+
+/// Who has it open no more, but lives, is only asked about if nobody has asked about all lately.
+pub(crate) fn the_last_place_of_one_who_seems_to_live_is_found() {
+    let spot = Spot::own();
+    let semaphore = spot.create(3);
+    let crowd = crowd(&spot, 2);
+    let file = spot.file();
+    file.write_all_at(&[0xFF; USED_SIZE as usize], USED_AT).expect("it can be written");
+    // the one between is this process's, which has a lock only for its own
+    let mut identity = [0; 16];
+    file.read_exact_at(&mut identity, SLOTS_AT + PID_IN_SLOT).expect("it can be read");
+    file.write_all_at(&identity, SLOTS_AT + SLOT_SIZE + PID_IN_SLOT).expect("it can be written");
+    let mut user = Puppet::of_this_program();
+    file.write_all_at(&monotonic_milliseconds().to_ne_bytes(), LAST_PASS_AT).expect("it can be written");
+    user.must(&spot.opening("OpenExisting"));
+    user.must("acquire\ts\t3");
+    crowd.kill();
+    user.kill();
+    works(&semaphore, 3);
+}
+
+fn monotonic_milliseconds() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use puppet::{Puppet, wait_for};
+use puppet::{Puppet, process, wait_for};
 use system_semaphore::AccessMode;
 
 use super::raw;
@@ -25,10 +25,6 @@ fn leave_descriptors(puppet: &Puppet, more: usize) {
     let used: BTreeSet<u64> = descriptors(puppet.pid()).into_iter().map(|(number, _)| number).collect();
     let limit = (0..).filter(|number| !used.contains(number)).nth(more).expect("numbers do not end");
     raw::limit(puppet.pid(), libc::RLIMIT_NOFILE, limit);
-}
-
-fn threads(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/task")).expect("it lives").count()
 }
 
 fn has_inotify(pid: u32) -> bool {
@@ -161,6 +157,25 @@ pub(crate) fn who_waits_without_descriptors_sees_deaths() {
     sees_deaths_with(0);
 }
 
+/// As soon as there is something to be told by, even in the midst of the wait.
+pub(crate) fn who_waits_begins_to_be_told_when_it_can() {
+    let spot = Spot::own();
+    let semaphore = spot.create(1);
+    let mut waiter = spot.puppet();
+    let permit = semaphore.acquire().expect("it is free");
+    leave_descriptors(&waiter, 0);
+    waiter.block("acquire\ts\t1");
+    let before = waiter.naps();
+    wait_for("it looks again and again", || waiter.naps() > before + 3);
+    assert_eq!(process::threads(waiter.pid()), 1, "the limit has no effect");
+    raw::limit(waiter.pid(), libc::RLIMIT_NOFILE, 1000);
+    wait_for("it is told of deaths", || process::threads(waiter.pid()) == 2 && has_inotify(waiter.pid()));
+    drop(permit);
+    waiter.answer().expect("it came back");
+    waiter.must("drop\ts");
+    works(&semaphore, 1);
+}
+
 pub(crate) fn who_waits_with_one_descriptor_sees_deaths() {
     sees_deaths_with(1);
 }
@@ -209,7 +224,7 @@ pub(crate) fn who_waits_without_threads_sees_deaths() {
     let mut waiter = spot.puppet();
     raw::limit(waiter.pid(), libc::RLIMIT_NPROC, 1);
     let delay = delay(&spot, &mut waiter, |waiter| {
-        assert_eq!(threads(waiter.pid()), 1, "the limit has no effect");
+        assert_eq!(process::threads(waiter.pid()), 1, "the limit has no effect");
     });
     assert!(delay < PROBED, "it takes {delay:?}");
     waiter.must("close\ts");
@@ -224,7 +239,7 @@ pub(crate) fn who_has_waited_without_threads_is_no_watcher() {
     raw::limit(poor.pid(), libc::RLIMIT_NPROC, 1);
     holder.must("acquire\ts\t1");
     assert_eq!(poor.ask("acquire\ts\t1\t50").expect_err("there is none").kind, "TimedOut");
-    assert_eq!(threads(poor.pid()), 1, "the limit has no effect");
+    assert_eq!(process::threads(poor.pid()), 1, "the limit has no effect");
     holder.must("drop\ts");
     let delay = delay(&spot, &mut waiter, |_| {});
     assert!(delay < PROBED, "it takes {delay:?}");
@@ -238,7 +253,7 @@ pub(crate) fn who_waits_without_inotify_sees_deaths() {
     let mut waiter = spot.puppet();
     let delay = delay(&spot, &mut waiter, |waiter| {
         assert!(!has_inotify(waiter.pid()), "there is an instance after all");
-        assert_eq!(threads(waiter.pid()), 1, "a thread without inotify is of no use");
+        assert_eq!(process::threads(waiter.pid()), 1, "a thread without inotify is of no use");
     });
     assert!(delay < PROBED, "it takes {delay:?}");
     // a thread of this process waits as well
@@ -252,6 +267,24 @@ pub(crate) fn who_waits_without_inotify_sees_deaths() {
     });
     waiter.must("close\ts");
     assert_eq!(free(&semaphore), 1);
+}
+
+/// They take turns at looking.
+pub(crate) fn a_crowd_without_inotify_sees_deaths() {
+    const CROWD: u32 = 40;
+    let spot = Spot::own();
+    let semaphore = spot.create(1);
+    let mut holder = spot.puppet();
+    holder.must("acquire\ts\t1");
+    let mut waiters: Vec<Puppet> = (0..CROWD).map(|_| spot.puppet()).collect();
+    waiters.iter_mut().for_each(|waiter| waiter.block("acquire\ts\t1"));
+    waiters.iter().for_each(wait_for_a_long_sleep);
+    holder.kill();
+    // a question that looks for nobody
+    wait_for("one of them has it", || semaphore.waiting().expect("it is told") < CROWD);
+    // each of them gives it back by its end
+    drop(waiters);
+    works(&semaphore, 1);
 }
 
 pub(crate) fn who_waits_without_watches_sees_deaths() {

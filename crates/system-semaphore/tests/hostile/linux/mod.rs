@@ -33,6 +33,8 @@ const CASE: &str = "SYSTEM_SEMAPHORE_HOSTILE_CASE";
 const USER: &str = "SYSTEM_SEMAPHORE_HOSTILE_USER";
 /// The user that is nobody.
 const NOBODY: u32 = 65534;
+/// A user that no other case is, so that nobody gives back what it has used up.
+const LONER: u32 = 65533;
 
 struct Case {
     name: &'static str,
@@ -122,6 +124,7 @@ const CASES: &[Case] = cases![
     }
     Stage::Here => limits {
         who_waits_without_descriptors_sees_deaths,
+        who_waits_begins_to_be_told_when_it_can,
         who_waits_with_one_descriptor_sees_deaths,
         who_waits_with_two_descriptors_sees_deaths,
         a_close_without_descriptors_hurts_nobody,
@@ -134,6 +137,7 @@ const CASES: &[Case] = cases![
     }
     Stage::NoInotify => limits {
         who_waits_without_inotify_sees_deaths,
+        a_crowd_without_inotify_sees_deaths,
     }
     Stage::NoWatches => limits {
         who_waits_without_watches_sees_deaths,
@@ -141,6 +145,7 @@ const CASES: &[Case] = cases![
     Stage::Here => crowded {
         one_process_too_many_is_refused,
         claimed_slots_of_the_dead_are_freed,
+        the_last_place_of_one_who_seems_to_live_is_found,
     }
     Stage::Here => stopped {
         a_stopped_registrar_is_named,
@@ -293,7 +298,7 @@ fn no_inotify() {
     if raw::enter_user_namespace().is_ok() {
         forbid("max_inotify_instances");
     } else {
-        raw::become_user(NOBODY).unwrap_or_else(|error| {
+        raw::become_user(LONER).unwrap_or_else(|error| {
             panic!(
                 "this case needs a user of whom it may use up the inotify instances: run it as root, or where users \
                  may make user namespaces: {error}"

@@ -12,8 +12,8 @@ use system_semaphore::{AccessMode, ErrorKind};
 
 use super::helper;
 use super::spot::{
-    FIRST_SLOTS, HELPED_IN_SLOT, PENDING_IN_SLOT, REGISTRAR_AT, SLOT_SIZE, SLOTS, SLOTS_AT, STATE_AT, Spot,
-    USED_AT, USED_SIZE, good_bytes, slot_of, works,
+    FIRST_SLOTS, HELPED_IN_SLOT, LAST_PASS_AT, MAX_PERMITS_AT, PENDING_IN_SLOT, REGISTRAR_AT, SLOT_SIZE,
+    SLOTS, SLOTS_AT, STATE_AT, Spot, USED_AT, USED_SIZE, good_bytes, slot_of, works,
 };
 
 /// Those who use what is scribbled on.
@@ -110,14 +110,15 @@ pub(crate) fn every_field_can_be_anything() {
     let mut cast = Cast::new();
     let mut fields: Vec<(&str, u64, usize)> = vec![
         ("persistent", 12, 4),
-        ("max_permits", 16, 4),
+        ("initial", 16, 4),
         ("epoch", 20, 4),
         ("several", 24, 4),
         ("registrar", REGISTRAR_AT, 4),
         ("recoveries", 32, 8),
-        ("last_pass", 40, 8),
+        ("last_pass", LAST_PASS_AT, 8),
         ("fair_until", 48, 8),
         ("state", STATE_AT, 8),
+        ("max_permits", MAX_PERMITS_AT, 4),
     ];
     fields.sort_by_key(|(_, at, _)| *at);
     for (name, at, size) in fields {
@@ -309,7 +310,7 @@ fn scribble(random: &mut Rng, file: &File, size: u64) {
     let slot = SLOTS_AT + random.u64(0..slots) * SLOT_SIZE;
     let range = match random.u8(0..16) {
         0 => BODY..size,
-        1 => BODY..STATE_AT,
+        1 => BODY..MAX_PERMITS_AT + 4,
         2..5 => STATE_AT..STATE_AT + 8,
         5 => USED_AT..USED_AT + USED_SIZE,
         6..9 => slot..slot + SLOT_SIZE,

@@ -20,7 +20,9 @@ pub(crate) const MODES: [AccessMode; 4] =
 pub(crate) const SLOTS: u16 = 4093;
 pub(crate) const REGISTRY_BYTE: u16 = SLOTS;
 pub(crate) const REGISTRAR_AT: u64 = 28;
+pub(crate) const LAST_PASS_AT: u64 = 40;
 pub(crate) const STATE_AT: u64 = 64;
+pub(crate) const MAX_PERMITS_AT: u64 = STATE_AT + 8;
 pub(crate) const USED_AT: u64 = 128;
 pub(crate) const USED_SIZE: u64 = 512;
 pub(crate) const SLOTS_AT: u64 = USED_AT + USED_SIZE;
@@ -304,7 +306,7 @@ pub(crate) fn good_bytes() -> Vec<u8> {
     let bytes = fs::read(&spot.path).expect("it stays");
     spot.remove().expect("it is there");
     assert_eq!(&bytes[..8], b"SYSSEMA4", "it is the layout that these tests know");
-    assert_eq!(&bytes[8..12], &1u32.to_ne_bytes(), "it is the layout that these tests know");
+    assert_eq!(&bytes[8..12], &2u32.to_ne_bytes(), "it is the layout that these tests know");
     assert_eq!(bytes[STATE_AT as usize], 3, "it is the layout that these tests know");
     bytes
 }

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::env;
-use std::io::stdin;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,6 +20,7 @@ use super::reset::reset;
 use super::turn::Turn;
 use super::{Core, Robust};
 use crate::backend::{Epoch, Patience, Wait};
+use crate::sys::descriptor::PrivateDescriptor;
 use crate::sys::memory::Mapping;
 use crate::sys::{lock, thread as threads};
 
@@ -80,7 +80,7 @@ fn explore_until(
     builder.check(move || {
         count.fetch_add(1, Ordering::Relaxed);
         let layout = Arc::new(Layout::default());
-        layout.max_permits.store(MAX_PERMITS, Ordering::Relaxed);
+        layout.state.max_permits.store(MAX_PERMITS, Ordering::Relaxed);
         layout.state.word.store(State::new(INITIAL, 0, false, permits).0, Ordering::Relaxed);
         scene(&layout);
         let main = Process::of(&layout, MAIN);
@@ -105,9 +105,9 @@ impl Process {
         let core = Arc::new(Core {
             map: Mapping(Arc::clone(layout)),
             own: number,
-            file: Arc::new(stdin()),
+            file: Arc::new(PrivateDescriptor::of_nothing()),
             recovering: Mutex::new(()),
-            spins: AtomicU32::new(0),
+            experience: super::spinning::Experience,
         });
         let turn = Arc::new(Turn::new());
         let quick = Quick::new(&core, number, &turn);
@@ -378,28 +378,38 @@ fn two_threads_of_one_process() {
         let [one, other] = [(); 2].map(|()| {
             let process = Arc::clone(&process);
             thread::spawn(move || {
-                let epoch = in_turn(|| {
-                    let quick = process.quick.acquire(1);
-                    quick.or_else(|| process.turn.take_at_once().map(|_turn| process.acquire(1)))
-                });
-                in_turn(|| {
-                    if process.quick.give_back(1, epoch) {
-                        return Some(());
-                    }
-                    process.turn.take_at_once().map(|_turn| process.give_back(1, epoch))
-                });
+                let epoch =
+                    process.quick.acquire(1).unwrap_or_else(|| in_turn(&process, || process.acquire(1)));
+                if !process.quick.give_back(1, epoch) {
+                    in_turn(&process, || process.give_back(1, epoch));
+                }
             })
         });
         join([one, other]);
     });
 }
 
-/// Tries until it is this thread's turn.
-fn in_turn<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
-    loop {
-        if let Some(done) = attempt() {
-            return done;
-        }
-        thread::yield_now();
-    }
+/// Each comes often enough to be the favourite.
+#[test]
+fn two_threads_take_turns() {
+    threads::set_single(false);
+    explore(3, 1, |_| {
+        let (turn, inside) = (Arc::new(Turn::new()), Arc::new(loom::sync::atomic::AtomicU32::new(0)));
+        let [one, other] = [2, 3].map(|times| {
+            let (turn, inside) = (Arc::clone(&turn), Arc::clone(&inside));
+            thread::spawn(move || {
+                for _ in 0..times {
+                    let _turn = turn.take().expect("no signal handler is there");
+                    assert_eq!(inside.swap(1, Ordering::Relaxed), 0, "somebody else has the turn");
+                    inside.store(0, Ordering::Relaxed);
+                }
+            })
+        });
+        join([one, other]);
+    });
+}
+
+fn in_turn<T>(process: &Process, operate: impl FnOnce() -> T) -> T {
+    let _turn = process.turn.take().expect("no signal handler is there");
+    operate()
 }

@@ -1,0 +1,241 @@
+//! Windows semaphores, as Qt's: `CreateSemaphoreW` with the native name.
+//!
+//! Nothing here survives its holder: a process that dies keeps what it took (the system has no record of it), and the
+//! capabilities say so. The semaphore itself is gone with its last handle, so there is nothing to remove and nothing that
+//! could stay. The system has no call that tells the count, nor one that sets it: Create of one that is there is refused.
+//! (Qt ignores the mode and uses it as it is.)
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use sha1::{Digest, Sha1};
+use windows_sys::Win32::Foundation::{
+    ERROR_ACCESS_DENIED, ERROR_BAD_PATHNAME, ERROR_FILE_NOT_FOUND, ERROR_FILENAME_EXCED_RANGE,
+    ERROR_INVALID_HANDLE, ERROR_INVALID_NAME, ERROR_NO_SYSTEM_RESOURCES, ERROR_NOT_ENOUGH_MEMORY,
+    ERROR_PATH_NOT_FOUND, ERROR_TOO_MANY_POSTS, MAX_PATH, WIN32_ERROR,
+};
+
+use super::{Backend, Epoch, Identity, Namespace, Opened, Patience, Request, Wait};
+use crate::error::{ErrorKind, Fault};
+use crate::semaphore::{AccessMode, Capabilities};
+use crate::sys::windows::{self as sys, Name, Origin, Semaphore};
+
+/// `LONG_MAX`.
+const MAX_PERMITS: u32 = i32::MAX as u32;
+/// How often a hook is asked during a wait: nothing that happens elsewhere in the process ends one.
+const HOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The names of kernel objects.
+pub(super) struct KernelObjects;
+
+impl Namespace for KernelObjects {
+    fn open(&self, name: &str, request: &Request) -> Result<Opened, Fault> {
+        let native_name = native_name(name)?;
+        if request.permissions.is_some() {
+            let reason = "a Windows semaphore has no Unix permissions; it is its user's, in every session if its name \
+                          begins with Global\\";
+            return Err(Fault::unsupported(reason));
+        }
+        if request.persistent {
+            return Err(Fault::unsupported(NOT_PERSISTENT));
+        }
+        let max = request.max_permits.unwrap_or(MAX_PERMITS);
+        if !(1..=MAX_PERMITS).contains(&max) {
+            let reason = format!("the maximum {max} is not between 1 and {MAX_PERMITS}");
+            return Err(Fault::unsupported(reason));
+        }
+        request.open_with_value_up_to(max, |request| {
+            let (semaphore, origin) = open(&native_name, request, max)?;
+            // the system does not tell the maximum of one that was there, and refuses what is more
+            let max = if origin == Origin::Made { max } else { MAX_PERMITS };
+            let backend = Box::new(Object { semaphore, identity: identity(name), max });
+            Ok(Opened { backend, removal: None, needs_reset: false })
+        })
+    }
+
+    fn remove(&self, name: &str) -> Result<(), Fault> {
+        sys::open_existing(&native_name(name)?).map_err(|error| fault(&error))?;
+        let reason =
+            "a Windows semaphore is gone when the last process that has it open closes it, and not before";
+        Err(Fault::unsupported(reason))
+    }
+}
+
+const NOT_PERSISTENT: &str =
+    "a Windows semaphore cannot outlive its last user; keep one process that has it open";
+
+fn native_name(name: &str) -> Result<Name, Fault> {
+    if name.is_empty() {
+        return Err(Fault::new(ErrorKind::KeyError, "the key is empty; give the semaphore a name"));
+    }
+    if name.encode_utf16().count() > MAX_PATH as usize {
+        return Err(too_long());
+    }
+    Name::new(name).ok_or_else(|| Fault::new(ErrorKind::KeyError, "the name contains a NUL character"))
+}
+
+fn too_long() -> Fault {
+    Fault::new(ErrorKind::KeyError, format!("the name is longer than {MAX_PATH} UTF-16 units"))
+}
+
+fn open(name: &Name, request: &Request, max: u32) -> Result<(Semaphore, Origin), Fault> {
+    if request.mode == AccessMode::OpenExisting {
+        let semaphore = sys::open_existing(name).map_err(|error| fault(&error))?;
+        return Ok((semaphore, Origin::Found));
+    }
+    // neither is more than the largest i32
+    let (count, max) = (request.initial_value as i32, max as i32);
+    let (semaphore, origin) = sys::create(name, count, max).map_err(|error| fault(&error))?;
+    match (origin, request.mode) {
+        (Origin::Found, AccessMode::CreateNew) => {
+            Err(Fault::new(ErrorKind::AlreadyExists, "it exists already"))
+        }
+        (Origin::Found, AccessMode::Create) => {
+            let reason = "it is in use, and nobody can set the count of a Windows semaphore; open it as it is, or let \
+                          all its users close it first";
+            Err(Fault::unsupported(reason))
+        }
+        _ => Ok((semaphore, origin)),
+    }
+}
+
+/// While a handle is open a name means one object, so the name will do: by its hash, as names have any length.
+/// (`Local\` is what a name without a prefix means.)
+fn identity(name: &str) -> Identity {
+    let hash: [u8; 20] = Sha1::digest(name.strip_prefix("Local\\").unwrap_or(name)).into();
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash[..16]);
+    Identity(u128::from_ne_bytes(half))
+}
+
+#[derive(Debug)]
+struct Object {
+    semaphore: Semaphore,
+    identity: Identity,
+    /// What it counts to, as far as this process knows.
+    max: u32,
+}
+
+impl Backend for Object {
+    fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            returns_on_death: false,
+            created_permits_stay: true,
+            timeout: true,
+            several_at_once: false,
+            available_permits: false,
+            holders: false,
+            waiting: false,
+            last_pid: false,
+            recoveries: false,
+            reset_voids_permits: false,
+            ends_with_last_user: true,
+            own_maximum: true,
+            inheritable_permits: false,
+            max_permits: self.max,
+        }
+    }
+
+    fn acquire(&self, _one: u32, wait: &mut Wait<'_>) -> Result<Epoch, Fault> {
+        // a deadline in the past must not keep from taking what is free
+        if self.take(Some(0))? {
+            return Ok(0);
+        }
+        loop {
+            let left = match wait.patience {
+                Patience::None => Some(Duration::ZERO),
+                Patience::Until(deadline) => Some(deadline.saturating_duration_since(Instant::now())),
+                Patience::Forever => None,
+            };
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err(wait.patience.exhausted());
+            }
+            wait.before_sleep()?;
+            let slice = match wait.interrupted {
+                Some(_) => Some(left.map_or(HOOK_INTERVAL, |left| left.min(HOOK_INTERVAL))),
+                None => left,
+            };
+            if self.take(slice.map(milliseconds))? {
+                return Ok(0);
+            }
+        }
+    }
+
+    fn give_back(&self, count: u32, _: Epoch) -> Result<(), Fault> {
+        match self.add(count) {
+            // one by one, until the count is full
+            Err(fault) if fault.kind == ErrorKind::OutOfResources && count > 1 => {
+                (0..count).try_for_each(|_| self.add(1))
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn release(&self, held: u32, _: Epoch, created: u32) -> Result<(), Fault> {
+        self.add(held.checked_add(created).ok_or_else(no_room)?)
+    }
+
+    fn forget(&self, _: u32, _: Epoch) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn available(&self) -> Result<u32, Fault> {
+        Err(Fault::unsupported("Windows does not tell the count of a semaphore"))
+    }
+
+    fn is_persistent(&self) -> Result<bool, Fault> {
+        Ok(false)
+    }
+}
+
+impl Object {
+    fn take(&self, milliseconds: Option<u32>) -> Result<bool, Fault> {
+        self.semaphore.wait(milliseconds).map_err(|error| fault(&error))
+    }
+
+    fn add(&self, count: u32) -> Result<(), Fault> {
+        let count = i32::try_from(count).map_err(|_| no_room())?;
+        self.semaphore.release(count).map_err(|error| fault(&error))
+    }
+}
+
+/// Rounded up, so that a wait does not end before its time.
+fn milliseconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
+}
+
+fn no_room() -> Fault {
+    let reason = format!(
+        "the count would be more than its maximum, which is {MAX_PERMITS} unless its maker said less"
+    );
+    Fault::new(ErrorKind::OutOfResources, reason)
+}
+
+fn fault(error: &io::Error) -> Fault {
+    let code = error.raw_os_error();
+    let (kind, reason) = match code.map(|code| code as WIN32_ERROR) {
+        Some(ERROR_FILE_NOT_FOUND) => (ErrorKind::NotFound, "there is no such semaphore"),
+        Some(ERROR_ACCESS_DENIED) => {
+            (ErrorKind::PermissionDenied, "it belongs to another user or session, which has not allowed it")
+        }
+        Some(ERROR_INVALID_HANDLE) => (
+            ErrorKind::Corrupt,
+            "the name belongs to something that is no semaphore, such as an event or a mutex; choose another",
+        ),
+        Some(ERROR_PATH_NOT_FOUND | ERROR_INVALID_NAME | ERROR_BAD_PATHNAME) => (
+            ErrorKind::KeyError,
+            "the system does not take it for a name; a backslash may stand only in Local\\ or Global\\ in front",
+        ),
+        Some(ERROR_FILENAME_EXCED_RANGE) => return too_long().with_os(code),
+        Some(ERROR_TOO_MANY_POSTS) => return no_room().with_os(code),
+        Some(ERROR_NO_SYSTEM_RESOURCES | ERROR_NOT_ENOUGH_MEMORY) => {
+            (ErrorKind::OutOfResources, "the system has no memory for it")
+        }
+        _ => (ErrorKind::Unknown, "the system refused"),
+    };
+    Fault::new(kind, reason).with_os(code)
+}
