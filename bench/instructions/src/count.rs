@@ -31,6 +31,8 @@ fn run(name: &str, times: u64) -> Result<u64> {
     } else {
         command.arg(env::current_exe()?).args(["--go", name]);
     }
+    // where Qt's keys have their files
+    command.env("XDG_RUNTIME_DIR", directory.path().join("runtime"));
     let output = command.arg(times.to_string()).output()?;
     if !output.status.success() {
         let messages = String::from_utf8_lossy(&output.stderr);
