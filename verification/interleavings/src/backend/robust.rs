@@ -107,6 +107,7 @@ mod death_watch {
 mod spinning {
     use std::time::Duration;
 
+    use super::clock::Instant;
     use super::layout::{Layout, State};
 
     /// Nobody looks for a moment: that is only more of the looks which there are anyway.
@@ -115,12 +116,12 @@ mod spinning {
 
     impl Experience {
         #[expect(clippy::unused_self, reason = "the real one uses it")]
-        pub(super) fn look(&self, _: &Layout, _: Duration, _: impl Fn(State) -> bool) -> bool {
+        pub(super) fn look(&self, _: &Layout, _: Instant, _: Duration, _: impl Fn(State) -> bool) -> bool {
             false
         }
 
         #[expect(clippy::unused_self, reason = "the real one uses it")]
-        pub(super) fn note(&self, _: Duration) {}
+        pub(super) fn note(&self, _: Duration, _: bool) {}
     }
 }
 

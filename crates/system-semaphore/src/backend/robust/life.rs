@@ -90,7 +90,7 @@ fn open_again_and_again(
     }
     let reason = format!(
         "others made and removed {} again and again while it was being opened (or /proc is not mounted, which is \
-         needed to make one)",
+         needed to make one before Linux 6.10)",
         place.path().display()
     );
     Err(Fault::new(ErrorKind::Unknown, reason))
@@ -261,8 +261,8 @@ fn create(place: &Arc<Place>, directory: &OwnedFd, request: &Request) -> Result<
     let max_permits = max_permits(request)?.unwrap_or(MAX_PERMITS);
     check_value(request.initial_value, max_permits)?;
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    let core = match Core::open(place, || openat(directory, ".", flags, Mode::RUSR | Mode::WUSR)) {
-        Ok((core, _)) => core,
+    let (core, data) = match Core::open(place, || openat(directory, ".", flags, Mode::RUSR | Mode::WUSR)) {
+        Ok(opened) => opened,
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
         Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => {
             let reason = format!(
@@ -287,7 +287,9 @@ fn create(place: &Arc<Place>, directory: &OwnedFd, request: &Request) -> Result<
         return Err(Fault::new(ErrorKind::OutOfResources, reason));
     }
     // what the umask has taken off is put on again: the permissions are explicit
-    rustix::fs::fchmod(file, mode(request)).map_err(full)?;
+    if Mode::from_raw_mode(data.st_mode) != mode(request) {
+        rustix::fs::fchmod(file, mode(request)).map_err(full)?;
+    }
     retry_on_intr(|| rustix::fs::ftruncate(file, FILE_SIZE)).map_err(full)?;
     reserve(file, PAGE).map_err(full)?;
     if let Some(name) = &place.hashed {
@@ -303,11 +305,22 @@ fn create(place: &Arc<Place>, directory: &OwnedFd, request: &Request) -> Result<
     if !take_slot(&core, &descriptor)? {
         return Ok(None);
     }
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    match linkat(CWD, path, directory, &*place.file, AtFlags::SYMLINK_FOLLOW) {
+    match link(file, directory, place) {
         Ok(()) => Ok(Some(core)),
         Err(Errno::EXIST | Errno::NOENT) => Ok(None),
         Err(errno) => Err(explain_at(place, errno.into())),
+    }
+}
+
+/// Gives a file without a name this one.
+fn link(file: BorrowedFd<'_>, directory: &OwnedFd, place: &Place) -> Result<(), Errno> {
+    match linkat(file, "", directory, &*place.file, AtFlags::EMPTY_PATH) {
+        // Before Linux 6.10 only the privileged may, and others are told this (linkat(2)).
+        Err(Errno::NOENT) => {
+            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            linkat(CWD, path, directory, &*place.file, AtFlags::SYMLINK_FOLLOW)
+        }
+        outcome => outcome,
     }
 }
 

@@ -5,7 +5,8 @@
 //! took, if that was short, and not at all if it was long. (To wait for as long as a sleep would cost, and then to sleep, is never
 //! worse than twice the best choice: Karlin, Li, Manasse and Owicki, "Empirical studies of competitive spinning", 1991.)
 //!
-//! Between the looks the processor is offered to others, since the permit may be with a process that waits for it.
+//! Between the looks the processor is offered to others, since the permit may be with a process that waits for it. But whoever accepts
+//! may keep it for a whole time slice, and then the next looks are without offers: to sleep and be woken brings it back sooner.
 
 use std::hint;
 use std::sync::atomic::Ordering;
@@ -26,6 +27,10 @@ const LONGEST: u32 = 1_000_000;
 const SHORTEST_LOOK: u32 = 10_000;
 /// How often is looked before the processor is offered to others, at most.
 const MOST_LOOKS: u32 = 128;
+/// An offer that takes longer has cost more than a sleep would. (No look takes so long by itself.)
+const LONG_OFFER: Duration = Duration::from_nanos(2 * WORTH_LOOKING as u64);
+/// None is made in so many looks after it.
+const KEPT: u32 = 512;
 /// In what time whoever is at it shows it by another change,
 const GLIMPSE: Duration = Duration::from_nanos(100);
 /// how long it is left alone then: some hundred times as long as an operation takes,
@@ -46,6 +51,8 @@ pub(super) struct Experience {
     hurry: AtomicU32,
     /// after it did so in vain this time.
     vain: AtomicU32,
+    /// In how many looks the processor is not offered.
+    keeps: AtomicU32,
 }
 
 impl Experience {
@@ -55,19 +62,27 @@ impl Experience {
             looks: AtomicU32::new(MOST_LOOKS / 4),
             hurry: AtomicU32::new(0),
             vain: AtomicU32::new(0),
+            keeps: AtomicU32::new(0),
         }
     }
 
-    /// Looks until something is enough, for as long as that makes sense, and no longer than `longest`; tells whether it was.
-    pub(super) fn look(&self, layout: &Layout, longest: Duration, is_enough: impl Fn(State) -> bool) -> bool {
+    /// Looks until something is enough, for as long as that makes sense, and no longer than `longest`; tells whether it was. `begin` is
+    /// a moment just before.
+    pub(super) fn look(
+        &self,
+        layout: &Layout,
+        begin: Instant,
+        longest: Duration,
+        is_enough: impl Fn(State) -> bool,
+    ) -> bool {
         let expected = self.expected.load(Ordering::Relaxed);
         if expected > WORTH_LOOKING || longest.is_zero() {
             return false;
         }
         let limit = Duration::from_nanos((2 * expected).max(SHORTEST_LOOK).into()).min(longest);
         let looks = self.looks.load(Ordering::Relaxed);
+        let offers = self.offers();
         let mut last = layout.state();
-        let mut begin = None;
         loop {
             for _ in 0..looks {
                 hint::spin_loop();
@@ -83,12 +98,18 @@ impl Experience {
                     break;
                 }
             }
-            thread::yield_now();
-            if is_enough(layout.state()) {
-                self.looks.store((looks / 2).max(1), Ordering::Relaxed);
-                return true;
+            if offers {
+                thread::yield_now();
+                if is_enough(layout.state()) {
+                    self.looks.store((looks / 2).max(1), Ordering::Relaxed);
+                    return true;
+                }
             }
-            if begin.get_or_insert_with(Instant::now).elapsed() >= limit {
+            let looked = begin.elapsed();
+            if looked >= limit {
+                if offers && looked >= limit + LONG_OFFER {
+                    self.keeps.store(KEPT, Ordering::Relaxed);
+                }
                 return false;
             }
         }
@@ -123,8 +144,18 @@ impl Experience {
         self.hurry.store(vain, Ordering::Relaxed);
     }
 
-    /// Learns from a wait.
-    pub(super) fn note(&self, waited: Duration) {
+    /// Whether to offer the processor in this look.
+    fn offers(&self) -> bool {
+        let keeps = self.keeps.load(Ordering::Relaxed);
+        self.keeps.store(keeps.saturating_sub(1), Ordering::Relaxed);
+        keeps == 0
+    }
+
+    /// Learns from a wait. One without a sleep is long only by an offer.
+    pub(super) fn note(&self, waited: Duration, slept: bool) {
+        if !slept && waited >= LONG_OFFER {
+            self.keeps.store(KEPT, Ordering::Relaxed);
+        }
         let waited = u32::try_from(waited.as_nanos()).unwrap_or(u32::MAX).min(LONGEST);
         let expected = self.expected.load(Ordering::Relaxed);
         self.expected.store(expected - expected / 4 + waited / 4, Ordering::Relaxed);
@@ -136,5 +167,24 @@ fn pause(duration: Duration) {
     let begin = Instant::now();
     while begin.elapsed() < duration {
         hint::spin_loop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Experience, KEPT, LONG_OFFER};
+
+    #[test]
+    fn after_a_long_offer_none_is_made_for_a_while() {
+        let experience = Experience::new();
+        for _ in 0..3 {
+            assert!(experience.offers());
+        }
+        experience.note(LONG_OFFER / 2, false);
+        experience.note(LONG_OFFER, true);
+        assert!(experience.offers());
+        experience.note(LONG_OFFER, false);
+        assert!((0..KEPT).all(|_| !experience.offers()));
+        assert!(experience.offers());
     }
 }

@@ -190,7 +190,8 @@ impl Waiter<'_> {
             Patience::Until(deadline) => deadline.saturating_duration_since(Instant::now()),
             _ => Duration::MAX,
         };
-        core.experience.look(core.layout(), longest, is_enough)
+        let begin = if self.slept { Instant::now() } else { self.begin };
+        core.experience.look(core.layout(), begin, longest, is_enough)
     }
 
     /// Sleeps until woken, unless the state has changed. (What it is then, is for the caller to see.)
@@ -287,7 +288,7 @@ impl Drop for Waiter<'_> {
             self.semaphore.core.layout().fair_until.store(0, Ordering::Relaxed);
         }
         if self.is_wait {
-            self.semaphore.core.experience.note(self.begin.elapsed());
+            self.semaphore.core.experience.note(self.begin.elapsed(), self.slept);
         }
         if self.slept {
             self.semaphore.own().waiting_threads.fetch_sub(1, Ordering::Relaxed);

@@ -172,7 +172,7 @@ const CASES: &[Case] = cases![
     Stage::SharedMemory("size=4m") => bare {
         no_environment_is_needed,
         without_shared_memory_there_is_another_place,
-        without_proc_a_new_one_is_refused,
+        without_proc_a_new_one_is_made_or_it_is_said_why_not,
         without_proc_what_is_there_goes_on,
     }
 ];
