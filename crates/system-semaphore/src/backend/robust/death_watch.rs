@@ -434,3 +434,64 @@ fn run(inotify: &Arc<PrivateDescriptor>) {
         timeout = next.map_or(LINGER, |due| due.saturating_duration_since(Instant::now()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+
+    use super::super::layout::FILE_SIZE;
+    use super::super::place::Place;
+    use super::*;
+
+    /// A semaphore that this process watches as a deputy, and is told of by this number.
+    fn subject(watching: &mut Watching, watch: i32) {
+        let place = Arc::new(Place::of("of nobody").expect("a good name"));
+        let open = || {
+            let file = memfd_create("of nobody", MemfdFlags::CLOEXEC)?;
+            ftruncate(&file, FILE_SIZE).map(|()| file)
+        };
+        let (core, _) = Core::open(&place, open).expect("there is memory");
+        watching.subject(&Arc::new(core)).watch = Some(watch);
+    }
+
+    fn report(watching: &mut Watching, watch: i32) {
+        let mut reports = Reports::default();
+        reports.add(Report { watch, is_users: false });
+        watching.take_note(&reports);
+    }
+
+    #[test]
+    fn what_is_reported_of_one_takes_no_look_from_another() {
+        let mut watching = Watching::default();
+        subject(&mut watching, 1);
+        subject(&mut watching, 2);
+        report(&mut watching, 1);
+        let [one, two] = &mut watching.subjects[..] else { panic!("there are two") };
+        assert_eq!((one.again, two.again, two.due), (AGAIN.len() + 1, 0, None));
+        // it has looked some times
+        one.again = 2;
+        let due = one.due;
+        report(&mut watching, 2);
+        let [one, two] = &watching.subjects[..] else { panic!("there are two") };
+        assert_eq!((one.again, one.due), (2, due));
+        assert!(two.again == AGAIN.len() + 1 && two.due.is_some());
+    }
+
+    /// The kernel reports a close before it drops the locks: much later on a busy machine.
+    #[test]
+    fn a_report_is_followed_by_looks_at_once_and_for_some_time() {
+        let mut watching = Watching::default();
+        subject(&mut watching, 1);
+        report(&mut watching, 1);
+        let one = &mut watching.subjects[0];
+        let pauses: Vec<Duration> = std::iter::from_fn(|| {
+            let pause = one.pause();
+            one.again = one.again.saturating_sub(1);
+            pause
+        })
+        .collect();
+        assert_eq!(pauses[0], Duration::ZERO);
+        assert!(pauses.is_sorted() && pauses[1] <= Duration::from_micros(100), "{pauses:?}");
+        assert!(pauses.iter().sum::<Duration>() >= Duration::from_millis(20), "{pauses:?}");
+    }
+}
