@@ -46,6 +46,10 @@ pub(crate) fn is_locked(file: BorrowedFd<'_>, bytes: Range<u16>) -> io::Result<b
 
 /// One of these bytes that another open of the file has a lock on.
 pub(crate) fn find_locked(file: BorrowedFd<'_>, bytes: Range<u16>) -> io::Result<Option<u16>> {
+    if bytes.is_empty() {
+        // to the kernel, no length means all that follow
+        return Ok(None);
+    }
     let mut lock = describe(libc::F_WRLCK, bytes.clone());
     // SAFETY: the description is live
     again_if_interrupted(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) })?;

@@ -235,7 +235,7 @@ pub(super) fn find_user(core: &Core, file: &PrivateDescriptor) -> Result<Option<
     // have taken the slot.
     let own = core.own_slot().filter(|own| !core.layout().is_used(*own)).unwrap_or(SLOTS);
     Ok(match find(0..own)? {
-        None if own + 1 < SLOTS => find(own + 1..SLOTS)?,
+        None => find(own + 1..SLOTS)?,
         user => user,
     })
 }

@@ -152,6 +152,7 @@ const CASES: &[Case] = cases![
         a_registrar_says_who_it_is,
         who_is_not_known_is_not_named,
         a_close_does_not_wait_for_a_stopped_registrar,
+        the_last_user_removes_the_file_whoever_has_another_lock,
         a_stopped_recoverer_is_named,
         a_reset_does_not_wait_for_a_stopped_recoverer,
         who_waits_gets_what_a_killed_recoverer_leaves,

@@ -19,6 +19,7 @@ pub(crate) const MODES: [AccessMode; 4] =
 /// What a stranger knows of the file; compare `layout.rs`.
 pub(crate) const SLOTS: u16 = 4093;
 pub(crate) const REGISTRY_BYTE: u16 = SLOTS;
+pub(crate) const WATCHER_BYTE: u16 = SLOTS + 1;
 pub(crate) const REGISTRAR_AT: u64 = 28;
 pub(crate) const LAST_PASS_AT: u64 = 40;
 pub(crate) const STATE_AT: u64 = 64;

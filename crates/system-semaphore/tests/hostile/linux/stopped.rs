@@ -10,8 +10,8 @@ use system_semaphore::{AccessMode, Error, ErrorKind, SystemSemaphore};
 use super::helper;
 use super::raw;
 use super::spot::{
-    MODES, PROMPT, RECOVERER_IN_SLOT, REGISTRAR_AT, REGISTRY_BYTE, SLOT_SIZE, SLOTS_AT, Spot, free, slot_of,
-    works,
+    MODES, PROMPT, RECOVERER_IN_SLOT, REGISTRAR_AT, REGISTRY_BYTE, SLOT_SIZE, SLOTS_AT, Spot, WATCHER_BYTE,
+    free, slot_of, works,
 };
 
 fn stop(pid: u32) {
@@ -159,6 +159,25 @@ pub(crate) fn a_close_does_not_wait_for_a_stopped_registrar() {
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     assert!(!spot.exists(), "the open has cleaned up");
     works(&spot.create(4), 4);
+}
+
+/// Who has a lock that is no slot's is none who will close later, whichever slot the last user has.
+pub(crate) fn the_last_user_removes_the_file_whoever_has_another_lock() {
+    let spot = Spot::own();
+    for comes_second in [false, true] {
+        let mut first = Puppet::of_this_program();
+        if comes_second {
+            first.must(&spot.opening("CreateNew"));
+        }
+        let semaphore = spot.open(3, AccessMode::Open).expect("all can be had");
+        if comes_second {
+            first.must("close\ts");
+        }
+        let stranger = spot.file();
+        raw::lock(&stranger, WATCHER_BYTE..WATCHER_BYTE + 1).expect("nobody watches");
+        drop(semaphore);
+        assert!(!spot.exists(), "comes second: {comes_second}");
+    }
 }
 
 /// A dead holder of 2 of 3, and a process that is stopped in the middle of its recovery.
