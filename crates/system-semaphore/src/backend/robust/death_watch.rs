@@ -95,7 +95,9 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         let mut watching = watching();
-        let subject = watching.subject(&self.0);
+        // none in a child that was forked during the wait
+        let is_it = |subject: &&mut Subject| Arc::ptr_eq(&subject.core, &self.0);
+        let Some(subject) = watching.subjects.iter_mut().find(is_it) else { return };
         subject.waiters -= 1;
         subject.idle_since = Instant::now();
         if !watching.has_thread {

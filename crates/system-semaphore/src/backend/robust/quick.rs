@@ -100,9 +100,9 @@ impl Quick {
 
     #[inline(always)]
     fn has_room(&self, free: u32, count: u32) -> bool {
-        // neither is above 2^31
-        let sum = free.wrapping_add(count);
-        sum <= MAX_PERMITS && sum <= self.state.max_permits.load(Ordering::Relaxed)
+        // a process can hold more than can be free
+        let sum = u64::from(free) + u64::from(count);
+        sum <= MAX_PERMITS.into() && sum <= self.state.max_permits.load(Ordering::Relaxed).into()
     }
 
     /// Adds to what is free, and to what is held, if that is possible with so many free ones in this epoch.

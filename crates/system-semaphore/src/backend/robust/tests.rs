@@ -132,9 +132,51 @@ fn obey(
         ["forget"] => permits.pop().expect("there is one").forget()?,
         ["release", _] => semaphore().release(count)?,
         ["look"] => drop(semaphore().available_permits()?),
+        ["fork in a wait"] => fork_in_a_wait(semaphore()),
         _ => panic!("no command: {fields:?}"),
     }
     Ok(())
+}
+
+/// Forks in the hook of a wait that has had deaths watched; says what has become of the wait in the child, and after how many threads
+/// it has once another long wait of its own has been over for some time.
+fn fork_in_a_wait(semaphore: &SystemSemaphore) {
+    let (mut questions, mut is_child, mut child) = (0, false, 0);
+    let mut hook = || {
+        questions += 1;
+        // the third sleep is one with a watch
+        if questions < 4 || child != 0 {
+            return child != 0;
+        }
+        #[allow(unsafe_code)]
+        // SAFETY: the child does nothing that another thread could have kept it from
+        let pid = unsafe { libc::fork() };
+        is_child = pid == 0;
+        child = pid;
+        !is_child
+    };
+    let wait = || semaphore.acquire_interruptible(1, None, &mut hook).map(drop).map_err(|error| error.kind());
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(wait));
+    if is_child {
+        let _ = semaphore.acquire_timeout(Duration::from_millis(200));
+        thread::sleep(Duration::from_secs(5));
+        let threads = fs::read_dir("/proc/self/task").expect("it is there").count();
+        let code = match outcome {
+            Ok(Err(ErrorKind::Interrupted)) => i32::from(threads != 1),
+            Ok(_) => 2,
+            Err(_) => 3,
+        };
+        #[allow(unsafe_code)]
+        // SAFETY: it ends the process
+        unsafe {
+            libc::_exit(code)
+        };
+    }
+    let mut status = 0;
+    #[allow(unsafe_code)]
+    // SAFETY: the status is live
+    let waited = unsafe { libc::waitpid(child, &mut status, 0) };
+    assert_eq!((waited, libc::WEXITSTATUS(status)), (child, 0), "1: a thread is left; 3: it has panicked");
 }
 
 fn key(name: &str) -> NativeIpcKey {
@@ -915,4 +957,31 @@ fn the_last_one_may_die_while_it_closes() {
     // what it left is a leftover
     let again = SystemSemaphore::new(key(&name), 7, AccessMode::Open).expect("it can be made");
     assert_eq!(again.available_permits().expect("it is told"), 7);
+}
+
+/// A single release can be of more than any count.
+#[test]
+fn who_holds_more_than_can_be_free_cannot_give_it_back_at_once() {
+    let max = super::layout::MAX_PERMITS;
+    let stage = Stage::new(max);
+    let semaphore = &stage.semaphore;
+    semaphore.acquire_many(max).expect("there are enough").hold();
+    semaphore.add_permits(max).expect("there is room");
+    semaphore.acquire_many(max).expect("there are enough").hold();
+    semaphore.add_permits(2).expect("there is room");
+    assert_eq!((stage.books(), semaphore.held_permits()), ((2, 2 * max), 2 * max));
+    // the tag is to be this process's, or it goes the long way
+    semaphore.acquire().expect("there are two").forget().expect("it is there");
+    semaphore.add_permits(1).expect("there is room");
+    let outcome = semaphore.release(2 * max).map_err(|error| error.kind());
+    let after = (stage.books(), semaphore.held_permits());
+    SystemSemaphore::remove(key(&stage.name)).expect("it is there");
+    assert_eq!((outcome, after), (Err(ErrorKind::OutOfResources), ((2, 2 * max), 2 * max)));
+}
+
+#[test]
+fn a_wait_that_is_watched_ends_in_a_forked_child_and_leaves_nothing() {
+    let stage = Stage::new(0);
+    let mut actor = Actor::with(&stage);
+    actor.must("fork in a wait");
 }
