@@ -42,8 +42,6 @@ shared! {
         version: AtomicU32,
         /// 1: stays when its last user leaves.
         persistent: AtomicU32,
-        /// For people: how many permits it was made with, or reset to.
-        initial: AtomicU32,
         /// How many resets there were. A slot of another epoch holds nothing.
         epoch: AtomicU32,
         /// 1: somebody has waited for several permits at once, at some time.
@@ -66,10 +64,13 @@ shared! {
 const USED_WORDS: usize = (SLOTS as usize).div_ceil(64);
 
 shared! {
-    /// The one word that decides, on a cache line with nothing but what those ask for who change it.
+    /// The one word that decides, on a cache line with nothing but what those ask for who change it, and what only a reset changes.
     struct StateCell {
         word: AtomicU64,
-        max_permits: AtomicU32,
+        /// The largest count, in even epochs and in odd ones: so the next one's can be written before it begins.
+        max_permits: [AtomicU32; 2],
+        /// For people: how many permits it was made with, or reset to, in the same way.
+        initial: [AtomicU32; 2],
     }
 }
 
@@ -301,9 +302,27 @@ impl Layout {
         bits.filter(|slot| *slot < SLOTS)
     }
 
-    pub(super) fn max_permits(&self) -> u32 {
-        self.state.max_permits.load(Ordering::Acquire).min(MAX_PERMITS)
+    /// The largest count in this epoch.
+    pub(super) fn max_permits(&self, epoch: u32) -> u32 {
+        self.state.max_permits[parity(epoch)].load(Ordering::Acquire).min(MAX_PERMITS)
     }
+
+    /// How many permits there were at the beginning of this epoch.
+    pub(super) fn initial(&self, epoch: u32) -> u32 {
+        self.state.initial[parity(epoch)].load(Ordering::Acquire)
+    }
+
+    /// Says what is to be in this epoch, which is not, or not yet, the current one.
+    pub(super) fn prepare(&self, epoch: u32, initial: u32, max_permits: u32) {
+        self.state.initial[parity(epoch)].store(initial, Ordering::Release);
+        self.state.max_permits[parity(epoch)].store(max_permits, Ordering::Release);
+    }
+}
+
+/// Which of the two values of an epoch are this one's.
+#[inline(always)]
+pub(super) fn parity(epoch: u32) -> usize {
+    (epoch & 1) as usize
 }
 
 fn position(slot: u16) -> (usize, u64) {

@@ -24,7 +24,7 @@ use super::layout::{
 use super::people::{self, Identity};
 use super::place::{Place, describe_file_type};
 use super::recovery::{Pass, find_user, free, is_anybody_here, recover_through};
-use super::reset::reset;
+use super::reset::{self, reset};
 use super::trouble::Trouble;
 use super::{Core, breakpoint, waiting};
 use crate::backend::Request;
@@ -296,9 +296,8 @@ fn create(place: &Arc<Place>, directory: &OwnedFd, request: &Request) -> Result<
         write_name(file, name).map_err(full)?;
     }
     let layout = core.layout();
-    layout.state.max_permits.store(max_permits, Ordering::Relaxed);
     layout.persistent.store(request.persistent.into(), Ordering::Relaxed);
-    layout.initial.store(request.initial_value, Ordering::Relaxed);
+    layout.prepare(0, request.initial_value, max_permits);
     layout.state.word.store(State::new(INITIAL, 0, false, request.initial_value).0, Ordering::Relaxed);
     layout.version.store(VERSION, Ordering::Relaxed);
     layout.magic.store(MAGIC, Ordering::Release);
@@ -362,13 +361,24 @@ fn check_value(initial_value: u32, max: u32) -> Result<(), Fault> {
 
 /// Becomes a user of an existing one. `false` if the name is another file's by now, or other code has closed the descriptor.
 fn join(core: &Core, directory: &OwnedFd, request: &Request) -> Result<bool, Fault> {
-    let (layout, place) = (core.layout(), &core.place);
-    let file = core.new_file();
     let registered = Registered::for_open(core)?;
     breakpoint::pass(breakpoint::Step::Registered);
     if !names(directory, core) {
         return Ok(false);
     }
+    let outcome = join_registered(core, directory, request);
+    if outcome.is_err() && core.new_file().is_ours() {
+        // who closed meanwhile may have left it to us, or have taken us for a user, by a lock of a dead one's slot
+        let _ = unlink_if_unused(core);
+    }
+    drop(registered);
+    outcome
+}
+
+/// The same, with the registry lock.
+fn join_registered(core: &Core, directory: &OwnedFd, request: &Request) -> Result<bool, Fault> {
+    let (layout, place) = (core.layout(), &core.place);
+    let file = core.new_file();
     let user = find_user(core, &file)?;
     // who removed it was killed before it was done
     let is_removed = layout.state().slot() == REMOVED;
@@ -397,7 +407,9 @@ fn join(core: &Core, directory: &OwnedFd, request: &Request) -> Result<bool, Fau
         }
         _ => {}
     }
-    let max = max_permits(request)?.unwrap_or(if is_leftover { MAX_PERMITS } else { layout.max_permits() });
+    let max = max_permits(request)?.unwrap_or_else(|| {
+        if is_leftover { MAX_PERMITS } else { layout.max_permits(reset::last_epoch(layout)) }
+    });
     let resets = !is_leftover && request.mode == AccessMode::Create;
     if is_leftover || resets {
         check_value(request.initial_value, max)?;
@@ -409,11 +421,7 @@ fn join(core: &Core, directory: &OwnedFd, request: &Request) -> Result<bool, Fau
         Ok(true) => {}
         Ok(false) => return Ok(false),
         Err(_) if !file.is_ours() => return Ok(false),
-        Err(fault) => {
-            // who closed meanwhile may have taken us for a user, by a lock of a dead one's slot
-            let _ = unlink_if_unused(core);
-            return Err(fault);
-        }
+        Err(fault) => return Err(fault),
     }
     if resets {
         reset(core, request.initial_value, max);
@@ -421,7 +429,6 @@ fn join(core: &Core, directory: &OwnedFd, request: &Request) -> Result<bool, Fau
     if request.persistent {
         layout.persistent.store(1, Ordering::Release);
     }
-    drop(registered);
     Ok(true)
 }
 
@@ -461,7 +468,14 @@ fn take_slot(core: &Core, file: &PrivateDescriptor) -> Result<bool, Fault> {
             let _ = lock::unlock(file.as_fd(), number);
             return Ok(false);
         }
-        let slot = core.slot(number).map_err(|trouble| explain_at(&core.place, trouble))?;
+        let slot = match core.slot(number) {
+            Ok(slot) => slot,
+            Err(trouble) => {
+                // nobody is to take it for a user's until the file is closed
+                let _ = lock::unlock(file.as_fd(), number);
+                return Err(explain_at(&core.place, trouble));
+            }
+        };
         // The numbers go on: a helper that was stopped long ago must not take an operation of ours for one that it saw.
         slot.pending().with_amount(0).store(&slot.committed);
         slot.epoch.store(core.epoch(), Ordering::Release);

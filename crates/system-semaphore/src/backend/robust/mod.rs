@@ -261,6 +261,10 @@ impl Core {
         reset::epoch(self.layout())
     }
 
+    fn max_permits(&self) -> u32 {
+        self.layout().max_permits(reset::last_epoch(self.layout()))
+    }
+
     /// The slots of living processes.
     fn living_slots(&self) -> Result<Vec<(u16, &Slot)>, Trouble> {
         let file = self.file()?;
@@ -373,7 +377,7 @@ fn holds_too_many() -> Fault {
 
 /// What to say where there is no room.
 fn no_room(core: &Core) -> Fault {
-    let max = core.layout().max_permits();
+    let max = core.max_permits();
     Fault::new(ErrorKind::OutOfResources, format!("it can have at most {max} permits"))
 }
 
@@ -397,7 +401,7 @@ impl Backend for Robust {
             ends_with_last_user: true,
             own_maximum: true,
             inheritable_permits: true,
-            max_permits: self.core.layout().max_permits(),
+            max_permits: self.core.max_permits(),
         }
     }
 
@@ -475,7 +479,7 @@ impl Backend for Robust {
     }
 
     fn initial_value(&self) -> Result<u32, Fault> {
-        Ok(self.core.layout().initial.load(Ordering::Relaxed))
+        Ok(self.core.layout().initial(reset::last_epoch(self.core.layout())))
     }
 
     fn is_persistent(&self) -> Result<bool, Fault> {

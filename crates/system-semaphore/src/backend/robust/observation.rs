@@ -15,7 +15,7 @@ use super::layout::{Layout, REMOVED, Record, SLOTS, Slot, State};
 use super::people::Identity;
 use super::place::Place;
 use super::trouble::Trouble;
-use super::{describe, life, reset};
+use super::{describe, layout, life, reset};
 use crate::backend::Observe;
 use crate::error::{Error, Fault};
 use crate::key::{KeyType, NativeIpcKey};
@@ -39,6 +39,7 @@ impl Observe for Observation {
             return Err(Trouble::Removed.into());
         }
         let epoch = reset::epoch_with(header.half(offset_of!(Layout, epoch)), state);
+        let of_epoch = |at| header.half(at + layout::parity(epoch) * size_of::<u32>());
         let (mut users, mut held_by_dead) = (0, 0_u32);
         let (mut holders, mut waiters) = (Vec::new(), Vec::new());
         for number in header.used_slots() {
@@ -60,8 +61,8 @@ impl Observe for Observation {
         }
         Ok(Snapshot {
             available: state.count(),
-            max_permits: header.half(offset_of!(Layout, state.max_permits)),
-            initial_value: Some(header.half(offset_of!(Layout, initial))),
+            max_permits: of_epoch(offset_of!(Layout, state.max_permits)),
+            initial_value: Some(of_epoch(offset_of!(Layout, state.initial))),
             waiting: Some(waiters.iter().fold(0, |sum, waiter: &Waiter| sum.saturating_add(waiter.threads))),
             holders: Some(holders),
             held_by_dead: Some(held_by_dead),

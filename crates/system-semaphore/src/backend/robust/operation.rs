@@ -183,9 +183,10 @@ impl<'a> Actor<'a> {
         let count = if operation.give == 0 {
             left
         } else {
-            let room = self.layout.max_permits().saturating_sub(left);
+            let room = self.layout.max_permits(epoch).saturating_sub(left);
             if operation.give > room && operation.when_full == WhenFull::Refuse {
-                return Some(Outcome::TooMany);
+                // the room is that of the state only if that is still the same
+                return (self.layout.state() == state).then_some(Outcome::TooMany);
             }
             left + operation.give.min(room)
         };

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use super::layout::{Layout, MAX_PERMITS, Record, Slot, State, StateCell};
 use super::turn::Turn;
-use super::{Core, breakpoint, operation};
+use super::{Core, breakpoint, layout, operation};
 use crate::backend::Epoch;
 use crate::sys::memory::Part;
 use crate::sys::thread::SingleThreaded;
@@ -75,7 +75,7 @@ impl Quick {
     /// Creates permits.
     #[inline]
     pub(crate) fn create(&self, count: u32) -> bool {
-        let is_possible = |free, _| count <= MAX_PERMITS && self.has_room(free, count);
+        let is_possible = |free, epoch| count <= MAX_PERMITS && self.has_room(free, count, epoch);
         self.in_turn(|| self.operate(count.into(), 0, is_possible)).flatten().is_some()
     }
 
@@ -94,15 +94,15 @@ impl Quick {
     #[inline(always)]
     fn give(&self, count: u32, epoch: Epoch) -> bool {
         let difference = i64::from(count);
-        let is_possible = |free, current| current == epoch && self.has_room(free, count);
+        let is_possible = |free, current| current == epoch && self.has_room(free, count, epoch);
         self.operate(difference, -difference, is_possible).is_some()
     }
 
     #[inline(always)]
-    fn has_room(&self, free: u32, count: u32) -> bool {
+    fn has_room(&self, free: u32, count: u32, epoch: Epoch) -> bool {
+        let max = self.state.max_permits[layout::parity(epoch)].load(Ordering::Relaxed);
         // a process can hold more than can be free
-        let sum = u64::from(free) + u64::from(count);
-        sum <= MAX_PERMITS.into() && sum <= self.state.max_permits.load(Ordering::Relaxed).into()
+        free.checked_add(count).is_some_and(|sum| sum <= MAX_PERMITS && sum <= max)
     }
 
     /// Adds to what is free, and to what is held, if that is possible with so many free ones in this epoch.

@@ -12,11 +12,10 @@ use super::{Core, breakpoint, waiting};
 /// Begins a new epoch with this many free permits, of at most `max`. The caller has the registry lock, so there is no other reset.
 pub(super) fn reset(core: &Core, count: u32, max: u32) {
     let layout = core.layout();
-    // what is given back in the old epoch must have room to the end
-    layout.state.max_permits.fetch_max(max, Ordering::AcqRel);
     complete_reset(layout, layout.state());
     // The next one of the header, also after a removal: the header gets no other.
     let epoch = next_epoch(layout.epoch.load(Ordering::Acquire));
+    layout.prepare(epoch, count, max);
     breakpoint::pass(breakpoint::Step::ResetBegins);
     loop {
         let state = layout.state();
@@ -26,8 +25,6 @@ pub(super) fn reset(core: &Core, count: u32, max: u32) {
     }
     breakpoint::pass(breakpoint::Step::ResetSwapped);
     complete_reset(layout, layout.state());
-    layout.state.max_permits.store(max, Ordering::Release);
-    layout.initial.store(count, Ordering::Relaxed);
     if count > 0 {
         waiting::wake(core, count);
     }
@@ -38,6 +35,12 @@ pub(super) fn epoch(layout: &Layout) -> u32 {
     let state = layout.state();
     complete_reset(layout, state);
     epoch_with(layout.epoch.load(Ordering::Acquire), state)
+}
+
+/// The last epoch that began with a reset: that of now, unless it was removed.
+pub(super) fn last_epoch(layout: &Layout) -> u32 {
+    complete_reset(layout, layout.state());
+    layout.epoch.load(Ordering::Acquire)
 }
 
 /// The epoch of now, by what the header and the state say.

@@ -118,6 +118,10 @@ fn obey(
             let opened = SystemSemaphore::new(key(name), count.parse().expect("a number"), mode)?;
             semaphores.insert("s".to_owned(), opened);
         }
+        ["reset", name, max] => {
+            let builder = SystemSemaphore::builder(key(name)).mode(AccessMode::Create).initial_value(3);
+            drop(builder.max_permits(max.parse().expect("a number")).build()?);
+        }
         ["sleep well"] => SLEEPS_WELL.store(true, Ordering::Relaxed),
         ["remove", name] => SystemSemaphore::remove(key(name))?,
         ["close"] => drop(semaphores.remove("s")),
@@ -984,4 +988,59 @@ fn a_wait_that_is_watched_ends_in_a_forked_child_and_leaves_nothing() {
     let stage = Stage::new(0);
     let mut actor = Actor::with(&stage);
     actor.must("fork in a wait");
+}
+
+/// A semaphore of at most so many permits, of which three are free.
+fn with_maximum(max: &str) -> Stage {
+    let stage = Stage::new(3);
+    Actor::start().must(&format!("reset\t{}\t{max}", stage.name));
+    stage
+}
+
+#[test]
+fn a_reset_that_was_not_begun_leaves_the_maximum() {
+    let stage = with_maximum("3");
+    let mut resetter = Actor::start();
+    resetter.halt_in(&format!("reset\t{}\t20", stage.name), Step::ResetBegins);
+    resetter.kill();
+    stage.assert_books(3, 0, "as before");
+    assert_eq!(stage.semaphore.capabilities().max_permits, 3);
+}
+
+#[test]
+fn a_reset_that_was_not_finished_has_set_the_maximum() {
+    let stage = with_maximum("20");
+    let mut resetter = Actor::start();
+    resetter.halt_in(&format!("reset\t{}\t3", stage.name), Step::ResetSwapped);
+    resetter.kill();
+    drop(stage.semaphore.acquire().expect("there are enough"));
+    assert_eq!(stage.semaphore.capabilities().max_permits, 3);
+}
+
+#[test]
+fn nobody_creates_too_many_during_a_reset() {
+    let stage = with_maximum("20");
+    let mut resetter = Actor::start();
+    resetter.halt_in(&format!("reset\t{}\t3", stage.name), Step::ResetSwapped);
+    // the reset has happened: it would be void otherwise
+    let added = stage.semaphore.add_permits(1).is_ok();
+    resetter.tell("go on");
+    assert_eq!(resetter.hear(), "ok");
+    let free = stage.semaphore.available_permits().expect("it is told");
+    assert_eq!((added, free, stage.semaphore.capabilities().max_permits), (false, 3, 3));
+}
+
+/// A close does not wait long for who is opening. That one is the next, to whom it leaves the file.
+#[test]
+fn an_open_that_fails_takes_along_what_was_left_to_it() {
+    let stage = Stage::new(1);
+    let path = Place::of(&stage.name).expect("it is a good name").path();
+    let mut opener = Actor::start();
+    opener.halt_in(&format!("open\t{}\t{}\tOpen", stage.name, u32::MAX), Step::Registered);
+    drop(stage);
+    opener.tell("go on");
+    let answer = opener.hear();
+    let is_left = path.exists();
+    let _ = fs::remove_file(path);
+    assert!(answer.starts_with("error") && !is_left, "{answer}");
 }

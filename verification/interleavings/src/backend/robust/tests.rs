@@ -80,7 +80,7 @@ fn explore_until(
     builder.check(move || {
         count.fetch_add(1, Ordering::Relaxed);
         let layout = Arc::new(Layout::default());
-        layout.state.max_permits.store(MAX_PERMITS, Ordering::Relaxed);
+        layout.prepare(0, permits, MAX_PERMITS);
         layout.state.word.store(State::new(INITIAL, 0, false, permits).0, Ordering::Relaxed);
         scene(&layout);
         let main = Process::of(&layout, MAIN);
