@@ -6,7 +6,9 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use fuzz::choice;
-use fuzz::scribble::{MAX_PERMITS_AT, PERSISTENT_AT, REGISTRY_BYTE, SLOTS, STATE_AT, Slot, Write, scribble};
+use fuzz::scribble::{
+    EPOCH_AT, MAX_PERMITS_AT, PERSISTENT_AT, REGISTRY_BYTE, SLOTS, STATE_AT, Slot, Write, scribble,
+};
 use fuzz::spot::{Place, Sight, Spot, lock, works};
 use fuzz::visit::{Mode, Step, Visit};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
@@ -96,8 +98,13 @@ fn is_opened(spot: &'static Spot, plan: &Plan, file: &File) {
         file.read_exact_at(&mut bytes, at).expect("it can be read");
         u32::from_ne_bytes(bytes)
     };
-    let (persistent, max) = (word(PERSISTENT_AT) != 0, word(MAX_PERMITS_AT));
-    let is_removed = word(STATE_AT + 4) & 0xFFF == u32::from(SLOTS);
+    let persistent = word(PERSISTENT_AT) != 0;
+    let (slot, seq) = (word(STATE_AT + 4) & 0xFFF, word(STATE_AT + 4) >> 12);
+    let is_removed = slot == u32::from(SLOTS);
+    let next = word(EPOCH_AT).wrapping_add(1);
+    let is_next = slot == u32::from(SLOTS) + 2 && seq == next & 0xF_FFFF;
+    let epoch = if is_next { next } else { word(EPOCH_AT) };
+    let max = word(MAX_PERMITS_AT + u64::from(epoch & 1) * 4);
     let is_leftover = is_removed || !persistent && !has_users;
 
     let mut visit = Visit::new(spot);

@@ -19,9 +19,11 @@ pub const SLOTS: u16 = 4093;
 pub const REGISTRY_BYTE: u16 = SLOTS;
 /// Where it stands whether it is persistent.
 pub const PERSISTENT_AT: u64 = 12;
+/// Where the epoch is.
+pub const EPOCH_AT: u64 = 16;
 /// Where the state is.
 pub const STATE_AT: u64 = 64;
-/// Where the largest count is.
+/// Where the largest count is, in even epochs, and after it in odd ones.
 pub const MAX_PERMITS_AT: u64 = STATE_AT + 8;
 /// Where the bits of used slots are.
 pub const USED_AT: u64 = 128;
@@ -61,15 +63,17 @@ choice! {
     #[derive(Copy)]
     enum Field {
         Persistent = PERSISTENT_AT as isize,
-        Initial = 16,
-        Epoch = 20,
-        Several = 24,
-        Registrar = 28,
+        Epoch = EPOCH_AT as isize,
+        Several = 20,
+        Registrar = 24,
         Recoveries = 32,
         LastPass = 40,
         FairUntil = 48,
         State = STATE_AT as isize,
         MaxPermits = MAX_PERMITS_AT as isize,
+        MaxPermitsOfOddEpochs = MAX_PERMITS_AT as isize + 4,
+        Initial = MAX_PERMITS_AT as isize + 8,
+        InitialOfOddEpochs = MAX_PERMITS_AT as isize + 12,
     }
 }
 

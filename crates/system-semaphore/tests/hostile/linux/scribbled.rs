@@ -110,15 +110,16 @@ pub(crate) fn every_field_can_be_anything() {
     let mut cast = Cast::new();
     let mut fields: Vec<(&str, u64, usize)> = vec![
         ("persistent", 12, 4),
-        ("initial", 16, 4),
-        ("epoch", 20, 4),
-        ("several", 24, 4),
+        ("epoch", 16, 4),
+        ("several", 20, 4),
         ("registrar", REGISTRAR_AT, 4),
         ("recoveries", 32, 8),
         ("last_pass", LAST_PASS_AT, 8),
         ("fair_until", 48, 8),
         ("state", STATE_AT, 8),
         ("max_permits", MAX_PERMITS_AT, 4),
+        ("max_permits of odd epochs", MAX_PERMITS_AT + 4, 4),
+        ("initial", MAX_PERMITS_AT + 8, 8),
     ];
     fields.sort_by_key(|(_, at, _)| *at);
     for (name, at, size) in fields {
@@ -310,7 +311,7 @@ fn scribble(random: &mut Rng, file: &File, size: u64) {
     let slot = SLOTS_AT + random.u64(0..slots) * SLOT_SIZE;
     let range = match random.u8(0..16) {
         0 => BODY..size,
-        1 => BODY..MAX_PERMITS_AT + 4,
+        1 => BODY..MAX_PERMITS_AT + 16,
         2..5 => STATE_AT..STATE_AT + 8,
         5 => USED_AT..USED_AT + USED_SIZE,
         6..9 => slot..slot + SLOT_SIZE,
