@@ -45,13 +45,13 @@ pub(crate) fn reset(options: &Reset, answer: &Answer) -> Result<u8, Trouble> {
     tell(&semaphore, answer)
 }
 
-pub(crate) fn remove(options: &Remove) -> Result<u8, Trouble> {
+pub(crate) fn remove(options: &Remove, answer: &Answer) -> Result<u8, Trouble> {
     let mut outcome = Ok(0);
     for key in &options.keys {
         if let Err(error) = arguments::native(key, options.key_type).and_then(remove_one) {
             // the others are removed all the same
-            if let Err(Trouble::Semaphore(before)) = std::mem::replace(&mut outcome, Err(error.into())) {
-                crate::answer::say(before);
+            if let Err(before) = std::mem::replace(&mut outcome, Err(Trouble::from(error))) {
+                before.report(answer.is_json());
             }
         }
     }

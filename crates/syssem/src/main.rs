@@ -55,7 +55,7 @@ fn obey(arguments: Arguments) -> Result<u8, Trouble> {
         Command::Take(options) => change::take(&options, &answer),
         Command::Release(options) => change::release(&options, &answer),
         Command::Reset(options) => change::reset(&options, &answer),
-        Command::Remove(options) => change::remove(&options),
+        Command::Remove(options) => change::remove(&options, &answer),
         Command::Key(options) => key::show(&options, &answer),
         Command::List(options) => list::list(&options, &answer),
         Command::Show(options) => show::show(&options, &answer),

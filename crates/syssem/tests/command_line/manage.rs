@@ -248,6 +248,12 @@ fn removing_several_removes_what_can_be() {
     assert_eq!(removed.status.code(), Some(125));
     assert!(text(&removed.stderr).contains(&other.key));
     assert!(one.look().is_none());
+    let removed = output(syssem("remove").args(["--json", &other.key, &one.key]));
+    assert_eq!(removed.status.code(), Some(125));
+    let errors: Vec<serde_json::Value> =
+        text(&removed.stderr).lines().map(|line| serde_json::from_str(line).expect("each is JSON")).collect();
+    assert_eq!(errors.len(), 2, "{errors:?}");
+    assert!(errors.iter().all(|error| error["error"]["kind"] == "NotFound"), "{errors:?}");
 }
 
 #[test]

@@ -116,7 +116,10 @@ impl File {
         // SAFETY: filled in, as the call succeeded
         let data = unsafe { data.assume_init() };
         #[allow(clippy::unnecessary_cast, reason = "they have 32 bits on some systems")]
-        Ok(Self { device: data.st_dev as u64, inode: data.st_ino as u64 })
+        let (device, inode) = (data.st_dev as u64, data.st_ino as u64);
+        // Linux has one inode for all that is no file: inotify instances, event counters, timers, and more
+        let is_file = data.st_mode & libc::S_IFMT != 0;
+        Ok(Self { device, inode: if is_file || !is_readable(descriptor) { inode } else { !inode } })
     }
 
     /// Whether the number is one of this file.
@@ -128,6 +131,13 @@ impl File {
             Err(error) => error.raw_os_error() != Some(libc::EBADF),
         }
     }
+}
+
+/// Whether it says how many bytes there are to be read, which of what is no file only notification queues (inotify's) do.
+fn is_readable(descriptor: RawFd) -> bool {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the number is written to a live place, by those that know the question
+    unsafe { libc::ioctl(descriptor, libc::FIONREAD as _, &raw mut bytes) == 0 }
 }
 
 impl Entry {
@@ -254,4 +264,31 @@ pub(crate) fn undisturbed<T, E>(mut make: impl FnMut() -> Result<T, E>) -> Resul
 pub(crate) fn lose(number: RawFd, other: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: who has the number is to see that it is not its own any more; that is what is tested
     super::check(unsafe { libc::dup2(other.as_raw_fd(), number) }).map(drop)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::os::fd::FromRawFd;
+
+    use rustix::event::{EventfdFlags, eventfd};
+    use rustix::fs::inotify;
+    use rustix::io::fcntl_getfd;
+
+    use super::*;
+
+    /// Neither is a file, and to `fstat` they are the same.
+    #[test]
+    fn an_inotify_instance_is_not_taken_for_an_event_counter() {
+        let inotify = inotify::init(inotify::CreateFlags::CLOEXEC).expect("there is one to be had");
+        let number = inotify.as_raw_fd();
+        let inotify = PrivateDescriptor::new(inotify).expect("it is open");
+        assert!(inotify.is_ours());
+        let other = eventfd(1, EventfdFlags::CLOEXEC).expect("there is one to be had");
+        lose(number, other.as_fd()).expect("it is open");
+        assert!(!inotify.is_ours());
+        drop(inotify);
+        // SAFETY: it is open, as is asked here, and nobody else closes it
+        let left = unsafe { OwnedFd::from_raw_fd(number) };
+        fcntl_getfd(&left).expect("it is not ours to close");
+    }
 }

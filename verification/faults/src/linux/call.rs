@@ -151,6 +151,7 @@ impl Entry {
             libc::SYS_membarrier => ("membarrier", &[ENOMEM, EPERM, EINVAL, ENOSYS]),
             libc::SYS_set_robust_list => ("set_robust_list", &[ENOSYS]),
             libc::SYS_sched_yield => return Some(("sched_yield", vec![Fault::Never(NO_ERROR)])),
+            libc::SYS_ioctl => return Some(("ioctl", vec![Fault::Never(NO_ERROR)])),
             libc::SYS_getpid => return Some(("getpid", vec![Fault::Never(NO_ERROR)])),
             libc::SYS_gettid => return Some(("gettid", vec![Fault::Never(NO_ERROR)])),
             libc::SYS_prlimit64 => return Some(("prlimit64", vec![Fault::Never(NO_ERROR)])),

@@ -411,6 +411,7 @@ fn run(inotify: &Arc<PrivateDescriptor>) {
         let mut descriptors = [PollFd::from_borrowed_fd(inotify.as_fd(), PollFlags::IN)];
         let timespec = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: timeout.subsec_nanos().into() };
         let reports = match poll(&mut descriptors, Some(&timespec)) {
+            Ok(0) if inotify.is_ours() => Some(Reports::default()),
             Ok(_) | Err(Errno::INTR) => read_reports(inotify),
             Err(_) => None,
         };

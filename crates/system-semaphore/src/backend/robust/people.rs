@@ -1,6 +1,7 @@
 //! What is told to people: which process is who, and what it is doing. Nothing else depends on it, but for whom to look at first.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
@@ -71,9 +72,13 @@ struct ProcessStat {
 }
 
 fn stat(process: &str) -> Option<ProcessStat> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // what is wanted is among the first 22 fields, of which none is longer than 20 bytes
+    let mut buffer = [0; 1024];
+    let length =
+        fs::File::open(format!("/proc/{process}/stat")).and_then(|mut file| file.read(&mut buffer)).ok()?;
     // behind the command, which may contain anything, in parentheses
-    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    let end = buffer[..length].iter().rposition(|byte| *byte == b')')?;
+    let mut fields = std::str::from_utf8(&buffer[end + 1..length]).ok()?.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
     // the 22nd of all, so the 19th behind the state
     let start_time = fields.nth(18)?.parse().ok()?;

@@ -177,7 +177,8 @@ impl Place {
         *made |= is_new;
         // it may be gone again, or another one by now; the last of its users removes it
         let Some(directory) = self.open_directory()? else { return Ok(None) };
-        if is_new {
+        let mode = |directory| rustix::fs::fstat(directory).map(|data| Mode::from_raw_mode(data.st_mode));
+        if is_new && !mode(&directory).is_ok_and(|mode| mode.contains(Mode::RWXU)) {
             // what the umask has taken off is needed; by number, since the path may name another one
             let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
             let _ = chmod(path, Mode::RWXU);
