@@ -142,8 +142,8 @@ fn obey(
     Ok(())
 }
 
-/// Forks in the hook of a wait that has had deaths watched; says what has become of the wait in the child, and after how many threads
-/// it has once another long wait of its own has been over for some time.
+/// Forks in the hook of a wait that has had deaths watched; fails unless the wait in the child is interrupted, and the thread
+/// ends there that another wait of the child's own needs.
 fn fork_in_a_wait(semaphore: &SystemSemaphore) {
     let (mut questions, mut is_child, mut child) = (0, false, 0);
     let mut hook = || {
@@ -163,10 +163,10 @@ fn fork_in_a_wait(semaphore: &SystemSemaphore) {
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(wait));
     if is_child {
         let _ = semaphore.acquire_timeout(Duration::from_millis(200));
-        thread::sleep(Duration::from_secs(5));
-        let threads = fs::read_dir("/proc/self/task").expect("it is there").count();
+        let is_alone = || fs::read_dir("/proc/self/task").expect("it is there").count() == 1;
+        let ends = std::panic::catch_unwind(|| wait_for("the watching thread ends", is_alone));
         let code = match outcome {
-            Ok(Err(ErrorKind::Interrupted)) => i32::from(threads != 1),
+            Ok(Err(ErrorKind::Interrupted)) => i32::from(ends.is_err()),
             Ok(_) => 2,
             Err(_) => 3,
         };
