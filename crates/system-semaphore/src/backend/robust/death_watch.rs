@@ -60,8 +60,7 @@ pub(super) fn watch(core: &Arc<Core>) -> Watch {
 /// The same if this process watches the semaphore already: then none has gone unseen.
 pub(super) fn join(core: &Arc<Core>) -> Option<Watch> {
     let mut watching = watching();
-    let is_it = |subject: &&mut Subject| Arc::ptr_eq(&subject.core, core) && subject.watch.is_some();
-    watching.subjects.iter_mut().find(is_it)?.waiters += 1;
+    watching.find(core).filter(|subject| subject.watch.is_some())?.waiters += 1;
     Some(Watch(Arc::clone(core)))
 }
 
@@ -96,8 +95,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         let mut watching = watching();
         // none in a child that was forked during the wait
-        let is_it = |subject: &&mut Subject| Arc::ptr_eq(&subject.core, &self.0);
-        let Some(subject) = watching.subjects.iter_mut().find(is_it) else { return };
+        let Some(subject) = watching.find(&self.0) else { return };
         subject.waiters -= 1;
         subject.idle_since = Instant::now();
         if !watching.has_thread {
@@ -159,6 +157,10 @@ impl Watching {
             self.has_thread = true;
             self.inotify = Some(inotify);
         }
+    }
+
+    fn find(&mut self, core: &Arc<Core>) -> Option<&mut Subject> {
+        self.subjects.iter_mut().find(|subject| Arc::ptr_eq(&subject.core, core))
     }
 
     fn subject(&mut self, core: &Arc<Core>) -> &mut Subject {

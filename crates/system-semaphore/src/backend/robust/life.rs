@@ -366,11 +366,15 @@ fn join(core: &Core, directory: &OwnedFd, request: &Request) -> Result<bool, Fau
     if !names(directory, core) {
         return Ok(false);
     }
-    let outcome = join_registered(core, directory, request);
-    if outcome.is_err() && core.new_file().is_ours() {
-        // who closed meanwhile may have left it to us, or have taken us for a user, by a lock of a dead one's slot
-        let _ = unlink_if_unused(core);
-    }
+    let outcome = match join_registered(core, directory, request) {
+        Err(_) if !core.new_file().is_ours() => Ok(false),
+        Err(fault) => {
+            // who closed meanwhile may have left it to us, or have taken us for a user, by a lock of a dead one's slot
+            let _ = unlink_if_unused(core);
+            Err(fault)
+        }
+        joined => joined,
+    };
     drop(registered);
     outcome
 }
@@ -417,11 +421,8 @@ fn join_registered(core: &Core, directory: &OwnedFd, request: &Request) -> Resul
     if is_leftover {
         renew(core, request, max)?;
     }
-    match recover_and_take_slot(core, &file, user) {
-        Ok(true) => {}
-        Ok(false) => return Ok(false),
-        Err(_) if !file.is_ours() => return Ok(false),
-        Err(fault) => return Err(fault),
+    if !recover_and_take_slot(core, &file, user)? {
+        return Ok(false);
     }
     if resets {
         reset(core, request.initial_value, max);
