@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::libc::IN_CLOSE_WRITE;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::time::{ClockId, clock_gettime};
 use puppet::{Failure, PATIENCE, Puppet, process, wait_for};
 use system_semaphore::{AccessMode, KeyType, NativeIpcKey, SystemSemaphore};
 
@@ -150,6 +151,8 @@ impl Stage {
     pub(super) fn begin(&mut self, command: &str) {
         let answers = || self.sight.answers.load(Ordering::SeqCst);
         let before = answers();
+        // who is told of deaths sleeps until the next full second: at its end, no longer than who is not
+        wait_for("a second is young", || milliseconds_of_second() < 500);
         self.subject.tell(command);
         // it says that it begins, and then how it ended
         wait_for(format_args!("{command:?} blocks"), || {
@@ -306,6 +309,11 @@ fn unclear(failure: &Failure, plan: &Plan, key: &str) -> Option<String> {
     }
     let number = format!("(os error {})", errno as i32);
     (!message.contains(&number)).then(|| format!("it is to tell of {errno:?}"))
+}
+
+/// By the clock of those who sleep.
+fn milliseconds_of_second() -> i64 {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).expect("there is this clock").tv_nsec() / 1_000_000
 }
 
 /// Whether it waits for what it is told.
