@@ -35,9 +35,15 @@ const LOOKERS: u64 = 8;
 const MOST_TURNS: u64 = 8;
 /// How long a semaphore that nobody waits for is still watched: the next waiter may come soon.
 const LINGER: Duration = Duration::from_secs(3);
-/// The close is reported moments before the locks are gone. So long after a report it is looked again.
-const AGAIN: [Duration; 4] =
-    [Duration::from_millis(20), Duration::from_millis(2), Duration::from_micros(300), SOON];
+/// The close is reported moments before the locks are gone, and who is dying may be put aside between the two for as long as
+/// others run. So long after a report, and then after each look, it is looked again (the last one stands first).
+const AGAIN: [Duration; 5] = [
+    Duration::from_millis(14),
+    Duration::from_millis(4),
+    Duration::from_millis(2),
+    Duration::from_micros(300),
+    SOON,
+];
 /// The shortest pause between two looks, in which who was woken by the first can run.
 const SOON: Duration = Duration::from_micros(50);
 /// Where one report follows the other, and there are many: so often at most all are looked at who seem to be dead, and not only the
