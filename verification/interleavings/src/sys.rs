@@ -165,20 +165,24 @@ pub(crate) mod memory {
     }
     pub(crate) use shared;
 
-    /// What is shared.
+    /// What is shared: a beginning, and what follows.
     #[derive(Debug)]
-    pub(crate) struct Mapping<T>(pub(crate) Arc<T>);
+    pub(crate) struct Mapping<T, R>(pub(crate) Arc<T>, pub(crate) Arc<R>);
 
-    impl<T: 'static> Mapping<T> {
-        pub(crate) fn part<P>(
+    impl<T: Send + Sync + 'static, R: Send + Sync + 'static> Mapping<T, R> {
+        pub(crate) fn rest(&self) -> &R {
+            &self.1
+        }
+
+        pub(crate) fn part<P: 'static>(
             &self,
-            choose: impl for<'a> Fn(&'a T) -> &'a P + Send + Sync + 'static,
-        ) -> Part<P, T> {
-            Part { whole: Arc::clone(&self.0), choose: Box::new(choose) }
+            choose: impl for<'a> Fn(&'a T, &'a R) -> &'a P + Send + Sync + 'static,
+        ) -> Part<P> {
+            Part(Box::new(Chosen { beginning: Arc::clone(&self.0), rest: Arc::clone(&self.1), choose }))
         }
     }
 
-    impl<T> Deref for Mapping<T> {
+    impl<T, R> Deref for Mapping<T, R> {
         type Target = T;
 
         fn deref(&self) -> &T {
@@ -187,20 +191,31 @@ pub(crate) mod memory {
     }
 
     /// A part of it.
-    pub(crate) struct Part<P, T> {
-        whole: Arc<T>,
-        choose: Box<dyn for<'a> Fn(&'a T) -> &'a P + Send + Sync>,
+    pub(crate) struct Part<P>(Box<dyn Deref<Target = P> + Send + Sync>);
+
+    struct Chosen<T, R, F> {
+        beginning: Arc<T>,
+        rest: Arc<R>,
+        choose: F,
     }
 
-    impl<P, T> Deref for Part<P, T> {
+    impl<T, R, P: 'static, F: for<'a> Fn(&'a T, &'a R) -> &'a P> Deref for Chosen<T, R, F> {
         type Target = P;
 
         fn deref(&self) -> &P {
-            (self.choose)(&self.whole)
+            (self.choose)(&self.beginning, &self.rest)
         }
     }
 
-    impl<P, T> fmt::Debug for Part<P, T> {
+    impl<P> Deref for Part<P> {
+        type Target = P;
+
+        fn deref(&self) -> &P {
+            &self.0
+        }
+    }
+
+    impl<P> fmt::Debug for Part<P> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("Part")
         }

@@ -1,14 +1,15 @@
 //! A file mapped into memory that other processes write at any moment.
 
+use std::ffi::c_void;
 use std::fmt;
 use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::atomic::{AtomicU32, AtomicU64};
-use super::fork;
+use super::fork::{self, PerProcess};
 
 /// What may lie in memory that others write.
 ///
@@ -37,72 +38,100 @@ macro_rules! shared {
 }
 pub(crate) use shared;
 
-/// The beginning of a file, mapped as a `T`.
+/// A file, mapped as a `T` and an `R` that follows it.
 ///
 /// The mapping keeps the descriptor's open file description, and with it its locks, alive until it is unmapped; so
 /// whoever can touch the memory has the locks, even if other code of the process closes the descriptor.
 ///
 /// A forked child does not inherit it (else the child would keep the locks of its parent), so there the memory
 /// is not to be touched: whoever has one of these compares generations first. Dropping it there does nothing.
-pub(crate) struct Mapping<T: Shared> {
-    start: NonNull<T>,
-    owner: Arc<Owner<T>>,
+///
+/// Of [many](MANY) files, the beginnings lie side by side, in a page each, and what follows is mapped elsewhere: so eight
+/// of them share a line of the page table, where each of the others has one for itself.
+pub(crate) struct Mapping<T: Shared, R: Shared> {
+    beginning: NonNull<T>,
+    rest: NonNull<R>,
+    owner: Arc<Owner>,
 }
 
-/// Unmaps when dropped.
-struct Owner<T: Shared> {
-    start: NonNull<T>,
-    generation: u32,
+/// What is unmapped when the mapping, and its parts, are dropped.
+struct Owner {
+    #[expect(dead_code, reason = "it is mapped as long as this lives")]
+    areas: (Area, Option<Area>),
+    /// To be given back last.
+    #[expect(dead_code, reason = "it is taken as long as this lives")]
+    place: Place,
 }
 
 // SAFETY: it is shared with other processes anyway, as the trait `Shared` allows
-unsafe impl<T: Shared> Send for Mapping<T> {}
+unsafe impl<T: Shared, R: Shared> Send for Mapping<T, R> {}
 // SAFETY: as above
-unsafe impl<T: Shared> Sync for Mapping<T> {}
-// SAFETY: as above
-unsafe impl<T: Shared> Send for Owner<T> {}
-// SAFETY: as above
-unsafe impl<T: Shared> Sync for Owner<T> {}
+unsafe impl<T: Shared, R: Shared> Sync for Mapping<T, R> {}
 
-impl<T: Shared> Mapping<T> {
-    /// Maps the file, which must be as long as a `T` before anybody looks, and stay so: to touch what is not there is
+impl<T: Shared, R: Shared> Mapping<T, R> {
+    /// Maps the file, which must be as long as both before anybody looks, and stay so: to touch what is not there is
     /// SIGBUS, as with every mapped file. To be called in
     /// [`undisturbed`](super::descriptor::undisturbed): a child forked in the middle would inherit the mapping.
     pub(crate) fn new(file: BorrowedFd<'_>) -> io::Result<Self> {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a new mapping, wherever the system likes
-        let start = unsafe {
-            libc::mmap(ptr::null_mut(), size_of::<T>(), protection, libc::MAP_SHARED, file.as_raw_fd(), 0)
-        };
-        let start = NonNull::new(start).filter(|start| start.as_ptr() != libc::MAP_FAILED);
-        let start = start.ok_or_else(io::Error::last_os_error)?.cast();
-        let mapping = Self { start, owner: Arc::new(Owner { start, generation: fork::generation() }) };
-        // SAFETY: exactly what was just mapped
-        super::check(unsafe { libc::madvise(start.as_ptr().cast(), size_of::<T>(), libc::MADV_DONTFORK) })?;
-        Ok(mapping)
+        const { assert!(size_of::<T>().is_multiple_of(align_of::<R>())) };
+        let (first, second) = (size_of::<T>(), size_of::<R>());
+        let mut place = Place::take();
+        if !place.is_one_of_many || first != page_size() {
+            let area = Area::map(file, ptr::null_mut(), 0, first + second)?;
+            let beginning = area.start.cast();
+            // SAFETY: within what was just mapped
+            let rest = unsafe { area.start.byte_add(first) }.cast();
+            return Ok(Self { beginning, rest, owner: Arc::new(Owner { areas: (area, None), place }) });
+        }
+        let following = Area::map(file, ptr::null_mut(), first as libc::off_t, second)?;
+        let area = Area::map(file, place.beside_others(following.start), 0, first)?;
+        place.address = Some(area.start.addr().get());
+        let (beginning, rest) = (area.start.cast(), following.start.cast());
+        Ok(Self { beginning, rest, owner: Arc::new(Owner { areas: (area, Some(following)), place }) })
+    }
+
+    /// What follows the beginning.
+    #[inline(always)]
+    pub(crate) fn rest(&self) -> &R {
+        // SAFETY: mapped as long as the owner lives, aligned, long enough, and valid whatever it contains
+        unsafe { self.rest.as_ref() }
+    }
+
+    /// A part, by itself.
+    pub(crate) fn part<P: Shared>(&self, choose: impl for<'a> FnOnce(&'a T, &'a R) -> &'a P) -> Part<P> {
+        Part { part: NonNull::from(choose(self, self.rest())), owner: Arc::clone(&self.owner) }
     }
 }
 
-impl<T: Shared> Mapping<T> {
-    /// A part, by itself.
-    pub(crate) fn part<P: Shared>(&self, choose: impl for<'a> FnOnce(&'a T) -> &'a P) -> Part<P, T> {
-        Part { part: NonNull::from(choose(self)), owner: Arc::clone(&self.owner) }
+impl<T: Shared, R: Shared> Deref for Mapping<T, R> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: as for the rest
+        unsafe { self.beginning.as_ref() }
+    }
+}
+
+impl<T: Shared, R: Shared> fmt::Debug for Mapping<T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Mapping").field(&self.beginning).finish()
     }
 }
 
 /// A part of a mapping, which lives as long as any of its parts.
-pub(crate) struct Part<P: Shared, T: Shared> {
+pub(crate) struct Part<P: Shared> {
     part: NonNull<P>,
     #[expect(dead_code, reason = "it keeps the memory")]
-    owner: Arc<Owner<T>>,
+    owner: Arc<Owner>,
 }
 
 // SAFETY: as for the whole
-unsafe impl<P: Shared, T: Shared> Send for Part<P, T> {}
+unsafe impl<P: Shared> Send for Part<P> {}
 // SAFETY: as above
-unsafe impl<P: Shared, T: Shared> Sync for Part<P, T> {}
+unsafe impl<P: Shared> Sync for Part<P> {}
 
-impl<P: Shared, T: Shared> Deref for Part<P, T> {
+impl<P: Shared> Deref for Part<P> {
     type Target = P;
 
     #[inline(always)]
@@ -112,33 +141,187 @@ impl<P: Shared, T: Shared> Deref for Part<P, T> {
     }
 }
 
-impl<P: Shared, T: Shared> fmt::Debug for Part<P, T> {
+impl<P: Shared> fmt::Debug for Part<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Part").field(&self.part).finish()
     }
 }
 
-impl<T: Shared> Deref for Mapping<T> {
-    type Target = T;
+/// Memory in which a part of a file is mapped, until it is dropped.
+struct Area {
+    start: NonNull<c_void>,
+    length: usize,
+    generation: u32,
+}
 
-    #[inline(always)]
-    fn deref(&self) -> &T {
-        // SAFETY: mapped until the owner is dropped, page aligned, long enough, and valid whatever it contains
-        unsafe { self.start.as_ref() }
+// SAFETY: it is an address, and nobody uses it but to unmap it
+unsafe impl Send for Area {}
+// SAFETY: as above
+unsafe impl Sync for Area {}
+
+impl Area {
+    /// At this address, if that is free, or else wherever the system likes.
+    fn map(file: BorrowedFd<'_>, address: *mut c_void, from: libc::off_t, length: usize) -> io::Result<Self> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping, in place of no other
+        let start =
+            unsafe { libc::mmap(address, length, protection, libc::MAP_SHARED, file.as_raw_fd(), from) };
+        let start = NonNull::new(start).filter(|start| start.as_ptr() != libc::MAP_FAILED);
+        let start = start.ok_or_else(io::Error::last_os_error)?;
+        let area = Self { start, length, generation: fork::generation() };
+        // SAFETY: exactly what was just mapped
+        super::check(unsafe { libc::madvise(start.as_ptr(), length, libc::MADV_DONTFORK) })?;
+        Ok(area)
     }
 }
 
-impl<T: Shared> Drop for Owner<T> {
+impl Drop for Area {
     fn drop(&mut self) {
         if self.generation == fork::generation() {
-            // SAFETY: mapped by `new` in this process, and no reference outlives the parts
-            unsafe { libc::munmap(self.start.as_ptr().cast(), size_of::<T>()) };
+            // SAFETY: mapped by `map` in this process, and no reference outlives the owner
+            unsafe { libc::munmap(self.start.as_ptr(), self.length) };
         }
     }
 }
 
-impl<T: Shared> fmt::Debug for Mapping<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Mapping").field(&self.start).finish()
+/// So many files are mapped as they are: a page table of so many lines is always at hand.
+const MANY: usize = 256;
+/// So far from what is mapped otherwise are the beginnings of many: the system goes on downwards from there.
+const APART: u64 = 1 << 34;
+/// What a page of the page table is about.
+const TABLE: usize = 1 << 21;
+
+/// Where the beginnings of many files are.
+static PLACES: PerProcess<Mutex<Places>> = PerProcess::new();
+
+#[derive(Default)]
+struct Places {
+    /// Files that are mapped.
+    files: usize,
+    /// Where the next one is to be, if that is known.
+    next: Option<usize>,
+    /// Where others have been.
+    free: Vec<usize>,
+}
+
+/// One file's share in [`Places`].
+struct Place {
+    generation: u32,
+    is_one_of_many: bool,
+    address: Option<usize>,
+}
+
+impl Place {
+    fn take() -> Self {
+        let mut places = places();
+        places.files += 1;
+        Self {
+            generation: fork::generation(),
+            // an address space of 32 bits has no room for it
+            is_one_of_many: cfg!(target_pointer_width = "64") && places.files > MANY,
+            address: None,
+        }
+    }
+
+    /// An address beside other beginnings, or else far from this one.
+    fn beside_others(&self, other: NonNull<c_void>) -> *mut c_void {
+        let mut places = places();
+        let address = places.free.pop().or_else(|| {
+            let far = || (other.addr().get() as u64).checked_sub(APART);
+            let next = places.next.or_else(|| Some(far()? as usize & !(TABLE - 1)));
+            places.next = next.map(|next| next + page_size());
+            next
+        });
+        address.map_or(ptr::null_mut(), ptr::without_provenance_mut)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.generation == fork::generation() {
+            let mut places = places();
+            places.files -= 1;
+            places.free.extend(self.address);
+        }
+    }
+}
+
+fn places() -> MutexGuard<'static, Places> {
+    PLACES.get().lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn page_size() -> usize {
+    // SAFETY: it takes no pointers
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::fd::{AsFd, OwnedFd};
+    use std::sync::atomic::Ordering;
+
+    use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+
+    use super::*;
+
+    type Beginning = [AtomicU64; 512];
+    type Rest = [AtomicU32; 3000];
+
+    fn new_file(name: &str) -> OwnedFd {
+        let file = memfd_create(name, MemfdFlags::CLOEXEC).expect("there is memory");
+        ftruncate(&file, 5 * 4096).expect("there is memory");
+        file
+    }
+
+    fn map(file: &OwnedFd) -> Mapping<Beginning, Rest> {
+        Mapping::new(file.as_fd()).expect("there is memory")
+    }
+
+    /// Whether the file is mapped in two parts.
+    fn is_split(mapping: &Mapping<Beginning, Rest>) -> bool {
+        mapping.rest.addr().get() != mapping.beginning.addr().get() + size_of::<Beginning>()
+    }
+
+    #[test]
+    fn many_files_are_as_one() {
+        const NAME: &str = "many files";
+        let file = new_file(NAME);
+        let mappings: Vec<_> = (0..MANY + 40).map(|_| map(&file)).collect();
+        let (first, last) = (&mappings[0], &mappings[MANY + 39]);
+        assert!(mappings[MANY..].iter().all(|one| is_split(one) == cfg!(target_pointer_width = "64")));
+        first[511].store(1, Ordering::Relaxed);
+        first.rest()[0].store(2, Ordering::Relaxed);
+        last.rest()[2999].store(3, Ordering::Relaxed);
+        let part = last.part(|_, rest| &rest[2998]);
+        part.store(4, Ordering::Relaxed);
+        for mapping in &mappings {
+            assert_eq!((mapping[510].load(Ordering::Relaxed), mapping[511].load(Ordering::Relaxed)), (0, 1));
+            let rest = [0, 1, 2998, 2999].map(|at: usize| mapping.rest()[at].load(Ordering::Relaxed));
+            assert_eq!(rest, [2, 0, 4, 3]);
+        }
+        drop(mappings);
+        let is_mapped = || fs::read_to_string("/proc/self/maps").expect("it can be read").contains(NAME);
+        part.store(5, Ordering::Relaxed);
+        assert!(is_mapped(), "the part is mapped still");
+        drop(part);
+        assert!(!is_mapped());
+    }
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn the_beginnings_of_many_are_side_by_side() {
+        let file = new_file("neighbours");
+        let (mut lowest, mut highest) = (usize::MAX, 0);
+        // the later ones where the first ones were; between them are perhaps some of another test's
+        for _ in 0..20 {
+            let mappings: Vec<_> = (0..MANY + 80).map(|_| map(&file)).collect();
+            for mapping in &mappings[MANY..] {
+                let address = mapping.beginning.addr().get();
+                (lowest, highest) = (lowest.min(address), highest.max(address));
+            }
+        }
+        assert!(highest - lowest <= 2 * TABLE, "from {lowest:#x} to {highest:#x}");
     }
 }

@@ -170,6 +170,7 @@ const ROBUST_CASES: &[Case] = cases![
     robust::a_child_whose_parent_has_left_finds_what_others_use,
     robust::a_child_can_wait_for_a_death_itself,
     robust::a_child_inherits_no_watch,
+    robust::a_child_of_a_process_with_many_keeps_nothing,
     robust::a_fork_in_the_midst_of_an_open_keeps_nothing,
     robust::permits_end_when_another_program_is_executed,
     robust::inheritable_permits_follow_the_program,

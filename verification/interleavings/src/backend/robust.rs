@@ -26,13 +26,12 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use self::clock::Instant;
-use self::layout::{Layout, Slot};
+use self::layout::{Layout, Map, Slot};
 use self::operation::{Actor, Operation, Outcome};
 pub(crate) use self::tests::me;
 use self::trouble::Trouble;
 use crate::error::{ErrorKind, Fault};
 use crate::sys::descriptor::PrivateDescriptor;
-use crate::sys::memory::Mapping;
 
 mod place {
     pub(super) const MAX_NAME: usize = 1;
@@ -128,7 +127,7 @@ mod spinning {
 /// The file, as a process has it open.
 #[derive(Debug)]
 struct Core {
-    map: Mapping<Layout>,
+    map: Map,
     own: u16,
     file: Arc<PrivateDescriptor>,
     recovering: Mutex<()>,
@@ -141,7 +140,7 @@ impl Core {
     }
 
     fn slot(&self, number: u16) -> Result<&Slot, Trouble> {
-        self.map.slots.get(usize::from(number)).ok_or(Trouble::Corrupt)
+        layout::slot(&self.map, self.map.rest(), number).ok_or(Trouble::Corrupt)
     }
 
     fn own_slot(&self) -> Option<u16> {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::{fmt, iter};
 
 use crate::sys::atomic::{AtomicU32, AtomicU64};
-use crate::sys::memory::shared;
+use crate::sys::memory::{Mapping, shared};
 
 /// `"SYSSEMA4"`: which file this is. It differs where the byte order does.
 pub(super) const MAGIC: u64 = u64::from_ne_bytes(*b"SYSSEMA4");
@@ -15,6 +15,8 @@ pub(super) const VERSION: u32 = 2;
 
 /// How many processes can use one semaphore at once.
 pub(super) const SLOTS: u16 = if cfg!(loom) { 4 } else { 4093 };
+/// The slots in the file's first page, which is there if there is anything.
+pub(super) const FIRST_SLOTS: u16 = if cfg!(loom) { SLOTS } else { 54 };
 /// Instead of a slot, in the tag of a state that no process wrote: the semaphore was removed,
 pub(super) const REMOVED: u16 = SLOTS;
 /// has just been made,
@@ -31,12 +33,12 @@ pub(super) const WATCHER_BYTE: u16 = SLOTS + 1;
 pub(super) const MAX_PERMITS: u32 = i32::MAX as u32;
 pub(super) const PAGE: u64 = 4096;
 /// The name, where the file's name is only its hash: a length (4 bytes) and the text.
-pub(super) const NAME_AT: u64 = size_of::<Layout>() as u64;
+pub(super) const NAME_AT: u64 = (size_of::<Layout>() + size_of::<MoreSlots>()) as u64;
 /// The length of the file, which is sparse.
 pub(super) const FILE_SIZE: u64 = (NAME_AT + 4 + super::place::MAX_NAME as u64).next_multiple_of(PAGE);
 
 shared! {
-    /// The file from its beginning.
+    /// The file's first page; what follows are the other slots.
     struct Layout {
         magic: AtomicU64,
         version: AtomicU32,
@@ -57,9 +59,14 @@ shared! {
         state: StateCell,
         /// One bit a slot: it is in use. A slot whose bit was never set may lie in a hole of the file.
         used: [AtomicU64; USED_WORDS],
-        slots: [Slot; SLOTS as usize],
+        slots: [Slot; FIRST_SLOTS as usize],
     }
 }
+
+/// The slots that are not in the first page.
+pub(super) type MoreSlots = [Slot; (SLOTS - FIRST_SLOTS) as usize];
+/// The file in memory.
+pub(super) type Map = Mapping<Layout, MoreSlots>;
 
 const USED_WORDS: usize = (SLOTS as usize).div_ceil(64);
 
@@ -102,7 +109,7 @@ shared! {
 }
 
 #[cfg(not(loom))]
-const _: () = assert!(size_of::<Slot>() == 64 && size_of::<Layout>() == 640 + 64 * SLOTS as usize);
+const _: () = assert!(size_of::<Slot>() == 64 && size_of::<Layout>() == PAGE as usize);
 
 /// `[ seq:20 | slot:12 | WAITERS:1 | count:31 ]`: how many permits are free, and which operation made it so.
 ///
@@ -285,15 +292,12 @@ impl Layout {
     /// The same, beginning with those about this one.
     pub(super) fn used_slots_from(&self, slot: u16) -> impl Iterator<Item = u16> {
         let (first, _) = position(slot);
-        let mut words = first..first + USED_WORDS;
+        let mut words = (first..USED_WORDS).chain(0..first);
         let (mut index, mut word) = (0, 0);
         let bits = iter::from_fn(move || {
-            while word == 0 {
-                index = words.next()?;
-                if index >= USED_WORDS {
-                    index -= USED_WORDS;
-                }
-                word = self.used[index].load(Ordering::Acquire);
+            if word == 0 {
+                let in_use = |index: usize| (index, self.used[index].load(Ordering::Acquire));
+                (index, word) = words.by_ref().map(in_use).find(|(_, word)| *word != 0)?;
             }
             let bit = word.trailing_zeros() as usize;
             word &= word - 1;
@@ -323,6 +327,13 @@ impl Layout {
 #[inline(always)]
 pub(super) fn parity(epoch: u32) -> usize {
     (epoch & 1) as usize
+}
+
+/// A slot, which may be one of those that follow; `None` if there is none of this number.
+#[inline]
+pub(super) fn slot<'a>(layout: &'a Layout, more: &'a MoreSlots, number: u16) -> Option<&'a Slot> {
+    let number = usize::from(number);
+    layout.slots.get(number).or_else(|| more.get(number - layout.slots.len()))
 }
 
 fn position(slot: u16) -> (usize, u64) {

@@ -36,7 +36,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use rustix::fs::{Stat, fstat};
 use rustix::io::{Errno, FdFlags, retry_on_intr};
 
-use self::layout::{Layout, PAGE, REMOVED, Record, Slot};
+use self::layout::{FIRST_SLOTS, Layout, Map, PAGE, REMOVED, Record, Slot};
 use self::operation::{Actor, Operation, Outcome, Waiters};
 use self::people::Identity as Process;
 use self::place::Place;
@@ -50,7 +50,6 @@ use crate::error::{ErrorKind, Fault};
 use crate::observer::{Listed, Owners};
 use crate::semaphore::{AccessMode, Capabilities, Holder};
 use crate::sys::descriptor::{PrivateDescriptor, undisturbed};
-use crate::sys::memory::Mapping;
 use crate::sys::{fork, lock};
 
 /// Files in shared memory, at the [`place`] that the name says.
@@ -93,7 +92,7 @@ fn open(name: &str, request: &Request) -> Result<Opened, Fault> {
 /// The file, open and mapped.
 #[derive(Debug)]
 struct Core {
-    map: Mapping<Layout>,
+    map: Map,
     place: Arc<Place>,
     file: Mutex<Arc<PrivateDescriptor>>,
     device: u64,
@@ -110,8 +109,6 @@ struct Core {
 }
 
 const NO_SLOT: u32 = u32::MAX;
-/// The slots in the first page, which is there if there is anything.
-const FIRST_SLOTS: u32 = (PAGE as u32 - SLOTS_AT) / SLOT_SIZE;
 const SLOTS_AT: u32 = std::mem::offset_of!(Layout, slots) as u32;
 const SLOT_SIZE: u32 = size_of::<Slot>() as u32;
 
@@ -126,7 +123,7 @@ impl Core {
             let file = retry_on_intr(&mut open)?;
             let data = fstat(&file)?;
             let file = PrivateDescriptor::of_file(file, data.st_dev, data.st_ino)?;
-            let map = Mapping::new(file.as_fd())?;
+            let map = Map::new(file.as_fd())?;
             Ok::<_, io::Error>((file, map, data))
         })?;
         let core = Self {
@@ -136,7 +133,7 @@ impl Core {
             device: data.st_dev,
             inode: data.st_ino,
             own: AtomicU32::new(NO_SLOT),
-            reserved: AtomicU32::new(FIRST_SLOTS),
+            reserved: AtomicU32::new(FIRST_SLOTS.into()),
             recovering: Mutex::new(()),
             last_dead: AtomicU32::new(0),
             experience: Experience::new(),
@@ -194,7 +191,7 @@ impl Core {
     /// A slot, whose number may come from the file.
     #[inline]
     fn slot(&self, number: u16) -> Result<&Slot, Trouble> {
-        let slot = self.layout().slots.get(usize::from(number)).ok_or(Trouble::Corrupt)?;
+        let slot = layout::slot(&self.map, self.map.rest(), number).ok_or(Trouble::Corrupt)?;
         if u32::from(number) >= self.reserved.load(Ordering::Relaxed) {
             self.reserve(number)?;
         }
@@ -310,8 +307,9 @@ impl Robust {
     }
 
     fn actor(&self) -> Actor<'_> {
-        let layout = self.core.layout();
-        Actor { core: &self.core, layout, number: self.number, slot: &layout.slots[usize::from(self.number)] }
+        let (layout, number) = (self.core.layout(), self.number);
+        let slot = layout::slot(layout, self.core.map.rest(), number).expect("it has it");
+        Actor { core: &self.core, layout, number, slot }
     }
 
     /// Gives everything up but the descriptor, with which the slot and its permits live on.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::layout::{Layout, MAX_PERMITS, Record, Slot, State, StateCell};
+use super::layout::{MAX_PERMITS, Record, Slot, State, StateCell};
 use super::turn::Turn;
 use super::{Core, breakpoint, layout, operation};
 use crate::backend::Epoch;
@@ -16,8 +16,8 @@ use crate::sys::thread::SingleThreaded;
 /// What the quick way needs of an open semaphore.
 #[derive(Debug)]
 pub(crate) struct Quick {
-    state: Part<StateCell, Layout>,
-    own: Part<Slot, Layout>,
+    state: Part<StateCell>,
+    own: Part<Slot>,
     single: SingleThreaded,
     /// An empty state of its slot.
     empty: State,
@@ -27,8 +27,8 @@ pub(crate) struct Quick {
 impl Quick {
     pub(super) fn new(core: &Core, number: u16, turn: &Arc<Turn>) -> Self {
         Self {
-            state: core.map.part(|layout| &layout.state),
-            own: core.map.part(move |layout| &layout.slots[usize::from(number)]),
+            state: core.map.part(|layout, _| &layout.state),
+            own: core.map.part(move |layout, more| layout::slot(layout, more, number).expect("it has it")),
             single: SingleThreaded::find(),
             empty: State::new(number, 0, false, 0),
             turn: Arc::clone(turn),

@@ -6,7 +6,7 @@
 
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
-use std::{array, process, thread};
+use std::{process, thread};
 
 use super::layout::{Layout, SLOTS, Slot, tag_of};
 use super::operation::{Actor, Operation, Outcome, Waiters};
@@ -59,7 +59,8 @@ pub(super) fn recover_through(
     };
     let mut search = Search { core, file, recovered: 0, trouble: None };
     let mut first = candidates();
-    let few: [Option<u16>; FEW] = array::from_fn(|_| first.next());
+    let mut few = [None; FEW];
+    few.iter_mut().zip(&mut first).for_each(|(place, number)| *place = Some(number));
     if first.next().is_none() {
         few.into_iter().flatten().for_each(|number| search.look(number));
         return search.outcome();

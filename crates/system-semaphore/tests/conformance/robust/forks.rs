@@ -116,6 +116,34 @@ pub(crate) fn a_child_inherits_no_watch(subject: &Subject) {
     assert_books(&semaphore, 0, 1);
 }
 
+/// Where a process has hundreds open, their files are mapped in two parts, and this slot is in the second one.
+pub(crate) fn a_child_of_a_process_with_many_keeps_nothing(subject: &Subject) {
+    const SLOTS_OF_FIRST_PART: u32 = 54;
+    let others: Vec<_> = (0..300).map(|number| subject.key(&format!("other-{number}"))).collect();
+    let semaphore = subject.create("s", SLOTS_OF_FIRST_PART + 4);
+    let take = |_| semaphore.acquire_inheritable(1, None).expect("there are enough");
+    let permits: Vec<_> = (0..SLOTS_OF_FIRST_PART).map(take).collect();
+    let mut parent = Puppet::of_this_program();
+    for (number, key) in others.iter().enumerate() {
+        parent.must(&format!("open\tother-{number}\t{key}\t1\tCreateNew"));
+    }
+    parent.must(&format!("open\ts\t{}\t0\tOpenExisting", subject.key("s")));
+    parent.must("acquire\ts\t3");
+    let child: u32 = parent.must("fork\ts\t0").parse().expect("a pid");
+    assert_books(&semaphore, 1, SLOTS_OF_FIRST_PART + 3);
+    parent.kill_alone();
+    assert_books(&semaphore, 4, SLOTS_OF_FIRST_PART);
+    assert!(!process::is_gone(child));
+    for (number, key) in others.iter().enumerate() {
+        let made = SystemSemaphore::new(key, 2, AccessMode::CreateNew);
+        let made = made.unwrap_or_else(|error| panic!("{number} has a user: {error}"));
+        assert_books(&made, 2, 0);
+    }
+    kill_stray(child);
+    drop(permits);
+    assert_books(&semaphore, SLOTS_OF_FIRST_PART + 4, 0);
+}
+
 /// One thread forks while others open. Whatever they were doing at that moment, no child keeps their parent's semaphores.
 pub(crate) fn a_fork_in_the_midst_of_an_open_keeps_nothing(subject: &Subject) {
     const OPENS: u32 = 100;

@@ -103,7 +103,7 @@ impl Process {
     fn of(layout: &Arc<Layout>, number: u16) -> Self {
         ME.with(|me| me.set(number));
         let core = Arc::new(Core {
-            map: Mapping(Arc::clone(layout)),
+            map: Mapping(Arc::clone(layout), Arc::default()),
             own: number,
             file: Arc::new(PrivateDescriptor::of_nothing()),
             recovering: Mutex::new(()),
