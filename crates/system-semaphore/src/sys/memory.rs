@@ -60,7 +60,7 @@ struct Owner {
     areas: (Area, Option<Area>),
     /// To be given back last.
     #[expect(dead_code, reason = "it is taken as long as this lives")]
-    place: Place,
+    seat: Seat,
 }
 
 // SAFETY: it is shared with other processes anyway, as the trait `Shared` allows
@@ -75,19 +75,19 @@ impl<T: Shared, R: Shared> Mapping<T, R> {
     pub(crate) fn new(file: BorrowedFd<'_>) -> io::Result<Self> {
         const { assert!(size_of::<T>().is_multiple_of(align_of::<R>())) };
         let (first, second) = (size_of::<T>(), size_of::<R>());
-        let mut place = Place::take();
-        if !place.is_one_of_many || first != page_size() {
+        let mut seat = Seat::take();
+        if !seat.is_one_of_many || first != page_size() {
             let area = Area::map(file, ptr::null_mut(), 0, first + second)?;
             let beginning = area.start.cast();
             // SAFETY: within what was just mapped
             let rest = unsafe { area.start.byte_add(first) }.cast();
-            return Ok(Self { beginning, rest, owner: Arc::new(Owner { areas: (area, None), place }) });
+            return Ok(Self { beginning, rest, owner: Arc::new(Owner { areas: (area, None), seat }) });
         }
         let following = Area::map(file, ptr::null_mut(), first as libc::off_t, second)?;
-        let area = Area::map(file, place.beside_others(following.start), 0, first)?;
-        place.address = Some(area.start.addr().get());
+        let area = Area::map(file, seat.choose(following.start), 0, first)?;
+        seat.settle(area.start);
         let (beginning, rest) = (area.start.cast(), following.start.cast());
-        Ok(Self { beginning, rest, owner: Arc::new(Owner { areas: (area, Some(following)), place }) })
+        Ok(Self { beginning, rest, owner: Arc::new(Owner { areas: (area, Some(following)), seat }) })
     }
 
     /// What follows the beginning.
@@ -184,70 +184,93 @@ impl Drop for Area {
     }
 }
 
-/// So many files are mapped as they are: a page table of so many lines is always at hand.
+/// So many files are mapped as they are: their lines of the page table are few enough to stay in the cache.
 const MANY: usize = 256;
-/// So far from what is mapped otherwise are the beginnings of many: the system goes on downwards from there.
+/// So far below what is mapped otherwise are the beginnings of many; farther, if something is there already.
 const APART: u64 = 1 << 34;
+/// It is doubled so often at most.
+const FARTHEST: u32 = 10;
 /// What a page of the page table is about.
 const TABLE: usize = 1 << 21;
 
 /// Where the beginnings of many files are.
-static PLACES: PerProcess<Mutex<Places>> = PerProcess::new();
+static SEATS: PerProcess<Mutex<Seats>> = PerProcess::new();
 
 #[derive(Default)]
-struct Places {
+struct Seats {
     /// Files that are mapped.
     files: usize,
-    /// Where the next one is to be, if that is known.
+    /// Where the next one is to be.
     next: Option<usize>,
+    /// How often all from there on was taken.
+    misses: u32,
     /// Where others have been.
     free: Vec<usize>,
 }
 
-/// One file's share in [`Places`].
-struct Place {
+impl Seats {
+    /// An address beside those of others, or else far below this one.
+    fn choose(&mut self, other: usize) -> Option<usize> {
+        self.free.pop().or_else(|| {
+            let far = || (other as u64).checked_sub(APART << self.misses.min(FARTHEST));
+            let chosen = self.next.or_else(|| Some(far()? as usize & !(TABLE - 1)))?;
+            self.next = Some(chosen + page_size());
+            Some(chosen)
+        })
+    }
+
+    /// Something else was there.
+    fn miss(&mut self, address: usize) {
+        if self.next == Some(address + page_size()) {
+            self.next = None;
+            self.misses += 1;
+        }
+    }
+}
+
+/// The share of one file in [`Seats`].
+struct Seat {
     generation: u32,
     is_one_of_many: bool,
     address: Option<usize>,
 }
 
-impl Place {
+impl Seat {
     fn take() -> Self {
-        let mut places = places();
-        places.files += 1;
-        Self {
-            generation: fork::generation(),
-            // an address space of 32 bits has no room for it
-            is_one_of_many: cfg!(target_pointer_width = "64") && places.files > MANY,
-            address: None,
-        }
+        let generation = fork::generation();
+        let mut seats = seats();
+        seats.files += 1;
+        // an address space of 32 bits has no room for it
+        let is_one_of_many = cfg!(target_pointer_width = "64") && seats.files > MANY;
+        Self { generation, is_one_of_many, address: None }
     }
 
-    /// An address beside other beginnings, or else far from this one.
-    fn beside_others(&self, other: NonNull<c_void>) -> *mut c_void {
-        let mut places = places();
-        let address = places.free.pop().or_else(|| {
-            let far = || (other.addr().get() as u64).checked_sub(APART);
-            let next = places.next.or_else(|| Some(far()? as usize & !(TABLE - 1)));
-            places.next = next.map(|next| next + page_size());
-            next
-        });
-        address.map_or(ptr::null_mut(), ptr::without_provenance_mut)
+    /// Chooses where it is to be, if that is not the system's choice.
+    fn choose(&mut self, other: NonNull<c_void>) -> *mut c_void {
+        self.address = seats().choose(other.addr().get());
+        self.address.map_or(ptr::null_mut(), ptr::without_provenance_mut)
+    }
+
+    /// Learns where it is.
+    fn settle(&mut self, start: NonNull<c_void>) {
+        if let Some(missed) = self.address.take_if(|address| *address != start.addr().get()) {
+            seats().miss(missed);
+        }
     }
 }
 
-impl Drop for Place {
+impl Drop for Seat {
     fn drop(&mut self) {
         if self.generation == fork::generation() {
-            let mut places = places();
-            places.files -= 1;
-            places.free.extend(self.address);
+            let mut seats = seats();
+            seats.files = seats.files.saturating_sub(1);
+            seats.free.extend(self.address);
         }
     }
 }
 
-fn places() -> MutexGuard<'static, Places> {
-    PLACES.get().lock().unwrap_or_else(PoisonError::into_inner)
+fn seats() -> MutexGuard<'static, Seats> {
+    SEATS.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn page_size() -> usize {
@@ -279,9 +302,13 @@ mod tests {
         Mapping::new(file.as_fd()).expect("there is memory")
     }
 
-    /// Whether the file is mapped in two parts.
+    /// Whether the file's beginning is far from the rest.
     fn is_split(mapping: &Mapping<Beginning, Rest>) -> bool {
         mapping.rest.addr().get() != mapping.beginning.addr().get() + size_of::<Beginning>()
+    }
+
+    fn splits() -> bool {
+        cfg!(target_pointer_width = "64") && page_size() == size_of::<Beginning>()
     }
 
     #[test]
@@ -290,7 +317,7 @@ mod tests {
         let file = new_file(NAME);
         let mappings: Vec<_> = (0..MANY + 40).map(|_| map(&file)).collect();
         let (first, last) = (&mappings[0], &mappings[MANY + 39]);
-        assert!(mappings[MANY..].iter().all(|one| is_split(one) == cfg!(target_pointer_width = "64")));
+        assert!(mappings[MANY..].iter().all(|one| is_split(one) == splits()));
         first[511].store(1, Ordering::Relaxed);
         first.rest()[0].store(2, Ordering::Relaxed);
         last.rest()[2999].store(3, Ordering::Relaxed);
@@ -310,9 +337,11 @@ mod tests {
     }
 
     #[test]
-    #[cfg(target_pointer_width = "64")]
     fn the_beginnings_of_many_are_side_by_side() {
         let file = new_file("neighbours");
+        if !splits() {
+            return;
+        }
         let (mut lowest, mut highest) = (usize::MAX, 0);
         // the later ones where the first ones were; between them are perhaps some of another test's
         for _ in 0..20 {
@@ -323,5 +352,39 @@ mod tests {
             }
         }
         assert!(highest - lowest <= 2 * TABLE, "from {lowest:#x} to {highest:#x}");
+    }
+    /// What is where they are to be may be large, and at any distance.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn where_something_else_is_they_go_elsewhere() {
+        let (top, apart, page) = (0x7fff_0000_0000, APART as usize, page_size());
+        for taken in [top - 2 * apart..top, top - 100 * apart..top - apart + 10 * page] {
+            let mut seats = Seats::default();
+            let mut had = Vec::new();
+            let mut misses = 0;
+            for number in 0..5000 {
+                let address = seats.choose(top - number * 65 * page).expect("there is room");
+                if taken.contains(&address) {
+                    misses += 1;
+                    seats.miss(address);
+                } else {
+                    had.push(address);
+                }
+            }
+            assert!(misses < 10, "{misses} misses");
+            had.sort_unstable();
+            assert!(had.is_sorted_by(|one, next| one < next), "no address twice");
+            let neighbours = had.windows(2).filter(|pair| pair[1] - pair[0] == page).count();
+            assert!(neighbours > had.len() - 5, "{neighbours} of {} are neighbours", had.len());
+        }
+    }
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn where_there_is_no_room_the_system_chooses() {
+        let mut seats = Seats::default();
+        assert_eq!(seats.choose(APART as usize - 1), None);
+        assert_eq!(seats.choose(APART as usize - 1), None);
+        assert!(seats.choose(2 * APART as usize).is_some());
     }
 }

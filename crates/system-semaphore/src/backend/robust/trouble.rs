@@ -64,7 +64,10 @@ impl From<Trouble> for Fault {
                         (ErrorKind::OutOfResources, "the file system of shared memory is full")
                     }
                     // of `madvise` and threads, too
-                    libc::ENOMEM | libc::EAGAIN => (ErrorKind::OutOfResources, "there is no memory for it"),
+                    libc::ENOMEM | libc::EAGAIN => (
+                        ErrorKind::OutOfResources,
+                        "there is no memory for it, or the process may have no more (see ulimit -v and -u, and vm.max_map_count)",
+                    ),
                     libc::ENOLCK => (ErrorKind::OutOfResources, "the system has no locks left"),
                     libc::EBADF => return Self::from(Trouble::LostDescriptor),
                     libc::EACCES | libc::EPERM => {

@@ -202,6 +202,49 @@ pub(crate) fn no_memory_is_an_error() {
     works(&semaphore, 3);
 }
 
+/// A process with hundreds open maps a file in two parts; there may be no room for either.
+pub(crate) fn no_room_for_a_part_is_an_error() {
+    let others: Vec<_> = (0..256).map(|_| Spot::own()).collect();
+    let spot = Spot::own();
+    let semaphore = spot.create(3);
+    let mut puppet = Puppet::of_this_program();
+    for (number, other) in others.iter().enumerate() {
+        puppet.must(&format!("open\tother-{number}\t{}\t1\tCreateNew", other.key));
+    }
+    puppet.must(&spot.opening("OpenExisting"));
+    puppet.must("close\ts");
+    let maps = |puppet: &Puppet| {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", puppet.pid())).expect("it lives");
+        maps.lines().filter(|line| line.contains(SHARED_MEMORY)).count()
+    };
+    let before = (maps(&puppet), descriptors(puppet.pid()).len());
+    let size = fs::read_to_string(format!("/proc/{}/statm", puppet.pid())).expect("it lives");
+    let pages: u64 = size.split(' ').next().and_then(|pages| pages.parse().ok()).expect("it is a number");
+    let mut refused = 0;
+    // The first ones are enough for what the puppet itself may need, and the last ones for all of the file, too.
+    for more in 40..124 {
+        raw::limit(puppet.pid(), libc::RLIMIT_AS, (pages + more) * 4096);
+        match puppet.ask(&spot.opening("OpenExisting")) {
+            Ok(_) => {
+                puppet.must("acquire\ts\t3");
+                puppet.must("drop\ts");
+                puppet.must("close\ts");
+            }
+            Err(failure) => {
+                refused += 1;
+                assert_eq!(failure.kind, "OutOfResources", "{failure:?}");
+                assert!(failure.message.contains("ulimit -v"), "{failure:?}");
+            }
+        }
+        assert_eq!((maps(&puppet), descriptors(puppet.pid()).len()), before, "{more} pages more");
+    }
+    assert!((1..84).contains(&refused), "{refused} of 84 refused");
+    for number in 0..others.len() {
+        puppet.must(&format!("close\tother-{number}"));
+    }
+    works(&semaphore, 3);
+}
+
 pub(crate) fn a_close_without_descriptors_hurts_nobody() {
     let spot = Spot::own();
     let semaphore = spot.create(1);

@@ -130,6 +130,7 @@ const CASES: &[Case] = cases![
         a_close_without_descriptors_hurts_nobody,
         a_small_limit_of_file_sizes_is_an_error,
         no_memory_is_an_error,
+        no_room_for_a_part_is_an_error,
     }
     Stage::Ordinary => limits {
         who_waits_without_threads_sees_deaths,
