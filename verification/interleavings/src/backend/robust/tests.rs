@@ -79,6 +79,7 @@ fn explore_until(
     let count = Arc::clone(&executions);
     builder.check(move || {
         count.fetch_add(1, Ordering::Relaxed);
+        threads::forget_all();
         let layout = Arc::new(Layout::default());
         layout.prepare(0, permits, MAX_PERMITS);
         layout.state.word.store(State::new(INITIAL, 0, false, permits).0, Ordering::Relaxed);
