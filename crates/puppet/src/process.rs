@@ -43,6 +43,13 @@ fn descriptor_paths(pid: u32) -> Vec<PathBuf> {
     entries.flatten().map(|entry| entry.path()).collect()
 }
 
+/// In how many parts it has this file mapped.
+pub fn mappings_of(pid: u32, file: &Metadata) -> usize {
+    let inode = file.ino().to_string();
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("the process lives");
+    maps.lines().filter(|line| line.split_whitespace().nth(4) == Some(&*inode)).count()
+}
+
 /// How many bytes of this file it has in memory.
 pub fn resident(pid: u32, file: &Metadata) -> u64 {
     let inode = file.ino().to_string();

@@ -75,8 +75,8 @@ impl<T: Shared, R: Shared> Mapping<T, R> {
     pub(crate) fn new(file: BorrowedFd<'_>) -> io::Result<Self> {
         const { assert!(size_of::<T>().is_multiple_of(align_of::<R>())) };
         let (first, second) = (size_of::<T>(), size_of::<R>());
-        let mut seat = Seat::take();
-        if !seat.is_one_of_many || first != page_size() {
+        let (mut seat, is_one_of_many) = Seat::take();
+        if !is_one_of_many || first != page_size() {
             let area = Area::map(file, ptr::null_mut(), 0, first + second)?;
             let beginning = area.start.cast();
             // SAFETY: within what was just mapped
@@ -231,18 +231,18 @@ impl Seats {
 /// The share of one file in [`Seats`].
 struct Seat {
     generation: u32,
-    is_one_of_many: bool,
     address: Option<usize>,
 }
 
 impl Seat {
-    fn take() -> Self {
+    /// Tells also whether the file is one of many.
+    fn take() -> (Self, bool) {
         let generation = fork::generation();
         let mut seats = seats();
         seats.files += 1;
         // an address space of 32 bits has no room for it
         let is_one_of_many = cfg!(target_pointer_width = "64") && seats.files > MANY;
-        Self { generation, is_one_of_many, address: None }
+        (Self { generation, address: None }, is_one_of_many)
     }
 
     /// Chooses where it is to be, if that is not the system's choice.
@@ -353,6 +353,7 @@ mod tests {
         }
         assert!(highest - lowest <= 2 * TABLE, "from {lowest:#x} to {highest:#x}");
     }
+
     /// What is where they are to be may be large, and at any distance.
     #[test]
     #[cfg(target_pointer_width = "64")]

@@ -448,21 +448,12 @@ fn run(inotify: &Arc<PrivateDescriptor>) {
 
 #[cfg(test)]
 mod tests {
-    use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-
-    use super::super::layout::FILE_SIZE;
-    use super::super::place::Place;
+    use super::super::tests::core_of_nobody;
     use super::*;
 
     /// A semaphore that this process watches as a deputy, and is told of by this number.
     fn subject(watching: &mut Watching, watch: i32) {
-        let place = Arc::new(Place::of("of nobody").expect("a good name"));
-        let open = || {
-            let file = memfd_create("of nobody", MemfdFlags::CLOEXEC)?;
-            ftruncate(&file, FILE_SIZE).map(|()| file)
-        };
-        let (core, _) = Core::open(&place, open).expect("there is memory");
-        watching.subject(&Arc::new(core)).watch = Some(watch);
+        watching.subject(&Arc::new(core_of_nobody())).watch = Some(watch);
     }
 
     fn report(watching: &mut Watching, watch: i32) {

@@ -8,17 +8,18 @@ use std::fmt::Display;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use puppet::{PATIENCE, wait_for};
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::breakpoint::Step;
+use super::layout::{FILE_SIZE, SLOTS};
 use super::operation::{self, Operation, Outcome, Waiters};
 use super::place::Place;
 use super::{Core, life};
@@ -28,6 +29,16 @@ use crate::{AccessMode, ErrorKind, KeyType, NativeIpcKey, OwnedPermit, SystemSem
 
 /// The variable that makes this program an actor.
 const ROLE: &str = "SYSTEM_SEMAPHORE_UNIT_TEST_ACTOR";
+
+/// An open file that has no name, and nothing in it.
+pub(super) fn core_of_nobody() -> Core {
+    let place = Arc::new(Place::of("of nobody").expect("a good name"));
+    let open = || {
+        let file = memfd_create("of nobody", MemfdFlags::CLOEXEC)?;
+        ftruncate(&file, FILE_SIZE).map(|()| file)
+    };
+    Core::open(&place, open).expect("there is memory").0
+}
 
 /// At which step this process is to halt next.
 static HALT: Mutex<Option<String>> = Mutex::new(None);
@@ -1045,4 +1056,22 @@ fn an_open_that_fails_takes_along_what_was_left_to_it() {
     let is_left = path.exists();
     let _ = fs::remove_file(path);
     assert!(answer.starts_with("error") && !is_left, "{answer}");
+}
+
+/// Who looks for the dead begins about the last one, and misses none.
+#[test]
+fn the_slots_in_use_are_found_from_everywhere() {
+    let core = core_of_nobody();
+    let (layout, used) = (core.layout(), [0, 3, 63, 64, 70, 200, SLOTS - 1]);
+    used.iter().for_each(|number| layout.set_used(*number, true));
+    // of no slots: the bits behind the last one
+    layout.used[usize::from(SLOTS / 64)].fetch_or(!0 << (SLOTS % 64), Ordering::Relaxed);
+    for (from, first) in [(0, 0), (63, 0), (64, 64), (70, 64), (130, 200), (201, 200), (SLOTS - 1, SLOTS - 1)]
+    {
+        let mut found = layout.used_slots_from(from);
+        let mut slots: Vec<u16> = found.by_ref().collect();
+        assert_eq!((slots[0], found.next()), (first, None), "from {from}");
+        slots.sort_unstable();
+        assert_eq!(slots, used, "from {from}");
+    }
 }

@@ -129,7 +129,11 @@ pub(crate) fn a_child_of_a_process_with_many_keeps_nothing(subject: &Subject) {
     }
     parent.must(&format!("open\ts\t{}\t0\tOpenExisting", subject.key("s")));
     parent.must("acquire\ts\t3");
+    let data = std::fs::metadata(subject.file("s")).expect("it is there");
+    let parts = if cfg!(target_pointer_width = "64") { 2 } else { 1 };
+    assert_eq!(process::mappings_of(parent.pid(), &data), parts);
     let child: u32 = parent.must("fork\ts\t0").parse().expect("a pid");
+    assert_eq!(process::mappings_of(child, &data), 0);
     assert_books(&semaphore, 1, SLOTS_OF_FIRST_PART + 3);
     parent.kill_alone();
     assert_books(&semaphore, 4, SLOTS_OF_FIRST_PART);

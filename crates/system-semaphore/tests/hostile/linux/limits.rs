@@ -27,6 +27,17 @@ fn leave_descriptors(puppet: &Puppet, more: usize) {
     raw::limit(puppet.pid(), libc::RLIMIT_NOFILE, limit);
 }
 
+/// The size of its address space.
+fn pages_of(puppet: &Puppet) -> u64 {
+    let size = fs::read_to_string(format!("/proc/{}/statm", puppet.pid())).expect("it lives");
+    size.split(' ').next().and_then(|pages| pages.parse().ok()).expect("it is a number")
+}
+
+/// Lets it have only so many more than these.
+fn leave_pages(puppet: &Puppet, pages: u64, more: u64) {
+    raw::limit(puppet.pid(), libc::RLIMIT_AS, (pages + more) * 4096);
+}
+
 fn has_inotify(pid: u32) -> bool {
     descriptors(pid).iter().any(|(_, target)| target.contains("inotify"))
 }
@@ -189,9 +200,7 @@ pub(crate) fn no_memory_is_an_error() {
     let semaphore = spot.create(3);
     let other = Spot::own();
     let mut puppet = spot.puppet();
-    let size = fs::read_to_string(format!("/proc/{}/statm", puppet.pid())).expect("it lives");
-    let pages: u64 = size.split(' ').next().and_then(|pages| pages.parse().ok()).expect("it is a number");
-    raw::limit(puppet.pid(), libc::RLIMIT_AS, pages * 4096 + 64 * 1024);
+    leave_pages(&puppet, pages_of(&puppet), 16);
     for mode in ["Open", "Create", "CreateNew"] {
         let failure = puppet.ask(&other.opening(mode)).expect_err("there is no memory");
         assert_eq!(failure.kind, "OutOfResources", "{failure:?}");
@@ -213,19 +222,16 @@ pub(crate) fn no_room_for_a_part_is_an_error() {
     }
     puppet.must(&spot.opening("OpenExisting"));
     puppet.must("close\ts");
-    let maps = |puppet: &Puppet| {
-        let maps = fs::read_to_string(format!("/proc/{}/maps", puppet.pid())).expect("it lives");
-        maps.lines().filter(|line| line.contains(SHARED_MEMORY)).count()
-    };
-    let before = (maps(&puppet), descriptors(puppet.pid()).len());
-    let size = fs::read_to_string(format!("/proc/{}/statm", puppet.pid())).expect("it lives");
-    let pages: u64 = size.split(' ').next().and_then(|pages| pages.parse().ok()).expect("it is a number");
+    let data = fs::metadata(&spot.path).expect("it is there");
+    let parts = |puppet: &Puppet| process::mappings_of(puppet.pid(), &data);
+    let (pages, before) = (pages_of(&puppet), process::descriptors(puppet.pid()));
     let mut refused = 0;
     // The first ones are enough for what the puppet itself may need, and the last ones for all of the file, too.
     for more in 40..124 {
-        raw::limit(puppet.pid(), libc::RLIMIT_AS, (pages + more) * 4096);
+        leave_pages(&puppet, pages, more);
         match puppet.ask(&spot.opening("OpenExisting")) {
             Ok(_) => {
+                assert_eq!(parts(&puppet), if cfg!(target_pointer_width = "64") { 2 } else { 1 });
                 puppet.must("acquire\ts\t3");
                 puppet.must("drop\ts");
                 puppet.must("close\ts");
@@ -236,7 +242,7 @@ pub(crate) fn no_room_for_a_part_is_an_error() {
                 assert!(failure.message.contains("ulimit -v"), "{failure:?}");
             }
         }
-        assert_eq!((maps(&puppet), descriptors(puppet.pid()).len()), before, "{more} pages more");
+        assert_eq!((parts(&puppet), process::descriptors(puppet.pid())), (0, before), "{more} pages more");
     }
     assert!((1..84).contains(&refused), "{refused} of 84 refused");
     for number in 0..others.len() {
