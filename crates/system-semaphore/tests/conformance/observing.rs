@@ -1,5 +1,7 @@
 //! Looking at semaphores without using them.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use puppet::wait_for;
 use system_semaphore::{ErrorKind, Listed, Observer, Owners, SystemSemaphore, list};
 
@@ -50,7 +52,14 @@ pub(crate) fn who_looks_learns_that_it_is_gone(subject: &Subject) {
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
 }
 
+/// Who lists all closes the files of all, and that wakes deputies: who counts on their sleep takes turns with it.
+pub(crate) fn listing_turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn listed(semaphore: &SystemSemaphore) -> Option<Listed> {
+    let _turn = listing_turn();
     let told = |owners| list(owners).expect("they are told").into_iter();
     told(Owners::User)
         .chain(told(Owners::All))
@@ -65,10 +74,12 @@ pub(crate) fn what_there_is_is_listed(subject: &Subject) {
         // its key file is in a place where nobody looks
         None => {
             let sets = list(Owners::User).expect("they are told").into_iter();
-            let last_used =
-                |listed: &Listed| listed.snapshot.as_ref().is_ok_and(|sight| sight.last_pid.is_some());
+            let is_it = |listed: &Listed| {
+                let sight = listed.snapshot.as_ref();
+                sight.is_ok_and(|sight| sight.last_pid == Some(std::process::id()) && sight.available == 2)
+            };
             let mut sets = sets.filter(|listed| listed.key_type == system_semaphore::KeyType::SYSTEM_V);
-            sets.find(last_used).expect("it is listed")
+            sets.find(is_it).expect("it is listed")
         }
     };
     assert_eq!(found.key_type.to_string().split('-').next(), subject.key_type.to_string().split('-').next());

@@ -22,7 +22,8 @@ use super::breakpoint::Step;
 use super::layout::{FILE_SIZE, SLOTS};
 use super::operation::{self, Operation, Outcome, Waiters};
 use super::place::Place;
-use super::{Core, life};
+use super::waiting::FAIR_MS;
+use super::{Core, clock, life};
 use crate::backend::Request;
 use crate::sys::descriptor;
 use crate::{AccessMode, ErrorKind, KeyType, NativeIpcKey, OwnedPermit, SystemSemaphore};
@@ -517,7 +518,7 @@ fn who_was_woken_and_leaves_without_a_permit_passes_it_on() {
     let stage = Stage::new(0);
     let (mut first, mut second) = (Actor::with(&stage), Actor::with(&stage));
     first.must("halt\tWoken");
-    first.fall_asleep("acquire\t1\t100", &stage);
+    first.fall_asleep("acquire\t1\t2000", &stage);
     second.fall_asleep("acquire\t1", &stage);
     // if the first one's time is up before it is woken, it has no duty, and this says nothing
     stage.semaphore.add_permits(1).expect("there is room");
@@ -525,7 +526,7 @@ fn who_was_woken_and_leaves_without_a_permit_passes_it_on() {
         let overtaker = stage.semaphore.try_acquire().expect("it is free");
         wait_for("the first one's time is up", {
             let begin = Instant::now();
-            move || begin.elapsed() > Duration::from_millis(200)
+            move || begin.elapsed() > Duration::from_millis(2500)
         });
         first.tell("go");
         assert!(first.hear().contains("in time"));
@@ -599,6 +600,22 @@ fn who_was_woken_in_vain_is_not_overtaken_again() {
     waiter.must("drop");
     assert_eq!(overtaker.hear(), "ok");
     stage.assert_books(0, 1, "each had its turn");
+}
+
+/// Though some who died waiting were woken in vain for long.
+#[test]
+fn who_may_not_wait_gets_what_is_free() {
+    let stage = Stage::new(3);
+    let core = stage.core();
+    core.layout().fair_until.store(clock::milliseconds() + FAIR_MS, Ordering::Relaxed);
+    super::waiting::announce_and_wake(&core);
+    assert!(core.is_fair_now() && core.layout().state().waiters());
+    drop(stage.semaphore.acquire_many_timeout(3, Duration::ZERO).expect("they are free"));
+    assert!(core.is_fair_now() && core.layout().state().waiters());
+    let error = stage.semaphore.acquire_many_timeout(4, Duration::ZERO).expect_err("there are three");
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+    life::close(&core);
+    stage.assert_books(3, 0, "all is given back");
 }
 
 #[test]

@@ -78,6 +78,8 @@ struct Waiter<'a> {
     /// Whether somebody has woken it: it has the baton, and must pass it on.
     woken: bool,
     slept: bool,
+    /// Whether it lets others go first where the rule is fair.
+    queues: bool,
     /// Whether the last sleep ended without anybody's doing: it is time to look for the dead.
     overslept: bool,
     /// Whether it has made the rule fair.
@@ -108,6 +110,7 @@ impl Robust {
             begin: Instant::now(),
             woken: false,
             slept: false,
+            queues: wait.patience != Patience::None,
             overslept: false,
             is_starving: false,
             is_wait: wait.patience != Patience::None,
@@ -117,8 +120,7 @@ impl Robust {
             waiter.pause(state, wait)?;
             // others may sleep; who is stopped instead of waking them may have taken the mark off
             let waiters = if waiter.woken || waiter.overslept { Waiters::Set } else { Waiters::Keep };
-            let queues = waiter.is_wait && !waiter.slept;
-            match self.operate(&Operation::acquire(count, queues, waiters))? {
+            match self.operate(&Operation::acquire(count, waiter.queues, waiters))? {
                 Outcome::Done { after, epoch, .. } => {
                     // the baton goes on, or there is none to pass on
                     waiter.woken = (waiter.woken || waiter.overslept) && after.count() > 0;
@@ -152,10 +154,15 @@ impl Robust {
 impl Waiter<'_> {
     /// Lets time pass until another attempt makes sense, or tells why there is to be none.
     fn pause(&mut self, state: State, wait: &mut Wait<'_>) -> Result<(), Fault> {
-        if !self.must_queue(state, wait.patience) && self.spin(state, wait.patience) {
+        if !self.must_queue(state) && self.spin(state, wait.patience) {
             return Ok(());
         }
         let is_exhausted = wait.patience.is_exhausted();
+        if is_exhausted && self.queues {
+            // its time is over before it could lie down: what is free now, it may have
+            self.queues = false;
+            return Ok(());
+        }
         let is_time_to_look = self.overslept || is_exhausted;
         if is_time_to_look && recover(&self.semaphore.core, Pass::Holders)? > 0 {
             return Ok(());
@@ -172,8 +179,8 @@ impl Waiter<'_> {
     }
 
     /// Whether others are to go first, though there may be something free.
-    fn must_queue(&self, state: State, patience: Patience) -> bool {
-        !self.slept && state.waiters() && patience != Patience::None && self.semaphore.core.is_fair_now()
+    fn must_queue(&self, state: State) -> bool {
+        self.queues && state.waiters() && self.semaphore.core.is_fair_now()
     }
 
     /// Looks for a moment whether something becomes free; how long, depends on how that went before.
@@ -199,7 +206,7 @@ impl Waiter<'_> {
         let core = &self.semaphore.core;
         let layout = core.layout();
         self.overslept = false;
-        let Some(longest) = self.longest_sleep(state, patience) else { return Ok(()) };
+        let Some(longest) = self.longest_sleep(state) else { return Ok(()) };
         if self.count > 1 {
             layout.several.store(1, Ordering::Relaxed);
         }
@@ -233,9 +240,9 @@ impl Waiter<'_> {
     }
 
     /// How long to sleep at most, after what has to be done before; `None`: not at all, since something came back.
-    fn longest_sleep(&mut self, state: State, patience: Patience) -> Option<Duration> {
+    fn longest_sleep(&mut self, state: State) -> Option<Duration> {
         let core = &self.semaphore.core;
-        if self.must_queue(state, patience) {
+        if self.must_queue(state) {
             self.begin_to_sleep();
             return Some(Duration::from_millis(FAIR_MS));
         }
@@ -267,6 +274,7 @@ impl Waiter<'_> {
         if !self.slept {
             self.semaphore.own().waiting_threads.fetch_add(1, Ordering::Relaxed);
             self.slept = true;
+            self.queues = false;
         }
     }
 }

@@ -7,6 +7,7 @@ use system_semaphore::{AccessMode, SystemSemaphore};
 
 use super::wakes::must_once_be_quick;
 use super::{wait_for_waiters, wait_for_watch};
+use crate::observing::listing_turn;
 use crate::subject::{Subject, assert_books, free};
 
 pub(crate) fn a_death_itself_wakes_a_waiter(subject: &Subject) {
@@ -54,9 +55,9 @@ pub(crate) fn the_watcher_may_die_with_the_holder(subject: &Subject) {
 
 /// Ten seconds, for all sorts of waiters at the same time.
 pub(crate) fn who_waits_sleeps(subject: &Subject) {
-    // One a second, and some when somebody lists all semaphores, as other tests do: a file that is closed by who reads may be
-    // that of the watcher. Who looks for the dead because nobody tells it naps a hundred times.
-    const MOST_NAPS: u64 = 75;
+    // One a second, and some in the first moments of the watch. Who looks for the dead because nobody tells it naps a hundred times.
+    const MOST_NAPS: u64 = 40;
+    let _turn = listing_turn();
     let semaphores = [subject.create("one", 1), subject.create("many", 3), subject.create("other", 0)];
     let mut holder = Puppet::of_this_program();
     holder.must(&format!("open\tone\t{}\t0\tOpenExisting", subject.key("one")));
@@ -274,7 +275,8 @@ pub(crate) fn many_may_die_and_many_wait(subject: &Subject) {
     waiters.iter_mut().for_each(Puppet::begin_to_kill);
     waiters.into_iter().for_each(Puppet::kill);
     assert_books(&semaphore, 20, 0);
-    assert_eq!(semaphore.recoveries().expect("it is told"), 26);
+    // who dies while it gives back for another may have counted that one already
+    assert!(semaphore.recoveries().expect("it is told") >= 26);
 }
 
 /// Whoever is woken may be killed before it has taken its permit, or right after.
