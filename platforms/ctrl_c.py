@@ -27,11 +27,13 @@ class Terminal:
         self.seen = b""
         self.deadline = time.monotonic() + PATIENCE
 
-    def read(self):
-        """Reads on; whether there may be more."""
-        left = self.deadline - time.monotonic()
-        if left <= 0 or not select.select([self.descriptor], [], [], left)[0]:
-            raise TimeoutError(f"after {PATIENCE} s, with {self.seen!r}")
+    def read(self, keys=b""):
+        """Reads on, and types these keys again and again until something comes; whether there may be more."""
+        while not select.select([self.descriptor], [], [], 0.2)[0]:
+            if time.monotonic() > self.deadline:
+                raise TimeoutError(f"after {PATIENCE} s, with {self.seen!r}")
+            if keys:
+                self.type(keys)
         try:
             data = os.read(self.descriptor, 4096)
         except OSError:
@@ -48,9 +50,9 @@ class Terminal:
     def type(self, keys):
         os.write(self.descriptor, keys)
 
-    def end(self):
-        """Its exit code."""
-        while self.read():
+    def end(self, keys=b""):
+        """Its exit code, after these keys."""
+        while self.read(keys):
             pass
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         self.pid = None
@@ -86,11 +88,8 @@ def who_waits_for_a_permit_is_ended_by_ctrl_c(syssem, terminals):
     holder.wait_for(b"there")
     waiter = Terminal(syssem, "run", "ctrl-c", "--", "cmd", "/c", "echo ran")
     terminals.append(waiter)
-    # a key that comes before the program is lost
-    while not select.select([waiter.descriptor], [], [], 0.2)[0]:
-        waiter.type(CTRL_C)
-    # (its exit code is 0 under wine)
-    waiter.end()
+    # again and again: a key that comes before the program is lost (its exit code is 0 under wine)
+    waiter.end(CTRL_C)
     assert b"ran" not in waiter.seen, waiter.seen
     holder.type(b"\r\n")
     assert holder.end() == 0

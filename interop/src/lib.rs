@@ -64,7 +64,10 @@ impl Place {
     pub fn ours_as_another_user(&self) -> Puppet {
         // the program itself may lie where others cannot go
         let program = self.strangers_program();
-        fs::copy(std::env::current_exe().expect("the program knows itself"), &program).expect("it is ours");
+        // not by this process: whoever another thread starts meanwhile would have it open for writing, so that it cannot run
+        let this = std::env::current_exe().expect("the program knows itself");
+        let copied = Command::new("cp").args([&this, &program]).status().expect("there is cp");
+        assert!(copied.success(), "{} cannot be copied to {}", this.display(), program.display());
         let open = fs::Permissions::from_mode(0o755);
         fs::set_permissions(self.directory.path(), open).expect("it is ours");
         let mut command = Puppet::program("setpriv");

@@ -86,9 +86,18 @@ fn start(subject: &Subject<'_>) -> Result<Vec<Value>> {
 }
 
 fn herd(subject: &Subject<'_>) -> Result<Vec<Value>> {
-    if subject.name == GNU_SEM && subject.x > 10 {
+    if subject.name != GNU_SEM {
+        return one_herd(subject);
+    }
+    if subject.x > 10 {
         return Ok(Vec::new());
     }
+    // a job fails now and then: who waits may get the lock of a file that has just been replaced, and two clean up then (parallel 20221122)
+    let mut herds = (0..5).map(|_| one_herd(subject)).skip_while(std::result::Result::is_err);
+    herds.next().unwrap_or_else(|| one_herd(subject))
+}
+
+fn one_herd(subject: &Subject<'_>) -> Result<Vec<Value>> {
     let mut holder = holder(subject)?;
     let mut jobs = Vec::new();
     // what it takes to start all at once is another matter

@@ -10,7 +10,7 @@ pub use system::own_naps;
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::io::{self, BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,17 +27,42 @@ pub struct Failure {
     pub message: String,
 }
 
-/// Starts a process. On a busy machine Wine cannot now and then (`ERROR_INTERNAL_ERROR`), which says nothing of what is tested, so that is
-/// tried again.
-fn start(command: &mut Command) -> io::Result<Child> {
-    const INTERNAL_ERROR: i32 = 1359;
+/// What Wine says now and then on a busy machine when it is to start a process (`ERROR_INTERNAL_ERROR`).
+const INTERNAL_ERROR: i32 = 1359;
+
+/// Tries again what fails by Wine's internal error, which says nothing of what is tested.
+fn persist<T>(
+    mut attempt: impl FnMut() -> io::Result<T>,
+    is_internal: impl Fn(&io::Result<T>) -> bool,
+) -> io::Result<T> {
     for _ in 0..5 {
-        match command.spawn() {
-            Err(error) if cfg!(windows) && error.raw_os_error() == Some(INTERNAL_ERROR) => {}
-            outcome => return outcome,
+        let outcome = attempt();
+        if !cfg!(windows) || !is_internal(&outcome) {
+            return outcome;
         }
     }
-    command.spawn()
+    attempt()
+}
+
+fn is_internal(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(INTERNAL_ERROR)
+}
+
+/// Starts a process, under Wine with some patience.
+pub fn start(command: &mut Command) -> io::Result<Child> {
+    persist(|| command.spawn(), |outcome| outcome.as_ref().is_err_and(is_internal))
+}
+
+/// Runs a process to its end. Under Wine it runs again if it, or what it was to start, could not be started.
+pub fn output(command: &mut Command) -> io::Result<Output> {
+    let told = format!("os error {INTERNAL_ERROR}");
+    persist(
+        || command.output(),
+        |outcome| match outcome {
+            Ok(output) => String::from_utf8_lossy(&output.stderr).contains(&told),
+            Err(error) => is_internal(error),
+        },
+    )
 }
 
 /// A process that does as it is told. It is killed when dropped.

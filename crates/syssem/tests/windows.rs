@@ -22,7 +22,7 @@ fn syssem(arguments: &[&str]) -> Command {
 }
 
 fn output(arguments: &[&str]) -> Output {
-    syssem(arguments).output().expect("syssem can be started")
+    puppet::output(&mut syssem(arguments)).expect("syssem can be started")
 }
 
 #[track_caller]
@@ -47,7 +47,7 @@ impl Job {
         let mut command = syssem(&["run"]);
         command.args(options).args(["--", "cmd", "/c", "set /p answer=there"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("syssem can be started");
+        let mut child = puppet::start(&mut command).expect("syssem can be started");
         let said = BufReader::new(child.stdout.take().expect("it is piped"));
         Self { child, said }
     }

@@ -59,11 +59,9 @@ fn checksum(bytes: &[u8]) -> String {
 /// files of System V semaphores are in there, too; the example itself looks whether the semaphores are gone.
 fn run(arguments: &[String]) -> Output {
     let temporary = tempfile::tempdir().expect("a directory for the run");
-    let output = Command::new(example())
-        .args(arguments)
-        .envs(["TMPDIR", "TMP", "TEMP"].map(|variable| (variable, temporary.path())))
-        .output()
-        .expect("the example can be started");
+    let mut example = Command::new(example());
+    example.args(arguments).envs(["TMPDIR", "TMP", "TEMP"].map(|variable| (variable, temporary.path())));
+    let output = puppet::output(&mut example).expect("the example can be started");
     let left: Vec<_> = fs::read_dir(temporary.path())
         .expect("it can be listed")
         .map(|entry| entry.expect("it can be read").file_name())

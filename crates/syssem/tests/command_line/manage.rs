@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use system_semaphore::{KeyType, SystemSemaphore};
 
-use crate::stage::{Process, Stage, json, must, output, syssem, text};
+use crate::stage::{Process, Stage, cleaning_turn, json, must, output, pid_in, syssem, text};
 
 #[test]
 fn a_semaphore_s_life() {
@@ -101,8 +101,9 @@ fn other_types_do_what_they_can() {
 fn everybody_s_doings_are_shown() {
     let stage = Stage::new();
     let mut gate = stage.gate("gate");
-    let holder = Process::start(&mut stage.run(&["-p", "2", "--count", "2"], "read x < gate"));
-    stage.wait_until_held(2);
+    let holder = Process::start(&mut stage.run(&["-p", "2", "--count", "2"], "echo $$ > up; read x < gate"));
+    // who only holds may be syssem still
+    assert_eq!(pid_in(&stage, "up"), holder.id());
     let waiter = Process::start(&mut stage.run(&["-p", "2"], "exit 0"));
     stage.wait_until_waiting(1);
     let shown = json(&mut stage.syssem("show"));
@@ -136,6 +137,7 @@ fn everybody_s_doings_are_shown() {
 
 #[test]
 fn what_a_crash_has_left_is_found_and_cleaned() {
+    let _turn = cleaning_turn();
     let stage = Stage::new();
     assert!(output(&mut stage.run(&[], "kill -KILL $$")).status.code().is_none());
     let robust = format!("robust:{}", stage.key);
@@ -169,6 +171,7 @@ fn what_a_crash_has_left_is_found_and_cleaned() {
 
 #[test]
 fn leftovers_of_strangers_are_told_but_not_touched() {
+    let _turn = cleaning_turn();
     let stage = Stage::new();
     let temporary = stage.path("");
     let key = system_semaphore::NativeIpcKey::new(format!("/{}", stage.key), KeyType::Posix);

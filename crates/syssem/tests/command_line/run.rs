@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use puppet::{process, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::stage::{Process, Stage, inotify_turn, output, text};
+use crate::stage::{Process, Stage, inotify_turn, output, pid_in, text};
 
 fn code(output: &Output) -> Option<i32> {
     output.status.code()
@@ -16,17 +16,6 @@ fn code(output: &Output) -> Option<i32> {
 fn send(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(pid as i32).expect("it is a pid");
     kill_process(pid, signal).expect("it lives");
-}
-
-/// The pid that a script has written into this file.
-fn pid_in(stage: &Stage, file: &str) -> u32 {
-    let mut pid = None;
-    wait_for(format_args!("there is {file}"), || {
-        // the shell makes the file before it writes
-        pid = fs::read_to_string(stage.path(file)).ok().filter(|pid| pid.ends_with('\n'));
-        pid.is_some()
-    });
-    pid.expect("it is there").trim().parse().expect("it is a pid")
 }
 
 #[test]
@@ -106,14 +95,15 @@ fn two_hundred_jobs_go_through_three_permits() {
     // appending a line is one step, so the lines are in the order of what happened
     let script = "echo + >> log; read x < gate; echo - >> log";
     let jobs: Vec<Process> = (0..200).map(|_| Process::start(&mut stage.run(&["-p", "3"], script))).collect();
-    stage.wait_until_held(3);
     stage.wait_until_waiting(197);
+    let log = || fs::read_to_string(stage.path("log")).unwrap_or_default();
+    wait_for("three are inside", || log().lines().count() == 3);
     gate.let_pass(200);
     for job in jobs {
         let output = job.end();
         assert!(output.status.success(), "{}", text(&output.stderr));
     }
-    let log = fs::read_to_string(stage.path("log")).expect("it was written");
+    let log = log();
     let mut inside = 0;
     let most = log.lines().map(|line| {
         inside += if line == "+" { 1 } else { -1 };
@@ -265,11 +255,11 @@ fn who_is_left_behind_has_the_permit_but_for_close() {
 fn it_tells_how_long_it_waited_and_for_whom() {
     let stage = Stage::new();
     let mut gate = stage.gate("gate");
-    let holder = Process::start(&mut stage.run(&[], "read x < gate"));
-    stage.wait_until_held(1);
+    let _holder = Process::start(&mut stage.run(&[], "echo $$ > up; read x < gate"));
+    // who only holds may be syssem still
+    let pid = pid_in(&stage, "up");
     let next = Process::start(&mut stage.run(&["--verbose"], "exit 0"));
     stage.wait_until_waiting(1);
-    let pid = holder.id();
     gate.let_pass(1);
     let told = text(&next.end().stderr);
     assert!(told.contains(&format!("held by {pid} sh")) && told.contains("got 1 of"), "{told}");

@@ -93,6 +93,12 @@ pub(crate) fn inotify_turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// `doctor --clean` removes all that is left on this machine: who counts on leftovers or removes them takes turns.
+pub(crate) fn cleaning_turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A pipe that a process reads a line of to go on.
 pub(crate) struct Gate(fs::File);
 
@@ -108,6 +114,18 @@ pub(crate) fn syssem(command: &str) -> Command {
     let mut syssem = Command::new(env!("CARGO_BIN_EXE_syssem"));
     syssem.arg(command);
     syssem
+}
+
+/// The pid that a script has written into this file.
+#[track_caller]
+pub(crate) fn pid_in(stage: &Stage, file: &str) -> u32 {
+    let mut pid = None;
+    wait_for(format_args!("there is {file}"), || {
+        // the shell makes the file before it writes
+        pid = fs::read_to_string(stage.path(file)).ok().filter(|pid| pid.ends_with('\n'));
+        pid.is_some()
+    });
+    pid.expect("it is there").trim().parse().expect("it is a pid")
 }
 
 /// Runs it to its end.

@@ -13,8 +13,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::Outcome;
 use crate::arguments::Kill;
 use crate::breakpoint::{self, Breakpoint};
-use crate::ring::{Ring, Role};
-use crate::semaphores::Semaphores;
+use crate::ring::{Counter, Ring, Role};
+use crate::semaphores::{self, Semaphores};
 
 /// How often the parent looks.
 const TICK: Duration = Duration::from_millis(1);
@@ -108,7 +108,8 @@ impl<'a> Supervisor<'a> {
         }
         self.bar.finish_and_clear();
         self.tell_who_was_spared();
-        self.take_closing_permit_out()
+        self.take_closing_permit_out()?;
+        self.take_surplus_out()
     }
 
     fn hire(&mut self, role: Role) -> Outcome<String> {
@@ -212,6 +213,18 @@ impl<'a> Supervisor<'a> {
         if self.closed {
             self.semaphores.of(Role::Consumer.takes()).try_acquire()?.forget()?;
             self.closed = false;
+        }
+        Ok(())
+    }
+
+    /// A repair may have taken a very slow process for a dead one when nobody was to find the ring empty or full any more.
+    fn take_surplus_out(&self) -> Outcome<()> {
+        for counter in [Counter::Free, Counter::Used] {
+            let semaphore = self.semaphores.of(counter);
+            while u64::from(semaphores::count(semaphore)?) > self.ring.permits_due(counter) {
+                semaphore.try_acquire()?.forget()?;
+                self.ring.count_surplus();
+            }
         }
         Ok(())
     }

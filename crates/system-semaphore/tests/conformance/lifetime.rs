@@ -199,4 +199,5 @@ pub(crate) fn users_come_and_go_at_once_without_hanging(subject: &Subject) {
         assert_ne!(times, "0");
     }
     assert!(!exists(&key), "the last one has removed it");
+    subject.forget_key_file(&key);
 }

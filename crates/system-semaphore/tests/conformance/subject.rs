@@ -47,6 +47,13 @@ impl Subject {
         assert!(left.is_empty(), "{name} has left {left:?}");
     }
 
+    /// Takes away a key file that has stayed behind: it may, where its maker was very slow to make the set.
+    pub(crate) fn forget_key_file(&self, key: &NativeIpcKey) {
+        if matches!(self.key_type, KeyType::SystemV(_)) {
+            let _ = fs::remove_file(key.native_key());
+        }
+    }
+
     /// A private directory, which must be empty in the end.
     pub(crate) fn root(&self) -> &Path {
         self.root.path()

@@ -276,6 +276,7 @@ pub(crate) fn neighbours_with_reused_file_numbers_stay_apart(subject: &Subject) 
     for neighbour in &mut neighbours {
         neighbour.answer().expect("they do no harm to each other either");
     }
+    subject.forget_key_file(&theirs);
 }
 
 /// As Qt makes a semaphore of 0: the value is set, but nobody has operated on it. An open must not take it for

@@ -155,15 +155,14 @@ impl Stage {
         wait_for("a second is young", || milliseconds_of_second() < 500);
         self.subject.tell(command);
         // it says that it begins, and then how it ended
-        wait_for(format_args!("{command:?} blocks"), || {
-            self.sleeps_for() > FIRST_SLEEP || answers() >= before + 2 || process::is_gone(self.subject.pid())
-        });
+        let is_over = || answers() >= before + 2 || process::is_gone(self.subject.pid());
+        wait_for(format_args!("{command:?} blocks"), || self.sleeps_for() > FIRST_SLEEP || is_over());
         self.rest();
         // what fails in the thread, who sleeps already does not know yet
         if self.sleeps_for() > FIRST_SLEEP
             && self.plan.as_ref().is_none_or(|plan| plan.call.role != Role::Thread)
         {
-            self.check_watch();
+            wait_for("it is seen in one sleep", || self.check_watch() || is_over());
         }
     }
 
@@ -171,13 +170,19 @@ impl Stage {
         self.sight.sleeps_for.load(Ordering::SeqCst)
     }
 
-    /// It waits. Who is not told of deaths looks for itself often, and who listens for them in the name of all does so.
-    fn check_watch(&self) {
+    /// It waits. Who is not told of deaths looks for itself often, and who listens for them in the name of all does so. Between
+    /// two sleeps it may be about to, so this tells whether all that was seen was within one.
+    fn check_watch(&self) -> bool {
         let pid = self.subject.pid();
-        let sleep = self.sleeps_for();
-        let mask = listens_for(pid);
+        let sleeps = || self.sight.sleeps.load(Ordering::SeqCst);
+        let (number, sleep) = (sleeps(), self.sleeps_for());
+        let (mask, is_watcher) = (listens_for(pid), is_watcher(pid));
+        if sleep <= FIRST_SLEEP || self.sleeps_for() == 0 || sleeps() != number {
+            return false;
+        }
         assert!(mask != 0 || sleep <= PROBE, "it sleeps for {sleep} ms, and nobody tells it of deaths");
-        assert!(!is_watcher(pid) || mask & IN_CLOSE_WRITE != 0, "it is the watcher, and does not listen");
+        assert!(!is_watcher || mask & IN_CLOSE_WRITE != 0, "it is the watcher, and does not listen");
+        true
     }
 
     fn is_hit(&self) -> bool {

@@ -46,6 +46,8 @@ pub(super) struct Sight {
     pub(super) answers: AtomicUsize,
     /// For how many milliseconds it sleeps on a futex, at most; 0: it does not.
     pub(super) sleeps_for: AtomicI64,
+    /// How many such sleeps it has begun.
+    pub(super) sleeps: AtomicUsize,
     /// The library's thread has something to do.
     pub(super) thread_is_busy: AtomicBool,
 }
@@ -239,6 +241,7 @@ impl Tracer {
             (Role::Main, Some(until), _) => {
                 let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("there is such a clock");
                 let now = now.tv_sec() * 1000 + now.tv_nsec() / 1_000_000;
+                self.sight.sleeps.fetch_add(1, Ordering::SeqCst);
                 self.sight.sleeps_for.store(until - now, Ordering::SeqCst);
             }
             (Role::Thread, _, polls_for) => {

@@ -6,7 +6,7 @@ use puppet::Puppet;
 use system_semaphore::SystemSemaphore;
 
 use super::{Counter, wait_for_waiters};
-use crate::subject::{Subject, assert_books};
+use crate::subject::{Subject, assert_books, exists};
 
 const PERMITS: u32 = 5;
 const TIME: Duration = Duration::from_secs(3);
@@ -134,7 +134,7 @@ pub(crate) fn threads_may_open_and_close_at_once(subject: &Subject) {
             assert_ne!(puppet.must(&format!("finish\t{thread}")), "0");
         }
     }
-    assert!(!subject.file("s").exists(), "the last has removed it");
+    assert!(!exists(&key), "the last has removed it");
     let semaphore = subject.create("s", 1);
     assert_books(&semaphore, 1, 0);
 }

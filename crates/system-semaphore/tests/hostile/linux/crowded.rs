@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::FileExt;
 
-use puppet::Puppet;
+use puppet::{Puppet, wait_for};
 use system_semaphore::{AccessMode, ErrorKind};
 
 use super::helper;
@@ -46,8 +46,8 @@ pub(crate) fn one_process_too_many_is_refused() {
         user.kill();
         waiter.answer().expect("the permits came back");
         assert_eq!(free(&semaphore), 2);
-        // there is the place of who has died
-        drop(spot.puppet());
+        // there is the place of who has died, once all is given back
+        wait_for("there is a place", || spot.open(3, AccessMode::OpenExisting).is_ok());
         // when the crowd goes, it is as if it had not been
         crowd.kill();
         drop(spot.puppet());

@@ -262,7 +262,7 @@ pub(crate) fn the_head_can_be_anything_under_its_users() {
             let spot = Spot::own();
             let semaphore = spot.create(3);
             let (mut user, mut waiter) = (spot.puppet(), spot.puppet());
-            waiter.tell("acquire\ts\t4\t100");
+            waiter.tell("acquire\ts\t4\t2000");
             wait_for("it waits", || semaphore.waiting().is_ok_and(|waiting| waiting == 1));
             let size = good_bytes().len() as u64;
             let bytes = if zeros { vec![0; size as usize] } else { random_bytes(random, 0..size) };

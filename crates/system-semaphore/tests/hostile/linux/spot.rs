@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use puppet::Puppet;
+use puppet::{Puppet, wait_for};
 use system_semaphore::{AccessMode, Error, ErrorKind, KeyType, NativeIpcKey, SystemSemaphore};
 
 use super::raw;
@@ -293,7 +293,8 @@ pub(crate) fn free(semaphore: &SystemSemaphore) -> u32 {
 /// Uses a semaphore that must be in order, with this many permits.
 #[track_caller]
 pub(crate) fn works(semaphore: &SystemSemaphore, permits: u32) {
-    assert_eq!(free(semaphore), permits);
+    // somebody else may be giving back for the dead
+    wait_for(format_args!("{permits} are free"), || free(semaphore) == permits);
     let all = semaphore.acquire_many_timeout(permits, PROMPT).expect("all are free");
     assert_eq!(semaphore.try_acquire().expect_err("there are no more").kind(), ErrorKind::NoPermits);
     all.release().expect("they are ours");
