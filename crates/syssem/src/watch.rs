@@ -1,4 +1,4 @@
-//! `watch`: semaphores live, ten times a second.
+//! `watch`: semaphores live, ten times a second; which there are, once a second, since that opens and closes each of them.
 //!
 //! It looks by an [`Observer`], so that nobody is disturbed. In a terminal it draws on the alternate screen, and however it
 //! ends, but for SIGKILL, the terminal is as it was.
@@ -7,7 +7,7 @@ mod screen;
 
 use std::io::{self, IsTerminal, Write};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use system_semaphore::{ErrorKind, NativeIpcKey, Observer, Owners, list};
@@ -18,6 +18,8 @@ use crate::sight::{Process, Sight, printable};
 use screen::Screen;
 
 const SAMPLE: Duration = Duration::from_millis(100);
+const LISTING: Duration = Duration::from_secs(1);
+const GONE: &str = "it is not there";
 
 /// What is seen of a semaphore, as JSON.
 #[derive(PartialEq, Serialize)]
@@ -31,8 +33,11 @@ struct Sample {
 pub(crate) fn watch(options: &Watch, answer: &Answer) -> Result<u8, Trouble> {
     let keys = options.keys.iter().map(|key| arguments::native(key, options.key_type));
     let keys = keys.collect::<Result<Vec<_>, _>>()?;
-    let mut watched =
-        Watched { follows_all: keys.is_empty(), subjects: keys.into_iter().map(Subject::new).collect() };
+    let mut watched = Watched {
+        follows_all: keys.is_empty(),
+        listed: None,
+        subjects: keys.into_iter().map(Subject::new).collect(),
+    };
     if io::stdout().is_terminal() && !answer.is_json() {
         return watch_on(Screen::enter()?, &mut watched);
     }
@@ -61,12 +66,15 @@ fn watch_on(mut screen: Screen, watched: &mut Watched) -> Result<u8, Trouble> {
 struct Watched {
     /// Whether that is all there is of this user's.
     follows_all: bool,
+    /// When it was last looked which there are.
+    listed: Option<Instant>,
     subjects: Vec<Subject>,
 }
 
 impl Watched {
     fn samples(&mut self) -> Result<Vec<Sample>, Trouble> {
-        if self.follows_all {
+        if self.follows_all && self.listed.is_none_or(|at| at.elapsed() >= LISTING) {
+            self.listed = Some(Instant::now());
             let mut keys: Vec<NativeIpcKey> =
                 list(Owners::User)?.into_iter().filter_map(|one| one.native_key).collect();
             keys.sort_by_cached_key(ToString::to_string);
@@ -75,7 +83,10 @@ impl Watched {
             let new: Vec<NativeIpcKey> = keys.into_iter().filter(is_new).collect();
             self.subjects.extend(new.into_iter().map(Subject::new));
         }
-        Ok(self.subjects.iter_mut().map(Subject::sample).collect())
+        let mut samples: Vec<Sample> = self.subjects.iter_mut().map(Subject::sample).collect();
+        // who asked for none by name need not hear of what is gone
+        samples.retain(|sample| !self.follows_all || sample.error.as_deref() != Some(GONE));
+        Ok(samples)
     }
 }
 
@@ -101,7 +112,7 @@ impl Subject {
             Some(Err(_)) | None => again(self),
         };
         let error = match &seen {
-            Err(error) if error.kind() == ErrorKind::NotFound => Some("it is not there".to_owned()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Some(GONE.to_owned()),
             Err(error) => Some(error.to_string()),
             Ok(_) => None,
         };

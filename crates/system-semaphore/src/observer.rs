@@ -9,8 +9,8 @@ use crate::key::{Key, KeyType, NativeIpcKey};
 use crate::semaphore::Holder;
 
 /// Looks at one semaphore without using it: it makes, takes, writes and wakes nothing, so that it can be asked as often as
-/// anybody likes. (What is opened here is closed when it is dropped, which those who wait for deaths of a robust
-/// semaphore's users may see.)
+/// anybody likes. (What is opened here is closed when it is dropped. Of those who wait for a robust semaphore, the one process that
+/// watches for deaths looks for them then; where the file may be read and not written, all do.)
 ///
 /// ```
 /// use system_semaphore::{Observer, SystemSemaphore};

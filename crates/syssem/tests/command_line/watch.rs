@@ -130,17 +130,19 @@ fn it_waits_for_what_is_not_there() {
 
 #[test]
 fn it_follows_all_there_are() {
-    // it wakes deputies, whose naps somebody counts
+    // it wakes watchers, whose naps somebody counts
     let _turn = inotify_turn();
     let stage = Stage::new();
     let terminal = Terminal::new();
-    let _semaphore = SystemSemaphore::create(&stage.key, 2).expect("it can be made");
+    let semaphore = SystemSemaphore::create(&stage.key, 2).expect("it can be made");
     // others' tests make some, too, so that the screen may be too small: out of it, then
     let mut watch = crate::stage::syssem("watch");
     let mut watch = Process::start(watch.arg("--json").stdout(Stdio::piped()));
     let mut lines = BufReader::new(watch.0.stdout.take().expect("it is piped")).lines();
     let is_seen = |line: &str| line.contains(&format!("\"robust:{}\"", stage.key));
     assert!(lines.any(|line| is_seen(&line.expect("it is text"))));
+    drop(semaphore);
+    assert!(lines.any(|line| !is_seen(&line.expect("it is text"))));
     drop(terminal);
 }
 
@@ -164,14 +166,13 @@ fn out_of_a_terminal_it_prints_what_changes() {
                     .to_string(),
             }
         };
-        let mut wait_for =
-            |number| lines.by_ref().find(|line| available(line) == number).expect("it goes on");
-        wait_for("3");
+        let mut until = |number| lines.by_ref().find(|line| available(line) == number).expect("it goes on");
+        until("3");
         // a line may come between: what is free and who holds what is not looked at in one moment
         let _permit = semaphore.acquire().expect("there are three");
-        wait_for("2");
+        until("2");
         semaphore.add_permits(4).expect("there is room");
-        wait_for("6");
+        until("6");
         watch.kill();
     }
 }

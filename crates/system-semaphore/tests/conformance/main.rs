@@ -134,6 +134,7 @@ const ROBUST_CASES: &[Case] = cases![
     observing::looking_wakes_nobody,
     observing::awkward_names_are_listed_as_they_are,
     robust::who_waits_sleeps,
+    robust::who_looks_wakes_one_process_at_most,
     robust::who_holds_how_many_since_when_is_told,
     robust::who_waits_is_counted_by_threads,
     robust::recoveries_count_the_dead_that_held_something,

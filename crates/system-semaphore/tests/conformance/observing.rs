@@ -52,7 +52,7 @@ pub(crate) fn who_looks_learns_that_it_is_gone(subject: &Subject) {
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
 }
 
-/// Who lists all closes the files of all, and that wakes deputies: who counts on their sleep takes turns with it.
+/// Who lists all closes the files of all, and that wakes watchers: who counts on their sleep takes turns with it.
 pub(crate) fn listing_turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)

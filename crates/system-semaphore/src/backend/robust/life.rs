@@ -132,7 +132,13 @@ pub(super) fn open_by_name(place: &Place) -> Result<OwnedFd, Errno> {
 /// The file of an existing semaphore, to be read.
 pub(super) fn open_to_read(place: &Place) -> Result<OwnedFd, Fault> {
     let directory = place.open_directory()?.ok_or_else(not_found)?;
-    let file = retry_on_intr(|| open_in(place, &directory, OFlags::RDONLY)).map_err(|errno| match errno {
+    let open = |access| retry_on_intr(|| open_in(place, &directory, access));
+    // if it may be: that one which cannot write was closed, calls all deputies, and this the watcher alone
+    let opened = match open(OFlags::RDWR) {
+        Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => open(OFlags::RDONLY),
+        opened => opened,
+    };
+    let file = opened.map_err(|errno| match errno {
         Errno::NOENT => not_found(),
         _ => explain(place, place.look(&directory), errno.into()),
     })?;

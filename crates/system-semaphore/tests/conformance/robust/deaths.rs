@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use puppet::{Puppet, kill_stray, process, wait_for};
-use system_semaphore::{AccessMode, SystemSemaphore};
+use system_semaphore::{AccessMode, Observer, SystemSemaphore};
 
 use super::wakes::must_once_be_quick;
 use super::{wait_for_waiters, wait_for_watch};
@@ -93,6 +93,28 @@ pub(crate) fn who_waits_sleeps(subject: &Subject) {
     assert_books(&semaphores[0], 0, 2);
     assert_books(&semaphores[1], 0, 3);
     assert_books(&semaphores[2], 0, 2);
+}
+
+/// The one that watches for all who wait.
+pub(crate) fn who_looks_wakes_one_process_at_most(subject: &Subject) {
+    let semaphore = subject.create("s", 0);
+    let _turn = listing_turn();
+    let mut waiters = [subject.puppet("s"), subject.puppet("s")];
+    for waiter in &mut waiters {
+        waiter.block("acquire\ts\t1");
+        wait_for_watch(waiter);
+    }
+    let naps = || waiters.each_ref().map(|waiter| process::naps_of_all_threads(waiter.pid()));
+    let (begin, before) = (Instant::now(), naps());
+    for _ in 0..50 {
+        let [watcher, _] = naps();
+        drop(Observer::new(subject.key("s")).expect("it is there"));
+        wait_for("the watcher has seen it", || naps()[0] > watcher);
+    }
+    let (deputy, by_itself) = (naps()[1] - before[1], 10 + 2 * begin.elapsed().as_secs());
+    assert!(deputy <= by_itself, "{deputy} naps in {:?}", begin.elapsed());
+    semaphore.add_permits(2).expect("there is room");
+    waiters.iter_mut().for_each(|waiter| drop(waiter.answer().expect("there are two")));
 }
 
 pub(crate) fn a_death_wakes_a_thread_of_a_third_process(subject: &Subject) {
