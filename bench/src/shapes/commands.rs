@@ -86,18 +86,23 @@ fn start(subject: &Subject<'_>) -> Result<Vec<Value>> {
 }
 
 fn herd(subject: &Subject<'_>) -> Result<Vec<Value>> {
-    if subject.name != GNU_SEM {
-        return one_herd(subject);
-    }
-    if subject.x > 10 {
+    if subject.name == GNU_SEM && subject.x > 10 {
         return Ok(Vec::new());
     }
-    // a job fails now and then: who waits may get the lock of a file that has just been replaced, and two clean up then (parallel 20221122)
-    let mut herds = (0..5).map(|_| one_herd(subject)).skip_while(std::result::Result::is_err);
-    herds.next().unwrap_or_else(|| one_herd(subject))
+    // A job of GNU sem fails now and then: who waits may get the lock of a file that has just been replaced, and then two clean up at once
+    // (parallel 20221122).
+    let mut attempts = if subject.name == GNU_SEM { 5 } else { 1 };
+    loop {
+        match one_herd(subject)? {
+            Ok(taken) => return Ok(vec![("herd", taken.as_secs_f64() * 1e6 / subject.x as f64)]),
+            Err(_) if attempts > 1 => attempts -= 1,
+            Err(status) => return Err(format!("a job failed: {status}").into()),
+        }
+    }
 }
 
-fn one_herd(subject: &Subject<'_>) -> Result<Vec<Value>> {
+/// The CPU time of a herd, or how a job failed.
+fn one_herd(subject: &Subject<'_>) -> Result<std::result::Result<Duration, ExitStatus>> {
     let mut holder = holder(subject)?;
     let mut jobs = Vec::new();
     // what it takes to start all at once is another matter
@@ -115,10 +120,8 @@ fn one_herd(subject: &Subject<'_>) -> Result<Vec<Value>> {
         jobs.iter_mut().chain([&mut holder]).map(Child::wait).collect::<std::io::Result<_>>()?;
     let taken = usage::of_children() - before;
     clean_up(subject);
-    if let Some(status) = statuses.iter().find(|status| !status.success()) {
-        return Err(format!("a job failed: {status}").into());
-    }
-    Ok(vec![("herd", taken.as_secs_f64() * 1e6 / subject.x as f64)])
+    let failed = statuses.into_iter().find(|status| !status.success());
+    Ok(failed.map_or(Ok(taken), Err))
 }
 
 /// A process that has the lock until its standard input ends.

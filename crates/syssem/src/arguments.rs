@@ -249,7 +249,7 @@ pub(crate) struct Show {
 /// In a terminal: q or Ctrl+C ends it. Elsewhere, and with --json, a line is printed whenever something has changed.
 #[derive(Debug, Args)]
 pub(crate) struct Watch {
-    /// Their keys [default: all of this user's]
+    /// Their keys [default: all of this user's, among which new ones are looked for once a second]
     #[arg(value_name = "KEY")]
     pub(crate) keys: Vec<String>,
     /// What type of semaphore plain names mean

@@ -1,6 +1,6 @@
 //! `watch`: semaphores live, ten times a second; which there are, once a second, since that opens and closes each of them.
 //!
-//! It looks by an [`Observer`], so that nobody is disturbed. In a terminal it draws on the alternate screen, and however it
+//! It looks by an [`Observer`], which takes and writes nothing. In a terminal it draws on the alternate screen, and however it
 //! ends, but for SIGKILL, the terminal is as it was.
 
 mod screen;
@@ -94,32 +94,41 @@ impl Watched {
 struct Subject {
     key: NativeIpcKey,
     observer: Option<Observer>,
+    /// When and why it could not be looked at.
+    refused: Option<(Instant, String)>,
 }
 
 impl Subject {
     fn new(key: NativeIpcKey) -> Self {
-        Self { key, observer: None }
+        Self { key, observer: None, refused: None }
     }
 
     fn sample(&mut self) -> Sample {
-        // one that was removed and made anew is another one
-        let again = |subject: &mut Self| {
-            subject.observer = Some(Observer::new(&subject.key)?);
-            subject.observer.as_ref().expect("it was just made").look()
-        };
-        let seen = match self.observer.as_ref().map(Observer::look) {
-            Some(Ok(seen)) => Ok(seen),
-            Some(Err(_)) | None => again(self),
-        };
-        let error = match &seen {
-            Err(error) if error.kind() == ErrorKind::NotFound => Some(GONE.to_owned()),
-            Err(error) => Some(error.to_string()),
-            Ok(_) => None,
-        };
-        if error.is_some() {
-            self.observer = None;
+        let seen = self.look();
+        Sample { key: self.key.to_string(), error: seen.as_ref().err().cloned(), sight: seen.ok() }
+    }
+
+    fn look(&mut self) -> Result<Sight, String> {
+        if let Some(Ok(seen)) = self.observer.as_ref().map(Observer::look) {
+            return Ok(Sight::from(&seen));
         }
-        Sample { key: self.key.to_string(), error, sight: seen.as_ref().ok().map(Sight::from) }
+        // to refuse it, it has to be opened
+        if let Some((at, error)) = &self.refused
+            && at.elapsed() < LISTING
+        {
+            return Err(error.clone());
+        }
+        self.refused = None;
+        // one that was removed and made anew is another one
+        let again = Observer::new(&self.key).and_then(|observer| self.observer.insert(observer).look());
+        again.map(|seen| Sight::from(&seen)).map_err(|error| {
+            self.observer = None;
+            if error.kind() == ErrorKind::NotFound {
+                return GONE.to_owned();
+            }
+            self.refused = Some((Instant::now(), error.to_string()));
+            error.to_string()
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::semaphore::Holder;
 
 /// Looks at one semaphore without using it: it makes, takes, writes and wakes nothing, so that it can be asked as often as
 /// anybody likes. (What is opened here is closed when it is dropped. Of those who wait for a robust semaphore, the one process that
-/// watches for deaths looks for them then; where the file may be read and not written, all do.)
+/// watches for deaths looks for them then; where the file may be read and not written, all others look whether that one is still there.)
 ///
 /// ```
 /// use system_semaphore::{Observer, SystemSemaphore};

@@ -2,7 +2,7 @@
 //!
 //! When the last descriptor of an open is closed, which is what a death does, inotify reports it for the file. The
 //! *watcher* of a semaphore, whoever has the lock on [`WATCHER_BYTE`], listens for the close of descriptors that could
-//! write: those of its users. Every other waiting process is a *deputy*. If all listened, each close would wake a thread in
+//! write: those of its users, and of who looks on. Every other waiting process is a *deputy*. If all listened, each close would wake a thread in
 //! each; so the watcher keeps one more descriptor that can only read, and deputies listen for the close of such ones. So
 //! the death of a watcher calls its deputies, of whom one follows it, even if it dies together with a holder. A watcher that
 //! is stopped is covered by the bounded sleeps of the waiters.
@@ -47,8 +47,8 @@ const AGAIN: [Duration; 7] = [
     Duration::from_micros(300),
     SOON,
 ];
-/// The last look but so many, 20 ms after the report, and those after it are at all: not all who are gone seem to be dead (who executes
-/// another program, for one).
+/// The last look but so many, 20 ms after the report, is at all: not all who are gone seem to be dead (who executes another program,
+/// for one).
 const LATE: usize = 2;
 /// The shortest pause between two looks, in which who was woken by the first can run.
 const SOON: Duration = Duration::from_micros(50);
@@ -246,7 +246,7 @@ impl Watching {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Report {
     watch: i32,
-    /// One that could write, as users have.
+    /// One that could write, as users have (and who looks on, if it may).
     is_users: bool,
 }
 
@@ -382,7 +382,7 @@ impl Subject {
             return;
         }
         let is_thorough =
-            self.again <= LATE || self.again < AGAIN.len() && self.thorough.elapsed() >= THOROUGH;
+            self.again == LATE || self.again < AGAIN.len() && self.thorough.elapsed() >= THOROUGH;
         let pass = match soon {
             Some(pass) => pass,
             None if is_thorough => Pass::All,

@@ -135,7 +135,7 @@ pub(super) fn open_to_read(place: &Place) -> Result<OwnedFd, Fault> {
     let open = |access| retry_on_intr(|| open_in(place, &directory, access));
     // if it may be: that one which cannot write was closed, calls all deputies, and this the watcher alone
     let opened = match open(OFlags::RDWR) {
-        Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => open(OFlags::RDONLY),
+        Err(errno) if errno != Errno::NOENT => open(OFlags::RDONLY),
         opened => opened,
     };
     let file = opened.map_err(|errno| match errno {

@@ -1,7 +1,7 @@
 //! Looking at a semaphore without using it.
 //!
 //! The file is read, not mapped: a hole of a full file system reads as zeros, and a file that gets shorter is an error. No
-//! slot is taken and nothing is written or locked, so nobody notices.
+//! slot is taken and nothing is written or locked, so nobody notices but, when the file is closed, who listens for that.
 
 use std::fs;
 use std::mem::offset_of;

@@ -14,7 +14,7 @@
 //!
 //! Running threads may overtake sleeping ones: strict turns would cost a context switch each. But a waiter that was
 //! woken in vain for a while makes the rule *fair* until it is served, or for some milliseconds: who has not slept yet then queues,
-//! too.
+//! too, if it may wait.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
