@@ -12,6 +12,7 @@ use std::fmt::Display;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -215,6 +216,23 @@ fn parse(line: &str) -> Result<String, Failure> {
             Err(Failure { kind: kind.to_owned(), message: message.to_owned() })
         }
         _ => panic!("no answer of the protocol: {line:?}"),
+    }
+}
+
+/// Tests of one program that are in each other's way take turns.
+pub struct Turn(Mutex<()>);
+
+impl Turn {
+    /// Nobody's turn.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it is for statics")]
+    pub const fn new() -> Self {
+        Self(Mutex::new(()))
+    }
+
+    /// Waits for one's turn, which lasts until this is dropped, also by a panic.
+    pub fn take(&self) -> MutexGuard<'_, ()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -66,7 +66,7 @@ mod wild;
 
 #[cfg(unix)]
 pub use driver::own_naps;
-pub use driver::{Failure, PATIENCE, Puppet, output, start, wait_for};
+pub use driver::{Failure, PATIENCE, Puppet, Turn, output, start, wait_for};
 pub use serve::serve;
 #[cfg(unix)]
 pub use signal::kill_stray;

@@ -94,13 +94,11 @@ impl Watched {
 struct Subject {
     key: NativeIpcKey,
     observer: Option<Observer>,
-    /// When and why it could not be looked at.
-    refused: Option<(Instant, String)>,
 }
 
 impl Subject {
     fn new(key: NativeIpcKey) -> Self {
-        Self { key, observer: None, refused: None }
+        Self { key, observer: None }
     }
 
     fn sample(&mut self) -> Sample {
@@ -112,22 +110,11 @@ impl Subject {
         if let Some(Ok(seen)) = self.observer.as_ref().map(Observer::look) {
             return Ok(Sight::from(&seen));
         }
-        // to refuse it, it has to be opened
-        if let Some((at, error)) = &self.refused
-            && at.elapsed() < LISTING
-        {
-            return Err(error.clone());
-        }
-        self.refused = None;
         // one that was removed and made anew is another one
         let again = Observer::new(&self.key).and_then(|observer| self.observer.insert(observer).look());
         again.map(|seen| Sight::from(&seen)).map_err(|error| {
             self.observer = None;
-            if error.kind() == ErrorKind::NotFound {
-                return GONE.to_owned();
-            }
-            self.refused = Some((Instant::now(), error.to_string()));
-            error.to_string()
+            if error.kind() == ErrorKind::NotFound { GONE.to_owned() } else { error.to_string() }
         })
     }
 }

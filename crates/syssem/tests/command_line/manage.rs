@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use system_semaphore::{KeyType, SystemSemaphore};
 
-use crate::stage::{Process, Stage, cleaning_turn, json, must, output, pid_in, syssem, text};
+use crate::stage::{CLEANING, Process, Stage, json, must, output, pid_in, syssem, text};
 
 #[test]
 fn a_semaphore_s_life() {
@@ -137,7 +137,7 @@ fn everybody_s_doings_are_shown() {
 
 #[test]
 fn what_a_crash_has_left_is_found_and_cleaned() {
-    let _turn = cleaning_turn();
+    let _turn = CLEANING.take();
     let stage = Stage::new();
     assert!(output(&mut stage.run(&[], "kill -KILL $$")).status.code().is_none());
     let robust = format!("robust:{}", stage.key);
@@ -171,7 +171,7 @@ fn what_a_crash_has_left_is_found_and_cleaned() {
 
 #[test]
 fn leftovers_of_strangers_are_told_but_not_touched() {
-    let _turn = cleaning_turn();
+    let _turn = CLEANING.take();
     let stage = Stage::new();
     let temporary = stage.path("");
     let key = system_semaphore::NativeIpcKey::new(format!("/{}", stage.key), KeyType::Posix);

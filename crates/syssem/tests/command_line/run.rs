@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use puppet::{process, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::stage::{Process, Stage, inotify_turn, output, pid_in, text};
+use crate::stage::{INOTIFY, Process, Stage, output, pid_in, text};
 
 fn code(output: &Output) -> Option<i32> {
     output.status.code()
@@ -89,7 +89,7 @@ fn a_killed_worker_lets_the_next_one_in() {
 
 #[test]
 fn two_hundred_jobs_go_through_three_permits() {
-    let _turn = inotify_turn();
+    let _turn = INOTIFY.take();
     let stage = Stage::new();
     let mut gate = stage.gate("gate");
     // appending a line is one step, so the lines are in the order of what happened

@@ -4,9 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use puppet::wait_for;
+use puppet::{Turn, wait_for};
 use serde_json::Value;
 use system_semaphore::{Observer, Snapshot, SystemSemaphore};
 use tempfile::TempDir;
@@ -88,16 +87,9 @@ impl Drop for Stage {
 }
 
 /// A user may have 128 inotify instances, one for each process that waits: who needs many or counts on one takes turns.
-pub(crate) fn inotify_turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
+pub(crate) static INOTIFY: Turn = Turn::new();
 /// `doctor --clean` removes all that is left on this machine: who counts on leftovers or removes them takes turns.
-pub(crate) fn cleaning_turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
+pub(crate) static CLEANING: Turn = Turn::new();
 
 /// A pipe that a process reads a line of to go on.
 pub(crate) struct Gate(fs::File);

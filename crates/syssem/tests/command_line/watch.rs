@@ -14,7 +14,7 @@ use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 use serde_json::Value;
 use system_semaphore::SystemSemaphore;
 
-use crate::stage::{Process, Stage, inotify_turn, text};
+use crate::stage::{INOTIFY, Process, Stage, text};
 
 /// A terminal, and what was written on it.
 struct Terminal {
@@ -131,7 +131,7 @@ fn it_waits_for_what_is_not_there() {
 #[test]
 fn it_follows_all_there_are() {
     // it wakes watchers, whose naps somebody counts
-    let _turn = inotify_turn();
+    let _turn = INOTIFY.take();
     let stage = Stage::new();
     let terminal = Terminal::new();
     let semaphore = SystemSemaphore::create(&stage.key, 2).expect("it can be made");
@@ -179,7 +179,7 @@ fn out_of_a_terminal_it_prints_what_changes() {
 
 #[test]
 fn it_disturbs_nobody() {
-    let _turn = inotify_turn();
+    let _turn = INOTIFY.take();
     let stage = Stage::new();
     let terminal = Terminal::new();
     let semaphore = SystemSemaphore::create(&stage.key, 0).expect("it can be made");

@@ -1,8 +1,6 @@
 //! Looking at semaphores without using them.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use puppet::wait_for;
+use puppet::{Turn, wait_for};
 use system_semaphore::{ErrorKind, Listed, Observer, Owners, SystemSemaphore, list};
 
 use crate::subject::{Subject, free};
@@ -53,13 +51,10 @@ pub(crate) fn who_looks_learns_that_it_is_gone(subject: &Subject) {
 }
 
 /// Who lists all closes the files of all, and that wakes watchers: who counts on their sleep takes turns with it.
-pub(crate) fn listing_turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
+pub(crate) static LISTING: Turn = Turn::new();
 
 fn listed(semaphore: &SystemSemaphore) -> Option<Listed> {
-    let _turn = listing_turn();
+    let _turn = LISTING.take();
     let told = |owners| list(owners).expect("they are told").into_iter();
     told(Owners::User)
         .chain(told(Owners::All))

@@ -133,7 +133,7 @@ pub(super) fn open_by_name(place: &Place) -> Result<OwnedFd, Errno> {
 pub(super) fn open_to_read(place: &Place) -> Result<OwnedFd, Fault> {
     let directory = place.open_directory()?.ok_or_else(not_found)?;
     let open = |access| retry_on_intr(|| open_in(place, &directory, access));
-    // if it may be: that one which cannot write was closed, calls all deputies, and this the watcher alone
+    // for writing, too, where that is allowed: the close of what cannot write calls all deputies, and of this the watcher alone
     let opened = match open(OFlags::RDWR) {
         Err(errno) if errno != Errno::NOENT => open(OFlags::RDONLY),
         opened => opened,

@@ -515,19 +515,19 @@ fn what_several_held_who_die_together_comes_back() {
 
 #[test]
 fn who_was_woken_and_leaves_without_a_permit_passes_it_on() {
+    const TIME: Duration = Duration::from_secs(2);
     let stage = Stage::new(0);
     let (mut first, mut second) = (Actor::with(&stage), Actor::with(&stage));
     first.must("halt\tWoken");
-    first.fall_asleep("acquire\t1\t2000", &stage);
+    first.fall_asleep(&format!("acquire\t1\t{}", TIME.as_millis()), &stage);
+    // it sleeps, so its time has begun
+    let begin = Instant::now();
     second.fall_asleep("acquire\t1", &stage);
     // if the first one's time is up before it is woken, it has no duty, and this says nothing
     stage.semaphore.add_permits(1).expect("there is room");
     if first.hear() == "at\tWoken" {
         let overtaker = stage.semaphore.try_acquire().expect("it is free");
-        wait_for("the first one's time is up", {
-            let begin = Instant::now();
-            move || begin.elapsed() > Duration::from_millis(2500)
-        });
+        wait_for("the first one's time is up", || begin.elapsed() > TIME);
         first.tell("go");
         assert!(first.hear().contains("in time"));
         // nothing but the first one's word has the second announce itself again

@@ -154,11 +154,12 @@ impl Robust {
 impl Waiter<'_> {
     /// Lets time pass until another attempt makes sense, or tells why there is to be none.
     fn pause(&mut self, state: State, wait: &mut Wait<'_>) -> Result<(), Fault> {
-        if !self.must_queue(state) && self.spin(state, wait.patience) {
+        let must_queue = self.must_queue(state);
+        if !must_queue && self.spin(state, wait.patience) {
             return Ok(());
         }
         let is_exhausted = wait.patience.is_exhausted();
-        if is_exhausted && self.queues {
+        if is_exhausted && must_queue {
             // its time is over before it could lie down: what is free now, it may have
             self.queues = false;
             return Ok(());

@@ -7,7 +7,7 @@ use system_semaphore::{AccessMode, Observer, SystemSemaphore};
 
 use super::wakes::must_once_be_quick;
 use super::{wait_for_waiters, wait_for_watch};
-use crate::observing::listing_turn;
+use crate::observing::LISTING;
 use crate::subject::{Subject, assert_books, free};
 
 pub(crate) fn a_death_itself_wakes_a_waiter(subject: &Subject) {
@@ -57,7 +57,7 @@ pub(crate) fn the_watcher_may_die_with_the_holder(subject: &Subject) {
 pub(crate) fn who_waits_sleeps(subject: &Subject) {
     // One a second, and some in the first moments of the watch. Who looks for the dead because nobody tells it naps a hundred times.
     const MOST_NAPS: u64 = 40;
-    let _turn = listing_turn();
+    let _turn = LISTING.take();
     let semaphores = [subject.create("one", 1), subject.create("many", 3), subject.create("other", 0)];
     let mut holder = Puppet::of_this_program();
     holder.must(&format!("open\tone\t{}\t0\tOpenExisting", subject.key("one")));
@@ -98,7 +98,7 @@ pub(crate) fn who_waits_sleeps(subject: &Subject) {
 /// The one that watches for all who wait.
 pub(crate) fn who_looks_wakes_one_process_at_most(subject: &Subject) {
     let semaphore = subject.create("s", 0);
-    let _turn = listing_turn();
+    let _turn = LISTING.take();
     let mut waiters = [subject.puppet("s"), subject.puppet("s")];
     for waiter in &mut waiters {
         waiter.block("acquire\ts\t1");

@@ -150,7 +150,7 @@ pub(crate) fn slots_that_are_not_there_do_no_harm() {
     let semaphore = spot.create(3);
     let mut puppet = spot.puppet();
     let mut waiter = spot.puppet();
-    waiter.block("acquire\ts\t4\t5000");
+    waiter.block("acquire\ts\t4\t2000");
     fill();
     spot.file().write_all_at(&[0xFF; USED_SIZE as usize], USED_AT).expect("the page is there");
     let _ = semaphore.available_permits();
