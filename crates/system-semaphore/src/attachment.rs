@@ -12,6 +12,7 @@ use crate::key::{KeyType, NativeIpcKey};
 use crate::semaphore::Capabilities;
 use crate::sys::arc_or_ref::ArcOrRef;
 use crate::sys::fork::{self, PerProcess};
+use crate::sys::standard_descriptors::Reservation;
 #[cfg(target_os = "linux")]
 use crate::sys::thread::SingleThreaded;
 
@@ -109,6 +110,7 @@ struct Joined {
 }
 
 fn open_or_join(key: &NativeIpcKey, key_text: &Arc<str>, request: &Request) -> Result<Joined, Fault> {
+    let _reservation = Reservation::new();
     let namespace = backend::namespace_of(key)?;
     let open = || namespace.open(key.native_key(), request);
     // An open may have to wait for others, and other semaphores are not to wait with it.
@@ -166,7 +168,9 @@ impl Attachment {
         if let Some(attachment) = registry().inherited.get(&self.number) {
             return Ok(Arc::clone(attachment));
         }
+        let reservation = Reservation::new();
         let opened = self.open.backend.open_in_child().transpose()?;
+        drop(reservation);
         let mut registry = registry();
         let (attachment, spare) = match opened {
             None => {

@@ -49,7 +49,7 @@ pub enum ErrorKind {
 /// ```
 /// use system_semaphore::{ErrorKind, SystemSemaphore};
 ///
-/// let error = SystemSemaphore::create("", 3).unwrap_err();
+/// let error = SystemSemaphore::open("", 3).unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::KeyError);
 /// assert!(error.to_string().contains("the key is empty"));
 /// ```

@@ -10,6 +10,9 @@ use crate::sys::fork;
 /// Permits that belong to a descriptor, made by
 /// [`acquire_inheritable`](crate::SystemSemaphore::acquire_inheritable): they come back when nobody has it open any more.
 ///
+/// The descriptor's number is 100 or higher, or the highest free one if the process may not have so many: programs
+/// redirect low numbers, or write to them, without asking what they are.
+///
 /// Dropping this closes this process's descriptor. If no child has inherited it, the permits are back then.
 #[must_use = "dropping it gives the permits back, unless a child has inherited them"]
 pub struct InheritablePermit {

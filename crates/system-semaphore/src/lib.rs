@@ -10,17 +10,18 @@
 //! use system_semaphore::SystemSemaphore;
 //!
 //! # let name = &format!("doc-market-{}", std::process::id());
-//! # let market = SystemSemaphore::create(name, 3)?;
+//! # let market = SystemSemaphore::open(name, 3)?;
 //! # /*
-//! let market = SystemSemaphore::create("market", 3)?; // 3 available
+//! let market = SystemSemaphore::open("market", 3)?; // 3 available, for every process that opens "market"
 //! # */
 //! let permit = market.acquire()?; // 2
 //! let two = market.acquire_many(2)?; // 0, both or none
 //! assert!(market.try_acquire().is_err());
+//! # // whoever does the same meanwhile gets nothing
+//! # assert!(SystemSemaphore::open(name, 3)?.try_acquire().is_err());
 //! drop(permit); // 1
 //! drop(two); // 3
-//! market.release(10)?; // 13: ten created
-//! # assert_eq!(market.available_permits()?, 13);
+//! # assert_eq!(market.available_permits()?, 3);
 //! # Ok::<(), system_semaphore::Error>(())
 //! ```
 //!

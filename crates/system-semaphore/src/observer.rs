@@ -7,6 +7,7 @@ use crate::backend;
 use crate::error::{Error, Result};
 use crate::key::{Key, KeyType, NativeIpcKey};
 use crate::semaphore::Holder;
+use crate::sys::standard_descriptors::Reservation;
 
 /// Looks at one semaphore without using it: it makes, takes, writes and wakes nothing, so that it can be asked as often as
 /// anybody likes. (What is opened here is closed when it is dropped. Of those who wait for a robust semaphore, the one process that
@@ -16,7 +17,7 @@ use crate::semaphore::Holder;
 /// use system_semaphore::{Observer, SystemSemaphore};
 ///
 /// # let name = &format!("doc-observer-{}", std::process::id());
-/// let printers = SystemSemaphore::create(name, 3)?;
+/// let printers = SystemSemaphore::open(name, 3)?;
 /// let permit = printers.acquire()?;
 /// let observer = Observer::new(name)?;
 /// let sight = observer.look()?;
@@ -42,6 +43,7 @@ impl Observer {
     /// [`Unsupported`](crate::ErrorKind::Unsupported) where such a semaphore cannot be looked at from outside.
     pub fn new(key: impl Into<Key>) -> Result<Self> {
         let key = key.into().resolve(None)?;
+        let _reservation = Reservation::new();
         match backend::namespace_of(&key).and_then(|namespace| namespace.observe(key.native_key())) {
             Ok(observation) => Ok(Self { key, observation }),
             Err(fault) => Err(Error::new("look at", key.to_string(), fault)),
@@ -158,7 +160,7 @@ pub struct Listed {
 /// use system_semaphore::{Owners, SystemSemaphore, list};
 ///
 /// # let name = format!("doc-list-{}", std::process::id());
-/// let printers = SystemSemaphore::create(&name, 3)?;
+/// let printers = SystemSemaphore::open(&name, 3)?;
 /// # if !cfg!(target_os = "linux") { return Ok(()) }
 /// assert!(list(Owners::User)?.iter().any(|listed| listed.name == name));
 /// # Ok::<(), system_semaphore::Error>(())
@@ -171,5 +173,6 @@ pub fn list(owners: Owners) -> Result<Vec<Listed>> {
         Owners::User => "this user",
         Owners::All => "all users",
     };
+    let _reservation = Reservation::new();
     backend::list(owners).map_err(|fault| Error::new("list the semaphores of", whose, fault))
 }

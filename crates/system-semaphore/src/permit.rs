@@ -25,7 +25,7 @@ use crate::sys::arc_or_ref::ArcOrRef;
 /// ```
 /// # use system_semaphore::{NativeIpcKey, KeyType, SystemSemaphore};
 /// # let name = &format!("doc-permit-{}", std::process::id());
-/// let printers = SystemSemaphore::create(name, 3)?;
+/// let printers = SystemSemaphore::open(name, 3)?;
 /// let mut permits = printers.acquire_many(3)?;
 /// let one = permits.split(1).expect("there are three");
 /// drop(one);

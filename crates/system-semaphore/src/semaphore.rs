@@ -12,6 +12,7 @@ use crate::inheritable::InheritablePermit;
 use crate::key::{Key, KeyType, NativeIpcKey};
 use crate::permit::Permit;
 use crate::sys::arc_or_ref::ArcOrRef;
+use crate::sys::standard_descriptors::Reservation;
 
 /// What to do if the semaphore exists, and what if it does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -189,6 +190,7 @@ impl SystemSemaphore {
     /// belongs to another user.
     pub fn remove(key: impl Into<Key>) -> Result<()> {
         let key = key.into().resolve(None)?;
+        let _reservation = Reservation::new();
         backend::namespace_of(&key)
             .and_then(|namespace| namespace.remove(key.native_key()))
             .map_err(|fault| Error::new("remove", key.to_string(), fault))
@@ -296,7 +298,7 @@ impl SystemSemaphore {
     /// # use system_semaphore::{ErrorKind, SystemSemaphore};
     /// # use std::time::Duration;
     /// # let name = &format!("doc-timeout-{}", std::process::id());
-    /// let printers = SystemSemaphore::create(name, 0)?;
+    /// let printers = SystemSemaphore::open(name, 0)?;
     /// let error = printers.acquire_timeout(Duration::from_millis(10)).unwrap_err();
     /// assert_eq!(error.kind(), ErrorKind::TimedOut);
     /// # Ok::<(), system_semaphore::Error>(())
@@ -369,7 +371,7 @@ impl SystemSemaphore {
     /// # #[cfg(target_os = "linux")] {
     /// # use system_semaphore::SystemSemaphore;
     /// # let name = &format!("doc-inheritable-{}", std::process::id());
-    /// let printers = SystemSemaphore::create(name, 1)?;
+    /// let printers = SystemSemaphore::open(name, 1)?;
     /// let permit = printers.acquire_inheritable(1, None)?;
     /// let mut child = std::process::Command::new("sleep").arg("0.01").spawn().expect("there is sleep");
     /// drop(permit); // the child has it still
@@ -409,7 +411,7 @@ impl SystemSemaphore {
     /// # #[cfg(target_os = "linux")] {
     /// # use system_semaphore::SystemSemaphore;
     /// # let name = &format!("doc-at-once-{}", std::process::id());
-    /// let printers = SystemSemaphore::create(name, 1)?;
+    /// let printers = SystemSemaphore::open(name, 1)?;
     /// let permit = match printers.acquire_at_once(1) {
     ///     Some(permit) => permit,
     ///     None => printers.acquire()?,

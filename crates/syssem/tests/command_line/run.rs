@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use puppet::{process, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
@@ -218,7 +218,17 @@ fn another_number_of_permits_is_warned_of() {
 }
 
 /// As Python's subprocess does, and sudo.
-const CLOSE_ALL: &str = "for f in 3 4 5 6 7 8 9; do eval \"exec $f>&-\"; done; ";
+const CLOSE_ALL: &str = "ulimit -S -n 100; for f in 3 4 5 6 7 8 9; do eval \"exec $f>&-\"; done; ";
+
+/// The same command with a limit of ten descriptors, so that the permit's one has a number that a shell can close.
+fn with_ten_descriptors(run: &Command) -> Command {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -S -n 10; exec \"$0\" \"$@\""]).arg(run.get_program()).args(run.get_args());
+    limited.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    limited.current_dir(run.get_current_dir().expect("it runs in the case's directory"));
+    limited.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    limited
+}
 
 #[test]
 fn a_command_that_closes_descriptors_keeps_its_permits_with_fork() {
@@ -226,7 +236,7 @@ fn a_command_that_closes_descriptors_keeps_its_permits_with_fork() {
         let stage = Stage::new();
         let mut gate = stage.gate("gate");
         let script = format!("{CLOSE_ALL} echo $$ > up; read x < gate");
-        let run = Process::start(&mut stage.run(mode, &script));
+        let run = Process::start(&mut with_ten_descriptors(&stage.run(mode, &script)));
         pid_in(&stage, "up");
         assert_eq!(stage.held(), held, "{mode:?}");
         gate.let_pass(1);
@@ -290,4 +300,16 @@ fn system_v_permits_go_with_the_command_and_posix_ones_need_close() {
     assert_eq!(typed("posix", &["--close", "-n"], "kill -TERM $$").status.signal(), Some(15));
     assert_eq!(code(&typed("posix", &["--close", "-n"], "exit 7")), Some(7), "it was given back");
     remove("posix");
+}
+
+/// A script's log channel, or make's jobserver, is descriptor 3.
+#[test]
+fn command_that_writes_to_low_descriptors_harms_no_semaphore() {
+    let stage = Stage::new();
+    let script = "for n in 3 4 5 6 7 8 9; do eval 'echo progress >&'$n; done 2>/dev/null; exit 4";
+    for mode in [&[][..], &["--fork"], &["--close"]] {
+        assert_eq!(code(&output(&mut stage.run(mode, script))), Some(4), "{mode:?}");
+        assert_eq!(code(&output(&mut stage.run(&["-n"], "exit 5"))), Some(5), "{mode:?}");
+    }
+    assert_eq!(stage.held(), 0);
 }

@@ -18,6 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::fork;
+use super::standard_descriptors::{Reservation, raise};
 
 /// A descriptor that closes itself in a forked child.
 #[derive(Debug)]
@@ -61,6 +62,7 @@ impl PrivateDescriptor {
     pub(crate) fn of_file(descriptor: OwnedFd, device: u64, inode: u64) -> io::Result<Self> {
         static TICKET: AtomicU64 = AtomicU64::new(FREE);
         let generation = fork::generation();
+        let descriptor = raise(descriptor)?;
         let entry = make_entry(descriptor.as_raw_fd())?;
         let ticket = TICKET.fetch_add(1, Ordering::Relaxed) + 1;
         // whoever is listed with this number has lost it
@@ -236,6 +238,7 @@ pub(super) fn after_fork_in_child(generation: Option<u32>) {
 
 /// Makes something that a forked child must not inherit, in a time without forks: else it is thrown away and made anew.
 pub(crate) fn undisturbed<T, E>(mut make: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    let _reservation = Reservation::new();
     // the handlers count
     let _ = fork::generation();
     let mut tries = 0u32;

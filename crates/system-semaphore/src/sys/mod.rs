@@ -26,6 +26,11 @@ pub(crate) mod memory;
 pub(crate) mod posix;
 #[cfg(target_os = "linux")]
 pub(crate) mod process;
+#[cfg(unix)]
+pub(crate) mod standard_descriptors;
+#[cfg(not(unix))]
+#[path = "no_standard_descriptors.rs"]
+pub(crate) mod standard_descriptors;
 #[cfg(any(target_os = "linux", target_os = "macos", target_os = "freebsd"))]
 pub(crate) mod system_v;
 #[cfg(target_os = "linux")]

@@ -28,13 +28,13 @@ mod turn;
 mod waiting;
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::{Stat, fstat};
-use rustix::io::{Errno, FdFlags, retry_on_intr};
+use rustix::io::{Errno, retry_on_intr};
 
 use self::layout::{FIRST_SLOTS, Layout, Map, PAGE, REMOVED, Record, Slot};
 use self::operation::{Actor, Operation, Outcome, Waiters};
@@ -50,6 +50,7 @@ use crate::error::{ErrorKind, Fault};
 use crate::observer::{Listed, Owners};
 use crate::semaphore::{AccessMode, Capabilities, Holder};
 use crate::sys::descriptor::{PrivateDescriptor, undisturbed};
+use crate::sys::standard_descriptors::move_up_inheritable;
 use crate::sys::{fork, lock};
 
 /// Files in shared memory, at the [`place`] that the name says.
@@ -108,6 +109,10 @@ struct Core {
     experience: Experience,
 }
 
+/// The lowest number of an inheritable permit's descriptor, if the process may have so many: above the single digits that
+/// shell redirections use and the low numbers that programs and their wrappers (make's jobserver, systemd's socket
+/// activation) use by convention.
+const INHERITABLE: RawFd = 100;
 const NO_SLOT: u32 = u32::MAX;
 const SLOTS_AT: u32 = std::mem::offset_of!(Layout, slots) as u32;
 const SLOT_SIZE: u32 = size_of::<Slot>() as u32;
@@ -318,8 +323,7 @@ impl Robust {
         let core = Arc::clone(&self.core);
         drop(self);
         let file = Arc::into_inner(core).and_then(Core::into_file).ok_or(Trouble::LostDescriptor)?;
-        rustix::io::fcntl_setfd(&file, FdFlags::empty()).map_err(Trouble::from)?;
-        Ok(file)
+        Ok(move_up_inheritable(file, INHERITABLE).map_err(Trouble::from)?)
     }
 
     fn own(&self) -> &Slot {
@@ -444,10 +448,17 @@ impl Backend for Robust {
 
     fn available(&self) -> Result<u32, Fault> {
         recover(&self.core, Pass::Holders)?;
-        match self.core.layout().state() {
-            state if state.slot() == REMOVED => Err(Trouble::Removed.into()),
-            state => Ok(state.count()),
+        let layout = self.core.layout();
+        let state = layout.state();
+        if state.slot() == REMOVED {
+            return Err(Trouble::Removed.into());
         }
+        operation::check_count(
+            layout,
+            state,
+            reset::epoch_with(layout.epoch.load(Ordering::Acquire), state),
+        )?;
+        Ok(state.count())
     }
 
     fn epoch(&self) -> Epoch {

@@ -229,8 +229,21 @@ impl<'a> Actor<'a> {
             }
         }
         adopt_epoch(self.layout, self.slot);
+        check_count(self.layout, state, self.slot.epoch.load(Ordering::Relaxed))?;
         Ok(true)
     }
+}
+
+/// Fails if a state of this epoch counts more free permits than the epoch's maximum: no operation leaves such a state, so
+/// something else has written to the file.
+///
+/// A state with the caller's own tag needs no check, because the caller checked the state that it replaced.
+pub(super) fn check_count(layout: &Layout, state: State, epoch: u32) -> Result<(), Trouble> {
+    // The maximum that was loaded is the one of a later epoch if a reset came between; then the state has changed.
+    if state.count() > layout.max_permits(epoch) && layout.state() == state {
+        return Err(Trouble::Corrupt);
+    }
+    Ok(())
 }
 
 /// Notes that the operation whose tag this is was applied, if its process has not written it down yet.

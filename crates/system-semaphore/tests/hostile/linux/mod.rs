@@ -10,6 +10,7 @@ mod raw;
 mod scribbled;
 mod spot;
 mod squatted;
+mod standard_descriptors;
 mod stopped;
 mod users;
 
@@ -167,6 +168,12 @@ const CASES: &[Case] = cases![
         names_of_two_users_are_two,
         where_nothing_may_be_made_it_is_said,
         a_file_in_the_users_directory_may_not_be_a_strangers,
+    }
+    Stage::Here => standard_descriptors {
+        no_descriptor_takes_the_number_of_a_closed_standard_stream,
+        thread_that_prints_to_closed_streams_harms_no_semaphore,
+        count_above_the_maximum_is_corrupt_for_its_users,
+        inheritable_permit_has_a_number_that_programs_do_not_use,
     }
     Stage::OrdinaryWithSharedMemory("size=4m") => bare {
         permissions_are_what_was_said_whatever_the_umask,

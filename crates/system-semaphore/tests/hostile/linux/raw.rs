@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io;
 use std::mem::zeroed;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
@@ -174,4 +174,44 @@ pub(crate) fn inotify_instance() -> io::Result<OwnedFd> {
     let descriptor = check(unsafe { libc::inotify_init1(libc::IN_CLOEXEC) })?;
     // SAFETY: just made, and nobody else's
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Writes to a descriptor, whatever it is.
+pub(crate) fn write(number: RawFd, text: &[u8]) -> io::Result<()> {
+    // SAFETY: the buffer is live
+    let written = unsafe { libc::write(number, text.as_ptr().cast(), text.len()) };
+    if written == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Whether a program that this process becomes does not inherit the descriptor.
+pub(crate) fn is_closed_on_exec(number: RawFd) -> bool {
+    // SAFETY: takes plain numbers
+    let flags = check(unsafe { libc::fcntl(number, libc::F_GETFD) }).expect("it is open");
+    flags & libc::FD_CLOEXEC != 0
+}
+
+/// Standard descriptors that are closed until this is dropped.
+pub(crate) struct StandardDescriptors(Vec<(RawFd, OwnedFd)>);
+
+impl StandardDescriptors {
+    pub(crate) fn close(numbers: &[RawFd]) -> Self {
+        let close = |number: &RawFd| {
+            // SAFETY: takes plain numbers
+            let kept = check(unsafe { libc::fcntl(*number, libc::F_DUPFD_CLOEXEC, 10) }).expect("it is open");
+            // SAFETY: the case that runs in this process uses none of them until this is dropped
+            check(unsafe { libc::close(*number) }).expect("it is open");
+            // SAFETY: just made, and nobody else's
+            (*number, unsafe { OwnedFd::from_raw_fd(kept) })
+        };
+        Self(numbers.iter().map(close).collect())
+    }
+}
+
+impl Drop for StandardDescriptors {
+    fn drop(&mut self) {
+        for (number, kept) in &self.0 {
+            // SAFETY: takes plain numbers; the number was closed by `close`
+            check(unsafe { libc::dup2(kept.as_raw_fd(), *number) }).expect("it was open");
+        }
+    }
 }

@@ -129,6 +129,18 @@ impl Spot {
         OpenOptions::new().read(true).write(true).open(&self.path).expect("the semaphore has its file there")
     }
 
+    /// The state word, as another program reads it.
+    pub(crate) fn state(&self) -> u64 {
+        let mut bytes = [0; 8];
+        self.file().read_exact_at(&mut bytes, STATE_AT).expect("it can be read");
+        u64::from_ne_bytes(bytes)
+    }
+
+    /// Overwrites the state word, as another program does.
+    pub(crate) fn set_state(&self, state: u64) {
+        self.file().write_all_at(&state.to_ne_bytes(), STATE_AT).expect("it can be written");
+    }
+
     pub(crate) fn exists(&self) -> bool {
         fs::symlink_metadata(&self.path).is_ok()
     }
