@@ -6,15 +6,16 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::backend::{self, Backend, Epoch, Identity, Opened, Quick, Removal, Request, Subject};
+use crate::backend::api::{Backend, Identity, Opened, Removal, Request, Subject};
+use crate::backend::{self, Quick};
 use crate::error::{ErrorKind, Fault};
 use crate::key::{KeyType, NativeIpcKey};
-use crate::semaphore::Capabilities;
 use crate::sys::arc_or_ref::ArcOrRef;
 use crate::sys::fork::{self, PerProcess};
 use crate::sys::standard_descriptors::Reservation;
 #[cfg(target_os = "linux")]
 use crate::sys::thread::SingleThreaded;
+use crate::types::{Capabilities, Epoch};
 
 /// One semaphore as the handles of this process share it. What an operation needs comes first, in as few cache lines as it can: with
 /// thousands open, they are what it waits for.

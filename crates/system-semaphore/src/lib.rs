@@ -70,6 +70,7 @@ mod observer;
 mod permit;
 mod semaphore;
 mod sys;
+mod types;
 
 pub use error::{Error, ErrorKind, Result};
 #[cfg(unix)]
@@ -78,9 +79,10 @@ pub use key::{
     Directory, Environment, Facility, Key, KeyType, NativeIpcKey, Platform, ProjectId, legacy_native_key,
     platform_safe_key,
 };
-pub use observer::{Listed, Observer, Owners, Snapshot, Waiter, list};
+pub use observer::{Observer, list};
 pub use permit::{MergeError, OwnedPermit, Permit};
-pub use semaphore::{AccessMode, Builder, Capabilities, Holder, SystemSemaphore};
+pub use semaphore::{Builder, SystemSemaphore};
+pub use types::{AccessMode, Capabilities, Holder, Listed, Owners, Snapshot, Waiter};
 
 /// The README's example, compiled.
 #[cfg(doctest)]

@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::attachment::Attachment;
-use crate::backend::Epoch;
 use crate::error::{Error, Result};
 use crate::sys::arc_or_ref::ArcOrRef;
+use crate::types::Epoch;
 
 /// Permits taken from a semaphore. Dropping it gives them back.
 ///

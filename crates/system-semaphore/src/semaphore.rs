@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::attachment::{Attachment, attach};
-use crate::backend::{self, Patience, Request, Wait};
+use crate::backend;
+use crate::backend::api::{Backend, Patience, Request, Wait};
 use crate::error::{Error, ErrorKind, Fault, Result};
 #[cfg(unix)]
 use crate::inheritable::InheritablePermit;
@@ -13,77 +14,7 @@ use crate::key::{Key, KeyType, NativeIpcKey};
 use crate::permit::Permit;
 use crate::sys::arc_or_ref::ArcOrRef;
 use crate::sys::standard_descriptors::Reservation;
-
-/// What to do if the semaphore exists, and what if it does not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum AccessMode {
-    /// Use it if it exists (the initial value is then ignored), else create it. Qt's `Open`.
-    #[default]
-    Open,
-    /// Create it, or set the count of the one that is there to the initial value. Qt's `Create`. Who opens it so owes
-    /// its removal, as its maker does.
-    ///
-    /// What this does to those who use it already depends on the type. Robust: the count is set for everybody, waiters
-    /// get the new permits, and permits taken before are void, so that giving them back changes nothing. System V: the
-    /// count is set for everybody, waiters wake, and the kernel forgets what it would have given back at anybody's
-    /// death. POSIX: a new semaphore takes the name and the others keep the old one. Windows: nobody can set the count of one
-    /// that is in use, which is [`Unsupported`](ErrorKind::Unsupported).
-    Create,
-    /// Create it; [`AlreadyExists`](ErrorKind::AlreadyExists) if it is there.
-    CreateNew,
-    /// Use it; [`NotFound`](ErrorKind::NotFound) if it is not there.
-    OpenExisting,
-}
-
-/// What a type of semaphore can do. What it cannot is the error [`Unsupported`](ErrorKind::Unsupported), at once,
-/// never a poor imitation.
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Capabilities {
-    /// Permits come back when their holder dies, and waiters wake.
-    pub returns_on_death: bool,
-    /// Permits that were created stay when their creator exits.
-    pub created_permits_stay: bool,
-    /// Acquires can have a deadline.
-    pub timeout: bool,
-    /// Several permits can be acquired at once, all or none.
-    pub several_at_once: bool,
-    /// The number of free permits can be read.
-    pub available_permits: bool,
-    /// It is known who holds how many.
-    pub holders: bool,
-    /// The number of those who wait can be read.
-    pub waiting: bool,
-    /// It is known who used it last.
-    pub last_pid: bool,
-    /// Dead holders are counted.
-    pub recoveries: bool,
-    /// [`AccessMode::Create`] voids permits taken before. (Without this, giving one back adds one.)
-    pub reset_voids_permits: bool,
-    /// It is gone after its last user, however that one ended. (Without this it stays if its maker is killed.)
-    pub ends_with_last_user: bool,
-    /// It can have a [maximum of its own](Builder::max_permits).
-    pub own_maximum: bool,
-    /// Permits can go over to another program; see
-    /// [`acquire_inheritable`](SystemSemaphore::acquire_inheritable).
-    pub inheritable_permits: bool,
-    /// The largest count.
-    pub max_permits: u32,
-}
-
-/// Who holds permits.
-#[non_exhaustive]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// The process id, unless it is one of another PID namespace.
-    pub pid: Option<u32>,
-    /// The name of its program, where that may be read.
-    pub command: Option<String>,
-    /// How many permits it holds.
-    pub permits: u32,
-    /// Since when, where that is known; never guessed.
-    pub since: Option<SystemTime>,
-}
+use crate::types::{AccessMode, Capabilities, Holder};
 
 /// A counting semaphore shared by processes, named by a key.
 ///
@@ -599,7 +530,7 @@ impl SystemSemaphore {
     fn ask<T>(
         &self,
         action: &'static str,
-        question: impl FnOnce(&dyn backend::Backend) -> Result<T, Fault>,
+        question: impl FnOnce(&dyn Backend) -> Result<T, Fault>,
     ) -> Result<T> {
         self.attachment.with_open(|open| question(&*open.backend)).map_err(|fault| self.error(action, fault))
     }

@@ -1,41 +1,4 @@
 //! Stand-ins for what the engine asks of the library around it.
 
+pub(crate) mod api;
 pub(crate) mod robust;
-
-use std::marker::PhantomData;
-
-use self::robust::Instant;
-use crate::error::{ErrorKind, Fault};
-
-pub(crate) type Epoch = u32;
-
-/// How long a wait may be: none has an end here.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Patience {
-    None,
-    #[expect(dead_code, reason = "no time passes")]
-    Until(Instant),
-    Forever,
-}
-
-impl Patience {
-    pub(crate) fn is_exhausted(self) -> bool {
-        self == Self::None
-    }
-
-    pub(crate) fn exhausted(self) -> Fault {
-        Fault::new(ErrorKind::NoPermits, "no permits")
-    }
-}
-
-pub(crate) struct Wait<'a> {
-    pub(crate) patience: Patience,
-    pub(crate) interrupted: PhantomData<&'a ()>,
-}
-
-impl Wait<'_> {
-    #[expect(clippy::unused_self, reason = "the real one uses it")]
-    pub(crate) fn before_sleep(&mut self) -> Result<(), Fault> {
-        Ok(())
-    }
-}

@@ -23,3 +23,4 @@ mod error;
 
 mod backend;
 mod sys;
+mod types;

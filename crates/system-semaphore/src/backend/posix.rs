@@ -12,10 +12,10 @@
 use std::ffi::{CStr, CString};
 use std::io;
 
-use super::{Backend, Epoch, Identity, Namespace, Opened, Patience, Removal, Request, Subject, Wait};
+use super::api::{Backend, Identity, Namespace, Opened, Patience, Removal, Request, Subject, Wait};
 use crate::error::{ErrorKind, Fault};
-use crate::semaphore::{AccessMode, Capabilities};
 use crate::sys::posix::{self as sys, Handle};
+use crate::types::{AccessMode, Capabilities, Epoch};
 
 const MAX_PERMITS: u32 = sys::MAX_VALUE;
 /// What Qt gives its semaphores (less the umask).
@@ -40,12 +40,12 @@ impl Namespace for Names {
     }
 
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    fn observe(&self, name: &str) -> Result<Box<dyn super::Observe>, Fault> {
+    fn observe(&self, name: &str) -> Result<Box<dyn super::api::Observe>, Fault> {
         file::observe(name)
     }
 
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    fn list(&self, owners: crate::observer::Owners) -> Option<Vec<crate::observer::Listed>> {
+    fn list(&self, owners: crate::types::Owners) -> Option<Vec<crate::types::Listed>> {
         Some(file::list(owners))
     }
 }
@@ -140,11 +140,11 @@ mod file {
     use std::path::{Path, PathBuf};
 
     use super::{MAX_PERMITS, c_name, check_file, fault};
-    use crate::backend::Observe;
+    use crate::backend::api::Observe;
     use crate::error::{Error, ErrorKind, Fault};
     use crate::key::{KeyType, NativeIpcKey};
-    use crate::observer::{Listed, Owners, Snapshot};
     use crate::sys::user;
+    use crate::types::{Listed, Owners, Snapshot};
 
     const DIRECTORY: &str = "/dev/shm";
     const PREFIX: &str = "sem.";

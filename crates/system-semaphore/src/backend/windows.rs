@@ -15,10 +15,10 @@ use windows_sys::Win32::Foundation::{
     ERROR_PATH_NOT_FOUND, ERROR_TOO_MANY_POSTS, MAX_PATH, WIN32_ERROR,
 };
 
-use super::{Backend, Epoch, Identity, Namespace, Opened, Patience, Request, Wait};
+use super::api::{Backend, Identity, Namespace, Opened, Patience, Request, Wait};
 use crate::error::{ErrorKind, Fault};
-use crate::semaphore::{AccessMode, Capabilities};
 use crate::sys::windows::{self as sys, Name, Origin, Semaphore};
+use crate::types::{AccessMode, Capabilities, Epoch};
 
 /// `LONG_MAX`.
 const MAX_PERMITS: u32 = i32::MAX as u32;

@@ -27,11 +27,11 @@ use super::recovery::{Pass, find_user, free, is_anybody_here, recover_through};
 use super::reset::{self, reset};
 use super::trouble::Trouble;
 use super::{Core, breakpoint, waiting};
-use crate::backend::Request;
+use crate::backend::api::Request;
 use crate::error::{ErrorKind, Fault};
-use crate::semaphore::AccessMode;
 use crate::sys::descriptor::PrivateDescriptor;
 use crate::sys::lock;
+use crate::types::AccessMode;
 
 /// Who may use a semaphore if nothing is said.
 const MODE: u32 = 0o600;

@@ -45,13 +45,12 @@ use self::recovery::{Pass, recover};
 use self::spinning::Experience;
 use self::trouble::Trouble;
 use self::turn::Turn;
-use super::{Backend, Epoch, Identity, Namespace, Observe, Opened, Patience, Request, Wait};
+use super::api::{Backend, Identity, Namespace, Observe, Opened, Patience, Request, Wait};
 use crate::error::{ErrorKind, Fault};
-use crate::observer::{Listed, Owners};
-use crate::semaphore::{AccessMode, Capabilities, Holder};
 use crate::sys::descriptor::{PrivateDescriptor, undisturbed};
 use crate::sys::standard_descriptors::move_up_inheritable;
 use crate::sys::{fork, lock};
+use crate::types::{AccessMode, Capabilities, Epoch, Holder, Listed, Owners};
 
 /// Files in shared memory, at the [`place`] that the name says.
 pub(super) struct Files;

@@ -16,11 +16,11 @@ use super::people::Identity;
 use super::place::Place;
 use super::trouble::Trouble;
 use super::{describe, layout, life, reset};
-use crate::backend::Observe;
+use crate::backend::api::Observe;
 use crate::error::{Error, Fault};
 use crate::key::{KeyType, NativeIpcKey};
-use crate::observer::{Listed, Owners, Snapshot, Waiter};
 use crate::sys::{lock, user};
+use crate::types::{Listed, Owners, Snapshot, Waiter};
 
 #[derive(Debug)]
 struct Observation(OwnedFd);

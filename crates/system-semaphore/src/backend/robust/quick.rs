@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering;
 use super::layout::{MAX_PERMITS, Record, Slot, State, StateCell};
 use super::turn::Turn;
 use super::{Core, breakpoint, layout, operation};
-use crate::backend::Epoch;
 use crate::sys::memory::Part;
 use crate::sys::thread::SingleThreaded;
+use crate::types::Epoch;
 
 /// What the quick way needs of an open semaphore.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ use super::operation::{self, Operation, Outcome, Waiters};
 use super::place::Place;
 use super::waiting::FAIR_MS;
 use super::{Core, clock, life};
-use crate::backend::Request;
+use crate::backend::api::Request;
 use crate::sys::descriptor;
 use crate::{AccessMode, ErrorKind, KeyType, NativeIpcKey, OwnedPermit, SystemSemaphore};
 

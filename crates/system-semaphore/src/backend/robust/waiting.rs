@@ -29,10 +29,11 @@ use super::operation::{Operation, Outcome, Waiters};
 use super::recovery::{Pass, recover};
 use super::trouble::Trouble;
 use super::{Core, Robust, breakpoint, clock, holds_too_many};
-use crate::backend::{Epoch, Patience, Wait};
+use crate::backend::api::{Patience, Wait};
 use crate::error::{ErrorKind, Fault};
 use crate::sys::atomic::fence;
 use crate::sys::{fork, futex};
+use crate::types::Epoch;
 
 /// No sleep is longer before deaths are watched.
 const FIRST_SLEEP: Duration = Duration::from_millis(2);

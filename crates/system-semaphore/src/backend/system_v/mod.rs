@@ -29,11 +29,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Backend, Epoch, Identity, Namespace, Observe, Opened, Patience, Request, Wait};
+use super::api::{Backend, Identity, Namespace, Observe, Opened, Patience, Request, Wait};
 use crate::error::{ErrorKind, Fault};
 use crate::key::ProjectId;
-use crate::semaphore::Capabilities;
 use crate::sys::system_v::{self as sys, SetId, Step};
+use crate::types::{Capabilities, Epoch};
 
 /// `SEMVMX`: the largest count, and the largest adjustment that the kernel keeps for a process.
 const MAX_PERMITS: u32 = 32_767;
@@ -64,7 +64,7 @@ impl Namespace for KeyFiles {
     }
 
     #[cfg(target_os = "linux")]
-    fn list(&self, owners: crate::observer::Owners) -> Option<Vec<crate::observer::Listed>> {
+    fn list(&self, owners: crate::types::Owners) -> Option<Vec<crate::types::Listed>> {
         Some(observation::list(owners))
     }
 }

@@ -2,11 +2,11 @@
 
 use super::key_file::KeyFile;
 use super::{MAX_PERMITS, fault, not_there};
-use crate::backend::Observe;
+use crate::backend::api::Observe;
 use crate::error::{ErrorKind, Fault};
 use crate::key::ProjectId;
-use crate::observer::Snapshot;
 use crate::sys::system_v::{self as sys, SetId};
+use crate::types::Snapshot;
 
 struct Observation(SetId);
 
@@ -54,12 +54,12 @@ mod listing {
     use std::fs;
 
     use super::{Observation, sys};
-    use crate::backend::Observe;
+    use crate::backend::api::Observe;
     use crate::error::Error;
     use crate::key::{Environment, KeyType, NativeIpcKey, ProjectId};
-    use crate::observer::{Listed, Owners};
     use crate::sys::system_v::{ListedSet, SetKey};
     use crate::sys::user;
+    use crate::types::{Listed, Owners};
 
     /// Lists all sets, whoever made them and for whatever. (What they count is known to their makers alone; this library
     /// and Qt use the first semaphore of each.)

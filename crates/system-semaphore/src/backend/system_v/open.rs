@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::key_file::{FileId, KeyFile, PinnedKey};
 use super::{MAX_PERMITS, SystemV, count, fault, not_there, poll, was_removed};
-use crate::backend::{Opened, Removal, Request, Subject};
+use crate::backend::api::{Opened, Removal, Request, Subject};
 use crate::error::{ErrorKind, Fault};
 use crate::key::ProjectId;
-use crate::semaphore::AccessMode;
 use crate::sys::system_v::{self as sys, SetId, Step};
+use crate::types::AccessMode;
 
 /// What Qt gives its sets.
 const MODE: u32 = 0o600;

@@ -19,10 +19,11 @@ use super::recovery::{Pass, recover};
 use super::reset::reset;
 use super::turn::Turn;
 use super::{Core, Robust};
-use crate::backend::{Epoch, Patience, Wait};
+use crate::backend::api::{Patience, Wait};
 use crate::sys::descriptor::PrivateDescriptor;
 use crate::sys::memory::Mapping;
 use crate::sys::{lock, thread as threads};
+use crate::types::Epoch;
 
 loom::thread_local! {
     /// Which process this is: the number of its slot.

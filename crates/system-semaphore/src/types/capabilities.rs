@@ -1,0 +1,37 @@
+//! [`Capabilities`]: the features of a type of semaphore.
+
+/// What a type of semaphore can do. What it cannot is the error [`Unsupported`](crate::ErrorKind::Unsupported), at once,
+/// never a poor imitation.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Permits come back when their holder dies, and waiters wake.
+    pub returns_on_death: bool,
+    /// Permits that were created stay when their creator exits.
+    pub created_permits_stay: bool,
+    /// Acquires can have a deadline.
+    pub timeout: bool,
+    /// Several permits can be acquired at once, all or none.
+    pub several_at_once: bool,
+    /// The number of free permits can be read.
+    pub available_permits: bool,
+    /// It is known who holds how many.
+    pub holders: bool,
+    /// The number of those who wait can be read.
+    pub waiting: bool,
+    /// It is known who used it last.
+    pub last_pid: bool,
+    /// Dead holders are counted.
+    pub recoveries: bool,
+    /// [`AccessMode::Create`](crate::AccessMode::Create) voids permits taken before. (Without this, giving one back adds one.)
+    pub reset_voids_permits: bool,
+    /// It is gone after its last user, however that one ended. (Without this it stays if its maker is killed.)
+    pub ends_with_last_user: bool,
+    /// It can have a [maximum of its own](crate::Builder::max_permits).
+    pub own_maximum: bool,
+    /// Permits can go over to another program; see
+    /// [`acquire_inheritable`](crate::SystemSemaphore::acquire_inheritable).
+    pub inheritable_permits: bool,
+    /// The largest count.
+    pub max_permits: u32,
+}

@@ -1,0 +1,3 @@
+//! A stand-in for the shared data types.
+
+pub(crate) type Epoch = u32;
