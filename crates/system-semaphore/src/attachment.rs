@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::backend::api::{Backend, Identity, Opened, Removal, Request, Subject};
-use crate::backend::{self, Quick};
+use crate::backend::{self, FastPath};
 use crate::error::{ErrorKind, Fault};
 use crate::key::{KeyType, NativeIpcKey};
 use crate::sys::arc_or_ref::ArcOrRef;
@@ -27,7 +27,7 @@ pub(crate) struct Attachment {
     now: &'static AtomicU32,
     /// The process that opened it; a forked child has a copy, but none of its duties.
     generation: u32,
-    quick: Option<Quick>,
+    quick: Option<FastPath>,
     /// Itself.
     shared: Weak<Self>,
     /// The text of the key it was first opened by, for messages.
@@ -154,7 +154,7 @@ impl Attachment {
 
     /// What this process can operate on without further ado.
     #[inline(always)]
-    pub(crate) fn quick(&self) -> Option<&Quick> {
+    pub(crate) fn quick(&self) -> Option<&FastPath> {
         if self.is_own() { self.quick.as_ref() } else { None }
     }
 
@@ -232,7 +232,7 @@ impl Open {
 
     /// Gives back `count` permits that are held without a guard, if that is a matter of nanoseconds; tells whether it did.
     #[inline]
-    pub(crate) fn release_at_once(&self, count: u32, quick: &Quick) -> bool {
+    pub(crate) fn release_at_once(&self, count: u32, quick: &FastPath) -> bool {
         if self.account.is_surely_below(count) {
             return false;
         }
@@ -409,7 +409,7 @@ impl Entry {
             return attachment;
         }
         let attachment = Arc::new_cyclic(|shared| Attachment {
-            quick: self.open.backend.quick(),
+            quick: backend::fast_path(&*self.open.backend),
             now: fork::cell(),
             generation: fork::generation(),
             open: Arc::clone(&self.open),

@@ -3,12 +3,12 @@
 //! A [`Namespace`] finds semaphores of one type by their names. A [`Backend`] is an open semaphore.
 //! An [`Observe`] reads a semaphore without using it.
 
+use std::any::Any;
 use std::fmt;
 #[cfg(unix)]
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use super::Quick;
 use crate::error::{ErrorKind, Fault};
 use crate::types::{AccessMode, Capabilities, Epoch, Holder, Listed, Owners, Snapshot};
 
@@ -88,7 +88,7 @@ pub(crate) struct Identity(pub(crate) u128);
 ///
 /// Numbers of permits are at least 1 and at most [`Capabilities::max_permits`]; several at once are asked for
 /// only where [`Capabilities::several_at_once`] says so, and deadlines where [`Capabilities::timeout`] does.
-pub(crate) trait Backend: fmt::Debug + Send + Sync {
+pub(crate) trait Backend: Any + fmt::Debug + Send + Sync {
     fn identity(&self) -> Identity;
 
     fn capabilities(&self) -> Capabilities;
@@ -155,11 +155,6 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
     #[cfg(unix)]
     fn acquire_inheritable(&self, _count: u32, _wait: &mut Wait<'_>) -> Result<OwnedFd, Fault> {
         Err(Fault::unsupported("permits of this type of semaphore end with the process or program"))
-    }
-
-    /// A way around this trait for operations that are a matter of nanoseconds.
-    fn quick(&self) -> Option<Quick> {
-        None
     }
 
     /// Gives back what the dead held, if the kernel does not.

@@ -15,7 +15,10 @@ mod system_v;
 #[cfg(windows)]
 mod windows;
 
-use self::api::Namespace;
+#[cfg(target_os = "linux")]
+use std::any::Any;
+
+use self::api::{Backend, Namespace};
 use crate::error::{ErrorKind, Fault};
 use crate::key::{KeyType, NativeIpcKey};
 #[cfg(not(target_os = "linux"))]
@@ -23,15 +26,15 @@ use crate::types::Epoch;
 use crate::types::{Listed, Owners};
 
 #[cfg(target_os = "linux")]
-pub(crate) use robust::Quick;
+pub(crate) use robust::Quick as FastPath;
 
-/// There is no quick way.
+/// The fast path of no type of semaphore: the platform has none.
 #[cfg(not(target_os = "linux"))]
 #[derive(Debug)]
-pub(crate) enum Quick {}
+pub(crate) enum FastPath {}
 
 #[cfg(not(target_os = "linux"))]
-impl Quick {
+impl FastPath {
     pub(crate) fn acquire_alone(&self, _: u32) -> Option<Epoch> {
         match *self {}
     }
@@ -55,6 +58,16 @@ impl Quick {
     pub(crate) fn forget(&self, _: u32, _: Epoch) -> bool {
         match *self {}
     }
+}
+
+/// Returns the fast path of an open semaphore, if its type has one.
+pub(crate) fn fast_path(backend: &dyn Backend) -> Option<FastPath> {
+    #[cfg(target_os = "linux")]
+    if let Some(robust) = (backend as &dyn Any).downcast_ref::<robust::Robust>() {
+        return Some(robust.fast_path());
+    }
+    let _ = backend;
+    None
 }
 
 /// Where this platform has the semaphores of this type, if it has any.

@@ -281,7 +281,7 @@ impl Core {
 
 /// A process's open semaphore.
 #[derive(Debug)]
-struct Robust {
+pub(super) struct Robust {
     core: Arc<Core>,
     /// The number of its slot.
     number: u16,
@@ -304,6 +304,11 @@ impl Robust {
             generation: fork::generation(),
             keeps_slot: AtomicBool::new(false),
         })
+    }
+
+    /// Returns the operations that need no system call and no wait.
+    pub(super) fn fast_path(&self) -> Quick {
+        Quick::new(&self.core, self.number, &self.turn)
     }
 
     fn opened(self) -> Opened {
@@ -515,10 +520,6 @@ impl Backend for Robust {
         }
         own.note_since();
         own.into_descriptor()
-    }
-
-    fn quick(&self) -> Option<Quick> {
-        Some(Quick::new(&self.core, self.number, &self.turn))
     }
 
     fn look_for_dead(&self) {
