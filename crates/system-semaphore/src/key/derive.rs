@@ -4,7 +4,8 @@
 use sha1::{Digest, Sha1};
 
 use super::environment::{Directory, Environment, Facility, Platform};
-use super::{KeyType, NativeIpcKey};
+use super::key_type::KeyType;
+use super::native::NativeIpcKey;
 
 /// The longest POSIX semaphore name on Apple's systems, without its slash.
 const APPLE_NAME_UNITS: usize = 29;
@@ -14,6 +15,60 @@ const WINDOWS_NAME_UNITS: usize = 260;
 const LOCAL: &str = "Local\\";
 /// In front of names of all users.
 const GLOBAL: &str = "Global\\";
+
+/// The native key of this type that suits the platform and keeps the name readable, on Qt's types exactly as its
+/// `QSystemSemaphore::platformSafeKey` makes it.
+///
+/// - Robust: the name itself. A `Local\` in front goes, as it only says aloud that the name is the user's own; but
+///   not one that a second `Local\` or a `Global\` follows, which would then count.
+/// - POSIX: `"/" + name` (on Apple the first 29 UTF-16 units of the name).
+/// - System V: the name itself if it begins with `/`, else a file of that name in the user's runtime directory,
+///   which is created (mode 0700) if need be, as Qt does.
+/// - Windows: `sem_` + name, behind `Local\` or `Global\` if the name begins with one.
+///
+/// Nothing else is changed or checked, so a `/` inside a POSIX name fails when the key is used. The native name
+/// is empty when the name is, and for types the platform lacks.
+///
+/// ```
+/// use system_semaphore::{KeyType, platform_safe_key};
+///
+/// # #[cfg(target_os = "linux")]
+/// assert_eq!(platform_safe_key("printer", KeyType::Posix).native_key(), "/printer");
+/// # #[cfg(target_os = "linux")]
+/// assert_eq!(platform_safe_key(r"Local\printer", KeyType::Robust).to_string(), "robust:printer");
+/// ```
+#[must_use]
+pub fn platform_safe_key(name: &str, key_type: KeyType) -> NativeIpcKey {
+    Environment::current().platform_safe_key(name, key_type)
+}
+
+/// The native key of this type that programs from Qt 4.4 on have used for a plain name, on Qt's types exactly as its
+/// `QSystemSemaphore::legacyNativeKey` makes it: letters of the name and its SHA-1, so any name will do. This is
+/// what a plain name means in this library, too, where that type is asked for.
+///
+/// Robust keys have the native name that [`platform_safe_key`] gives. System V keys are files in the temporary
+/// directory (`TMPDIR`, else `/tmp`): processes with different ones do not share. The native name is empty when
+/// the name is, and for types the platform lacks.
+///
+/// ```
+/// use system_semaphore::{KeyType, legacy_native_key};
+///
+/// let key = legacy_native_key("printer", KeyType::Posix);
+/// # #[cfg(target_os = "linux")]
+/// assert_eq!(key.native_key(), "/qipc_systemsem_printer3d3221b2db3115d65e938a1c497f209256c6185f");
+/// assert_eq!(key.legacy_key(), Some("printer"));
+/// # #[cfg(target_os = "linux")]
+/// assert_eq!(legacy_native_key("printer", KeyType::Robust).to_string(), "robust:printer?legacyKey=printer");
+/// ```
+#[must_use]
+pub fn legacy_native_key(name: &str, key_type: KeyType) -> NativeIpcKey {
+    let environment = match key_type {
+        KeyType::SystemV(_) => Environment::current(),
+        // no other type's depends on more than the platform, and what is more takes time to find out
+        _ => Environment::of(Platform::current()),
+    };
+    environment.legacy_native_key(name, key_type)
+}
 
 impl Environment<'_> {
     /// [`legacy_native_key`](crate::legacy_native_key) in this environment.

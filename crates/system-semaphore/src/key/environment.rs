@@ -1,6 +1,6 @@
 //! All that key derivation depends on besides the name and the type, as a value.
 
-use super::KeyType;
+use super::key_type::KeyType;
 
 /// What the native key of a plain name depends on besides the name and the type.
 ///

@@ -4,13 +4,40 @@
 //! against what it answered. `robust:` is ours, by the same rules.
 
 use std::fmt::{self, Write};
-use std::str::Utf8Chunk;
+use std::str::{FromStr, Utf8Chunk};
 
-use super::{KeyType, NativeIpcKey, ProjectId};
+use super::key_type::{KeyType, ProjectId};
+use super::native::NativeIpcKey;
+use crate::error::{Error, ErrorKind, Fault};
 
 const LEGACY_ITEM: &str = "legacyKey";
 
-pub(super) fn write(key: &NativeIpcKey, f: &mut impl Write) -> fmt::Result {
+impl NativeIpcKey {
+    /// Its text form, as [`to_string`](ToString::to_string) makes it, but sooner.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::with_capacity(self.native.len() + self.legacy.len() + 32);
+        write(self, &mut text).expect("a string takes all");
+        text
+    }
+}
+
+impl fmt::Display for NativeIpcKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write(self, f)
+    }
+}
+
+impl FromStr for NativeIpcKey {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        parse(text).map_err(|reason| {
+            Error::new("read the key text", text, Fault::new(ErrorKind::KeyError, reason.to_string()))
+        })
+    }
+}
+
+fn write(key: &NativeIpcKey, f: &mut impl Write) -> fmt::Result {
     write!(f, "{}:", key.key_type)?;
     // "//" would begin an authority
     match key.native.strip_prefix("//") {
@@ -43,7 +70,7 @@ fn write_encoded(text: &str, special: &[char], f: &mut impl Write) -> fmt::Resul
 
 /// Why a text is no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Malformed {
+enum Malformed {
     Scheme,
     Authority,
     Query,
@@ -63,7 +90,7 @@ impl fmt::Display for Malformed {
     }
 }
 
-pub(super) fn parse(text: &str) -> Result<NativeIpcKey, Malformed> {
+fn parse(text: &str) -> Result<NativeIpcKey, Malformed> {
     let (scheme, rest) = text.split_once(':').ok_or(Malformed::Scheme)?;
     let key_type = parse_scheme(scheme).ok_or(Malformed::Scheme)?;
     let rest = rest.split_once('#').map_or(rest, |(before, _fragment)| before);
