@@ -67,6 +67,7 @@ mod error;
 mod inheritable;
 mod key;
 mod observer;
+mod options;
 mod permit;
 mod semaphore;
 mod sys;
@@ -80,8 +81,9 @@ pub use key::{
     platform_safe_key,
 };
 pub use observer::{Observer, list};
+pub use options::Builder;
 pub use permit::{MergeError, OwnedPermit, Permit};
-pub use semaphore::{Builder, SystemSemaphore};
+pub use semaphore::SystemSemaphore;
 pub use types::{AccessMode, Capabilities, Holder, Listed, Owners, Snapshot, Waiter};
 
 /// The README's example, compiled.
