@@ -1,11 +1,11 @@
 /* The life of the file: opening, making, joining, renewing a leftover, closing, removing; a death after every step.
 
    What stands for what (crates/system-semaphore/src/backend/robust/):
-     open        life.rs: open_again_and_again, open_file, create, join, renew; with FAILURES it may fail for lack of memory
-     take_slot   life.rs: take_slot
-     recover     recovery.rs: recover, recover_slot, bury, free; giving back is one step
-     User        opens, takes and gives back, looks for the dead, closes (life.rs: try_close, unlink_if_unused; recovery.rs: find_user)
-     Remover     life.rs: remove; it, too, dies after every step
+     open        lifetime/{open,file,create}.rs: open_again_and_again, open_file, create, join, renew; with FAILURES it may fail for lack of memory
+     take_slot   lifetime/slots.rs: take_slot
+     recover     algorithm/recovery.rs: recover, recover_slot, bury, free; giving back is one step
+     User        opens, takes and gives back, looks for the dead, closes (lifetime/close.rs: try_close, unlink_if_unused; lifetime/slots.rs: find_user)
+     Remover     lifetime/remove.rs: remove; it, too, dies after every step
    One system call is one step. A file is made without a name and linked when it is complete; `path` is what the name
    names. Locks belong to a process, and its death lets go of all in one step.
 

@@ -1,10 +1,10 @@
 /* Operations, helping and recovery, by processes of which any may die at any step.
 
    What stands for what (crates/system-semaphore/src/backend/robust/):
-     operate       operation.rs: Actor::operate, settle_tag, help, is_under_way, attempt. quick.rs is the same
+     operate       algorithm/operation.rs: Actor::operate, settle_tag, help, is_under_way, attempt. algorithm/fast_path.rs is the same
                    steps on a tag of one's own, given up for the whole operation at the first failure
-     Worker        life.rs: take_slot; some operations, forget among them; try_close as far as the slot goes
-     Recoverer     recovery.rs: recover_slot, bury, settle, free. It dies, too; a successor starts over
+     Worker        lifetime/slots.rs: take_slot; some operations, forget among them; try_close as far as the slot goes
+     Recoverer     algorithm/recovery.rs: recover_slot, bury, settle, free. It dies, too; a successor starts over
    A 64-bit load or store is one step; so is a compare-and-swap. A death lets go of the dead one's locks in one step,
    as the kernel does. Deaths are possible before every step that follows a write: what was only read leaves no
    trace. Slots are used again: their numbers go on.
@@ -15,7 +15,7 @@
    under way; in the end, all that was taken is free again.
 
    Left out: weak memory (see verification/interleavings); WAITERS and waking (wake.pml); epochs (reset.pml); more than
-   one thread in a slot (turn.rs lets in one at a time).
+   one thread in a slot (algorithm/slot_lock.rs lets in one at a time).
 
    Two limits of the claim, which models.toml has among what spin must find: the swap compares a tag, which comes around
    after 2^20 operations (-DSHORT_SWAP; else the swap compares the whole number here), and an operation's number comes

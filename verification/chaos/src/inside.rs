@@ -1,6 +1,6 @@
 //! What only the engine's file shows: who is just giving back what a dead process held, and the records, to be printed.
 //!
-//! Nothing here decides whether something is wrong. It reads the file as `backend/robust/layout.rs` describes it, and
+//! Nothing here decides whether something is wrong. It reads the file as `backend/robust/algorithm/layout.rs` describes it, and
 //! [`Inside::open`] checks that it still does.
 
 use std::fs::File;

@@ -9,7 +9,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::choice;
 
-/// What a stranger knows of the file; compare `layout.rs`.
+/// What a stranger knows of the file; compare `algorithm/layout.rs`.
 pub const MAGIC: &[u8] = b"SYSSEMA4";
 /// The version of the layout.
 pub const VERSION: u8 = 2;

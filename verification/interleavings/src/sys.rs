@@ -160,7 +160,7 @@ pub(crate) mod memory {
         ($(#[$attribute:meta])* struct $name:ident { $($(#[$doc:meta])* $field:ident: $type:ty,)* }) => {
             $(#[$attribute])*
             #[derive(Debug, Default)]
-            pub(super) struct $name { $($(#[$doc])* pub(super) $field: $type,)* }
+            pub(crate) struct $name { $($(#[$doc])* pub(crate) $field: $type,)* }
         };
     }
     pub(crate) use shared;

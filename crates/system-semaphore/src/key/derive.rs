@@ -71,7 +71,7 @@ pub fn legacy_native_key(name: &str, key_type: KeyType) -> NativeIpcKey {
 }
 
 impl Environment<'_> {
-    /// [`legacy_native_key`](crate::legacy_native_key) in this environment.
+    /// [`legacy_native_key`] in this environment.
     #[must_use]
     pub fn legacy_native_key(&self, name: &str, key_type: KeyType) -> NativeIpcKey {
         if name.is_empty() || !self.platform.has_type(key_type) {
@@ -96,7 +96,7 @@ impl Environment<'_> {
         NativeIpcKey { legacy: legacy.to_owned(), ..NativeIpcKey::new(native, key_type) }
     }
 
-    /// [`platform_safe_key`](crate::platform_safe_key) in this environment.
+    /// [`platform_safe_key`] in this environment.
     #[must_use]
     pub fn platform_safe_key(&self, name: &str, key_type: KeyType) -> NativeIpcKey {
         if name.is_empty() || !self.platform.has_type(key_type) {

@@ -29,7 +29,7 @@ macro_rules! shared {
     ($(#[$attribute:meta])* struct $name:ident { $($(#[$doc:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$attribute])*
         #[repr(C, align(64))]
-        pub(super) struct $name { $($(#[$doc])* pub(super) $field: $type,)* }
+        pub(crate) struct $name { $($(#[$doc])* pub(crate) $field: $type,)* }
 
         #[allow(unsafe_code)]
         // SAFETY: nothing but its fields, and padding that nobody reads

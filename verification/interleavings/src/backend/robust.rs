@@ -2,51 +2,61 @@
 
 #![allow(dead_code)]
 
-#[path = "../../../../crates/system-semaphore/src/backend/robust/breakpoint.rs"]
-mod breakpoint;
-#[path = "../../../../crates/system-semaphore/src/backend/robust/layout.rs"]
-mod layout;
-#[path = "../../../../crates/system-semaphore/src/backend/robust/operation.rs"]
-mod operation;
-#[path = "../../../../crates/system-semaphore/src/backend/robust/quick.rs"]
-mod quick;
-#[path = "../../../../crates/system-semaphore/src/backend/robust/recovery.rs"]
-mod recovery;
-#[path = "../../../../crates/system-semaphore/src/backend/robust/reset.rs"]
-mod reset;
-#[path = "../../../../crates/system-semaphore/src/backend/robust/trouble.rs"]
-mod trouble;
-#[path = "../../../../crates/system-semaphore/src/backend/robust/turn.rs"]
-mod turn;
-#[path = "../../../../crates/system-semaphore/src/backend/robust/waiting.rs"]
-mod waiting;
+#[path = "../../../../crates/system-semaphore/src/backend/robust/error.rs"]
+mod error;
+#[path = "../../../../crates/system-semaphore/src/backend/robust/failpoint.rs"]
+mod failpoint;
+
+/// The files of the library's `backend/robust/algorithm`, as they are.
+#[path = "../../../../crates/system-semaphore/src/backend/robust/algorithm"]
+mod algorithm {
+    #[path = "epoch.rs"]
+    pub(crate) mod epoch;
+    #[path = "fairness.rs"]
+    pub(crate) mod fairness;
+    #[path = "fast_path.rs"]
+    pub(crate) mod fast_path;
+    #[path = "layout.rs"]
+    pub(crate) mod layout;
+    #[path = "operation.rs"]
+    pub(crate) mod operation;
+    #[path = "recovery.rs"]
+    pub(crate) mod recovery;
+    #[path = "reset.rs"]
+    pub(crate) mod reset;
+    #[path = "slot_lock.rs"]
+    pub(crate) mod slot_lock;
+    #[path = "state.rs"]
+    pub(crate) mod state;
+    #[path = "wait.rs"]
+    pub(crate) mod wait;
+    #[path = "wake.rs"]
+    pub(crate) mod wake;
+}
 
 mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::algorithm::epoch;
+use self::algorithm::layout::{self, Layout, Map, Slot};
+use self::algorithm::operation::{Actor, Operation, Outcome};
 pub(crate) use self::clock::Instant;
-use self::layout::{Layout, Map, Slot};
-use self::operation::{Actor, Operation, Outcome};
+use self::error::Trouble;
 pub(crate) use self::tests::me;
-use self::trouble::Trouble;
 use crate::error::{ErrorKind, Fault};
 use crate::sys::descriptor::PrivateDescriptor;
-
-mod place {
-    pub(super) const MAX_NAME: usize = 1;
-}
 
 mod clock {
     use std::time::Duration;
 
     use rustix::time::Timespec;
 
-    pub(super) fn milliseconds() -> u64 {
+    pub(crate) fn milliseconds() -> u64 {
         1
     }
 
-    pub(super) fn after(_: Duration) -> Timespec {
+    pub(crate) fn after(_: Duration) -> Timespec {
         Timespec::default()
     }
 
@@ -75,29 +85,29 @@ mod death_watch {
 
     use super::Core;
 
-    pub(super) struct Watch;
+    pub(crate) struct Watch;
 
-    pub(super) fn join(_: &Arc<Core>) -> Option<Watch> {
+    pub(crate) fn join(_: &Arc<Core>) -> Option<Watch> {
         Some(Watch)
     }
 
-    pub(super) fn watch(_: &Arc<Core>) -> Watch {
+    pub(crate) fn watch(_: &Arc<Core>) -> Watch {
         Watch
     }
 
     impl Watch {
         #[expect(clippy::unused_self, reason = "the real one uses it")]
-        pub(super) fn longest_sleep(&self) -> Duration {
+        pub(crate) fn longest_sleep(&self) -> Duration {
             Duration::MAX
         }
 
         #[expect(clippy::unused_self, reason = "the real one tries")]
-        pub(super) fn begins(&self) -> bool {
+        pub(crate) fn begins(&self) -> bool {
             false
         }
 
         #[expect(clippy::unused_self, reason = "the real one looks")]
-        pub(super) fn is_watcher(&self) -> bool {
+        pub(crate) fn is_watcher(&self) -> bool {
             true
         }
     }
@@ -106,27 +116,36 @@ mod death_watch {
 mod spinning {
     use std::time::Duration;
 
+    use super::algorithm::layout::Layout;
+    use super::algorithm::state::State;
     use super::clock::Instant;
-    use super::layout::{Layout, State};
 
     /// Nobody looks for a moment: that is only more of the looks which there are anyway.
     #[derive(Debug)]
-    pub(super) struct Experience;
+    pub(crate) struct Experience;
 
     impl Experience {
         #[expect(clippy::unused_self, reason = "the real one uses it")]
-        pub(super) fn look(&self, _: &Layout, _: Instant, _: Duration, _: impl Fn(State) -> bool) -> bool {
+        pub(crate) fn look(&self, _: &Layout, _: Instant, _: Duration, _: impl Fn(State) -> bool) -> bool {
             false
         }
 
         #[expect(clippy::unused_self, reason = "the real one uses it")]
-        pub(super) fn note(&self, _: Duration, _: bool) {}
+        pub(crate) fn note(&self, _: Duration, _: bool) {}
     }
+}
+
+pub(crate) mod mapped_file {
+    pub(crate) use super::Core;
+}
+
+pub(crate) mod participant {
+    pub(crate) use super::{Robust, holds_too_many};
 }
 
 /// The file, as a process has it open.
 #[derive(Debug)]
-struct Core {
+pub(crate) struct Core {
     map: Map,
     own: u16,
     file: Arc<PrivateDescriptor>,
@@ -177,12 +196,12 @@ impl Core {
     }
 
     fn epoch(&self) -> u32 {
-        reset::epoch(&self.map)
+        epoch::epoch(&self.map)
     }
 }
 
 /// A process's open semaphore.
-struct Robust {
+pub(crate) struct Robust {
     core: Arc<Core>,
     generation: u32,
 }
@@ -204,6 +223,6 @@ impl Robust {
     fn note_since(&self) {}
 }
 
-fn holds_too_many() -> Fault {
+pub(crate) fn holds_too_many() -> Fault {
     Fault::new(ErrorKind::OutOfResources, "too many")
 }

@@ -1,21 +1,21 @@
 //! The clocks, which all processes share: the monotonic one, and the time of day for people.
 
 use std::time::Duration;
-pub(super) use std::time::Instant;
+pub(crate) use std::time::Instant;
 
 use rustix::time::Timespec;
 
 use crate::sys::clock::monotonic;
-pub(super) use crate::sys::clock::seconds_since_1970;
+pub(crate) use crate::sys::clock::seconds_since_1970;
 
-pub(super) fn milliseconds() -> u64 {
+pub(crate) fn milliseconds() -> u64 {
     let now = monotonic();
     now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
 }
 
 /// How long it is to the next of this turn's moments, where so many take turns and one moment is so long after the other. (All those of one
 /// turn wake at the same moment, since to wake a processor that is idle costs more than most of what is done then.)
-pub(super) fn to_turn(turn: u64, turns: u64, unit: Duration) -> Duration {
+pub(crate) fn to_turn(turn: u64, turns: u64, unit: Duration) -> Duration {
     let (now, unit) = (monotonic(), unit.as_nanos() as u64);
     let now = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
     Duration::from_nanos(moments_to(turn, turns, now / unit) * unit - now % unit)
@@ -27,7 +27,7 @@ fn moments_to(turn: u64, turns: u64, now: u64) -> u64 {
 }
 
 /// The moment so long from now.
-pub(super) fn after(duration: Duration) -> Timespec {
+pub(crate) fn after(duration: Duration) -> Timespec {
     let duration = Timespec { tv_sec: duration.as_secs() as i64, tv_nsec: duration.subsec_nanos().into() };
     monotonic() + duration
 }

@@ -18,12 +18,14 @@ use puppet::{PATIENCE, wait_for};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::breakpoint::Step;
-use super::layout::{FILE_SIZE, SLOTS};
-use super::operation::{self, Operation, Outcome, Waiters};
-use super::place::Place;
-use super::waiting::FAIR_MS;
-use super::{Core, clock, life};
+use super::algorithm::fairness::FAIR_MS;
+use super::algorithm::layout::{FILE_SIZE, SLOTS};
+use super::algorithm::operation::{self, Operation, Outcome, Waiters};
+use super::clock;
+use super::failpoint::Step;
+use super::lifetime::path::Place;
+use super::lifetime::{close, open, registry_lock};
+use super::mapped_file::Core;
 use crate::backend::api::Request;
 use crate::sys::descriptor;
 use crate::{AccessMode, ErrorKind, KeyType, NativeIpcKey, OwnedPermit, SystemSemaphore};
@@ -44,7 +46,7 @@ pub(super) fn core_of_nobody() -> Core {
 /// At which step this process is to halt next.
 static HALT: Mutex<Option<String>> = Mutex::new(None);
 
-pub(super) fn pass(step: Step) {
+pub(crate) fn pass(step: Step) {
     let mut halt = HALT.lock().expect("nobody panics with it");
     if halt.as_deref() == Some(&*format!("{step:?}")) {
         *halt = None;
@@ -65,7 +67,7 @@ pub(super) fn pass(step: Step) {
 /// second, and would find in the end what nobody told them.)
 static SLEEPS_WELL: AtomicBool = AtomicBool::new(false);
 
-pub(super) fn longest_sleep(sleep: Duration) -> Duration {
+pub(crate) fn longest_sleep(sleep: Duration) -> Duration {
     if SLEEPS_WELL.load(Ordering::Relaxed) { PATIENCE * 10 } else { sleep }
 }
 
@@ -295,7 +297,7 @@ impl Actor {
 
     fn stop(&self) {
         kill_process(self.pid(), Signal::STOP).expect("it lives");
-        wait_for("it has stopped", || super::people::is_stopped(self.child.id()));
+        wait_for("it has stopped", || super::process_id::is_stopped(self.child.id()));
     }
 
     fn go_on(&self) {
@@ -337,7 +339,7 @@ impl Stage {
         let epoch = core.epoch();
         let slots = core.layout().used_slots();
         let held = slots.map(|slot| core.slot(slot).expect("it is there").held(epoch)).sum();
-        life::close(&core);
+        close::close(&core);
         (free, held)
     }
 
@@ -350,7 +352,7 @@ impl Stage {
     fn core(&self) -> Core {
         let place = super::Arc::new(Place::of(&self.name).expect("it is a good name"));
         let request = Request { mode: AccessMode::OpenExisting, ..Request::default() };
-        let core = life::open(&place, &request).expect("it is there");
+        let core = open::open(&place, &request).expect("it is there");
         super::Arc::into_inner(core).expect("nobody else has it")
     }
 
@@ -485,7 +487,7 @@ fn a_waiter_gets_what_the_one_who_was_woken_did_not_live_to_take() {
         first.kill();
         assert_eq!(second.hear(), "ok", "{need}, and {} others", others.len());
         stage.assert_books(0, need, need);
-        others.iter().for_each(life::close);
+        others.iter().for_each(close::close);
     }
 }
 
@@ -508,7 +510,7 @@ fn what_several_held_who_die_together_comes_back() {
         let epoch = others.first().map_or(0, Core::epoch);
         let give_back = Operation::give_back(1, epoch, Waiters::Keep);
         others.iter().for_each(|user| operate(user, &give_back));
-        others.iter().for_each(life::close);
+        others.iter().for_each(close::close);
         stage.assert_books(number_of_others as u32, 3, "the others have gone");
     }
 }
@@ -580,7 +582,7 @@ fn who_was_woken_in_vain_is_not_overtaken_again() {
     waiter.must("halt\tWoken");
     waiter.fall_asleep("acquire\t1", &stage);
     let begin = Instant::now();
-    wait_for("it has waited for long", || begin.elapsed() > super::waiting::UNFAIR);
+    wait_for("it has waited for long", || begin.elapsed() > super::algorithm::fairness::UNFAIR);
     stage.semaphore.add_permits(1).expect("there is room");
     assert_eq!(waiter.hear(), "at\tWoken");
     overtaker.must("acquire\t1");
@@ -592,11 +594,11 @@ fn who_was_woken_in_vain_is_not_overtaken_again() {
     assert_eq!(waiter.hear(), "at\tWoken");
     assert_eq!(core.layout().state().count(), 1);
     overtaker.block("acquire\t1", &stage);
-    life::close(&core);
+    close::close(&core);
     waiter.must("go");
     let core = stage.core();
     assert!(!core.is_fair_now(), "it has what it asked for");
-    life::close(&core);
+    close::close(&core);
     waiter.must("drop");
     assert_eq!(overtaker.hear(), "ok");
     stage.assert_books(0, 1, "each had its turn");
@@ -608,13 +610,13 @@ fn who_may_not_wait_gets_what_is_free() {
     let stage = Stage::new(3);
     let core = stage.core();
     core.layout().fair_until.store(clock::milliseconds() + FAIR_MS, Ordering::Relaxed);
-    super::waiting::announce_and_wake(&core);
+    super::algorithm::wake::announce_and_wake(&core);
     assert!(core.is_fair_now() && core.layout().state().waiters());
     drop(stage.semaphore.acquire_many_timeout(3, Duration::ZERO).expect("they are free"));
     assert!(core.is_fair_now() && core.layout().state().waiters());
     let error = stage.semaphore.acquire_many_timeout(4, Duration::ZERO).expect_err("there are three");
     assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
-    life::close(&core);
+    close::close(&core);
     stage.assert_books(3, 0, "all is given back");
 }
 
@@ -904,7 +906,7 @@ fn an_open_whose_descriptor_is_lost_starts_over() {
         stage.assert_books(2, 1, format_args!("it had a slot and a lock (persistent: {persistent})"));
         core.layout().persistent.store(0, Ordering::Relaxed);
         drop(held);
-        life::close(&core);
+        close::close(&core);
     }
 }
 
@@ -940,8 +942,8 @@ fn the_dead_are_found_among_many() {
     drop(users.pop());
     let living = || core.living_slots().expect("it can be looked at").len();
     wait_for("it is none of the living", || living() == users.len() + 2);
-    users.iter().for_each(life::close);
-    life::close(&core);
+    users.iter().for_each(close::close);
+    close::close(&core);
 }
 
 impl Actor {
@@ -959,12 +961,12 @@ impl Actor {
 fn an_open_waits_for_any_number_whose_turn_is_before_its_own() {
     let stage = Stage::new(3);
     let core = stage.core();
-    let registered = life::Registered::for_open(&core).expect("nobody has it");
+    let registered = registry_lock::Registered::for_open(&core).expect("nobody has it");
     let name = stage.name.clone();
     let opener =
         thread::spawn(move || SystemSemaphore::new(key(&name), 0, AccessMode::OpenExisting).map(drop));
     // as if one after the other had it, together for longer than one alone may
-    let end = Instant::now() + life::OPEN_PATIENCE * 3 / 2;
+    let end = Instant::now() + registry_lock::OPEN_PATIENCE * 3 / 2;
     for owner in 1.. {
         core.layout().registrar.store(owner, Ordering::Relaxed);
         assert!(!opener.is_finished(), "it has given up while others had their turns");
@@ -975,7 +977,7 @@ fn an_open_waits_for_any_number_whose_turn_is_before_its_own() {
     }
     drop(registered);
     opener.join().expect("it does not panic").expect("its turn came");
-    life::close(&core);
+    close::close(&core);
 }
 
 #[test]
@@ -996,7 +998,7 @@ fn the_last_one_may_die_while_it_closes() {
 /// A single release can be of more than any count.
 #[test]
 fn who_holds_more_than_can_be_free_cannot_give_it_back_at_once() {
-    let max = super::layout::MAX_PERMITS;
+    let max = super::algorithm::layout::MAX_PERMITS;
     let stage = Stage::new(max);
     let semaphore = &stage.semaphore;
     semaphore.acquire_many(max).expect("there are enough").hold();

@@ -11,13 +11,14 @@ use std::time::Duration;
 use loom::model::Builder;
 use loom::thread::{self, JoinHandle};
 
-use super::breakpoint::Step;
-use super::layout::{INITIAL, Layout, State};
-use super::operation::{Operation, Outcome, Waiters, forget};
-use super::quick::Quick;
-use super::recovery::{Pass, recover};
-use super::reset::reset;
-use super::turn::Turn;
+use super::algorithm::fast_path::Quick;
+use super::algorithm::layout::{INITIAL, Layout};
+use super::algorithm::operation::{Operation, Outcome, Waiters, forget};
+use super::algorithm::recovery::{Pass, recover};
+use super::algorithm::reset::reset;
+use super::algorithm::slot_lock::Turn;
+use super::algorithm::state::State;
+use super::failpoint::Step;
 use super::{Core, Robust};
 use crate::backend::api::{Patience, Wait};
 use crate::sys::descriptor::PrivateDescriptor;
@@ -43,7 +44,7 @@ pub(crate) fn me() -> u16 {
     ME.with(Cell::get)
 }
 
-pub(super) fn pass(step: Step) {
+pub(crate) fn pass(step: Step) {
     DEATH.with(|death| match death.get() {
         Some(Death(at, 0)) if at == step => resume_unwind(Box::new(Died)),
         Some(Death(at, times)) if at == step => death.set(Some(Death(at, times - 1))),
@@ -51,7 +52,7 @@ pub(super) fn pass(step: Step) {
     });
 }
 
-pub(super) fn longest_sleep(sleep: Duration) -> Duration {
+pub(crate) fn longest_sleep(sleep: Duration) -> Duration {
     sleep
 }
 

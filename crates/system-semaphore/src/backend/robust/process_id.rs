@@ -5,24 +5,27 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, UNIX_EPOCH};
 
-use super::layout::Slot;
+use super::algorithm::layout::Slot;
+use super::algorithm::state::Record;
 use crate::sys::fork::PerProcess;
 use crate::sys::process;
+use crate::types::Holder;
 
 /// How a process is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub(super) pid: u32,
+pub(crate) struct Identity {
+    pub(crate) pid: u32,
     /// The inode number of its PID namespace; 0 if that is not known.
-    pub(super) pid_namespace: u32,
+    pub(crate) pid_namespace: u32,
     /// When it started, in the kernel's ticks: who has the same pid later started later. 0 if that is not known.
-    pub(super) start_time: u64,
+    pub(crate) start_time: u64,
 }
 
 impl Identity {
     /// This process.
-    pub(super) fn own() -> Self {
+    pub(crate) fn own() -> Self {
         static OWN: PerProcess<OnceLock<Identity>> = PerProcess::new();
         *OWN.get().get_or_init(|| Self {
             pid: std::process::id(),
@@ -32,12 +35,12 @@ impl Identity {
     }
 
     /// The pid, if it is one here.
-    pub(super) fn visible_pid(self) -> Option<u32> {
+    pub(crate) fn visible_pid(self) -> Option<u32> {
         (self.pid_namespace == Self::own().pid_namespace).then_some(self.pid)
     }
 
     /// The name of its program, if it is still this process that has the pid.
-    pub(super) fn command(self) -> Option<String> {
+    pub(crate) fn command(self) -> Option<String> {
         let pid = self.visible_pid()?;
         let is_same = || stat(&pid.to_string()).is_some_and(|stat| stat.start_time == self.start_time);
         let name = fs::read(format!("/proc/{pid}/comm")).ok().filter(|_| is_same())?;
@@ -47,7 +50,7 @@ impl Identity {
 
 impl Slot {
     /// Whose it is, or was.
-    pub(super) fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> Identity {
         Identity {
             pid: self.pid.load(Ordering::Relaxed),
             pid_namespace: self.pid_namespace.load(Ordering::Relaxed),
@@ -57,13 +60,24 @@ impl Slot {
 }
 
 /// Whether a process of that number seems to be alive. It may be another one by now, or none that has the semaphore open any more.
-pub(super) fn seems_alive(who: &Identity) -> bool {
+pub(crate) fn seems_alive(who: &Identity) -> bool {
     who.visible_pid().is_some_and(process::seems_alive)
 }
 
 /// Whether the process is stopped, as far as that can be seen.
-pub(super) fn is_stopped(pid: u32) -> bool {
+pub(crate) fn is_stopped(pid: u32) -> bool {
     stat(&pid.to_string()).is_some_and(|stat| matches!(stat.state, 'T' | 't'))
+}
+
+/// A holder, for people. It is known since when if that was noted for its last operation.
+pub(crate) fn describe(who: Identity, since: Record, committed: Record, permits: u32) -> Holder {
+    let is_known = since.amount() != 0 && since.seq() == committed.seq();
+    Holder {
+        pid: who.visible_pid(),
+        command: who.command(),
+        permits,
+        since: is_known.then(|| UNIX_EPOCH + Duration::from_secs(since.amount().into())),
+    }
 }
 
 struct ProcessStat {

@@ -13,8 +13,9 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use super::clock::Instant;
-use super::layout::{Layout, State};
+use super::layout::Layout;
+use super::state::State;
+use crate::backend::robust::clock::Instant;
 use crate::sys::atomic::AtomicU32;
 
 /// What waits are expected to take before there was one.
@@ -42,7 +43,7 @@ const MOST_VAIN: u32 = 127;
 
 /// What this process has learnt about waits for one semaphore.
 #[derive(Debug)]
-pub(super) struct Experience {
+pub(crate) struct Experience {
     /// How long a wait takes, in nanoseconds.
     expected: AtomicU32,
     /// How often it is worth looking before the processor is offered to others.
@@ -56,7 +57,7 @@ pub(super) struct Experience {
 }
 
 impl Experience {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             expected: AtomicU32::new(FIRST_GUESS),
             looks: AtomicU32::new(MOST_LOOKS / 4),
@@ -68,7 +69,7 @@ impl Experience {
 
     /// Looks until something is enough, for as long as that makes sense, and no longer than `longest`; tells whether it was. `begin` is
     /// a moment just before.
-    pub(super) fn look(
+    pub(crate) fn look(
         &self,
         layout: &Layout,
         begin: Instant,
@@ -120,7 +121,7 @@ impl Experience {
     /// Where processes on two processors take turns at each operation, the state and the slots travel between them each time, which
     /// takes some ten times as long as the operation. So each does some dozens in a row. If the others turn out not to be
     /// that fast, this is left out for a while.
-    pub(super) fn make_way(&self, layout: &Layout, own: u16) {
+    pub(crate) fn make_way(&self, layout: &Layout, own: u16) {
         let state = layout.state();
         if state.slot() == own {
             return;
@@ -152,7 +153,7 @@ impl Experience {
     }
 
     /// Learns from a wait. One without a sleep is long only by an offer.
-    pub(super) fn note(&self, waited: Duration, slept: bool) {
+    pub(crate) fn note(&self, waited: Duration, slept: bool) {
         if !slept && waited >= LONG_OFFER {
             self.keeps.store(KEPT, Ordering::Relaxed);
         }

@@ -11,11 +11,13 @@ use std::os::unix::fs::MetadataExt;
 use rustix::fs::fstat;
 use rustix::io::{pread, retry_on_intr};
 
-use super::layout::{Layout, REMOVED, Record, SLOTS, Slot, State};
-use super::people::Identity;
-use super::place::Place;
-use super::trouble::Trouble;
-use super::{describe, layout, life, reset};
+use super::algorithm::epoch as reset;
+use super::algorithm::layout::{self, Layout, REMOVED, SLOTS, Slot};
+use super::algorithm::state::{Record, State};
+use super::error::Trouble;
+use super::lifetime::path::Place;
+use super::lifetime::{file, validate};
+use super::process_id::{Identity, describe};
 use crate::backend::api::Observe;
 use crate::error::{Error, Fault};
 use crate::key::{KeyType, NativeIpcKey};
@@ -25,8 +27,8 @@ use crate::types::{Listed, Owners, Snapshot, Waiter};
 #[derive(Debug)]
 struct Observation(OwnedFd);
 
-pub(super) fn observe(name: &str) -> Result<Box<dyn Observe>, Fault> {
-    Ok(Box::new(Observation(life::open_to_read(&Place::of(name)?)?)))
+pub(crate) fn observe(name: &str) -> Result<Box<dyn Observe>, Fault> {
+    Ok(Box::new(Observation(file::open_to_read(&Place::of(name)?)?)))
 }
 
 impl Observe for Observation {
@@ -134,7 +136,7 @@ impl SlotImage {
 }
 
 /// Lists what is there. What may not be seen is left out: the directories of other users, for who is not root.
-pub(super) fn list(owners: Owners) -> Vec<Listed> {
+pub(crate) fn list(owners: Owners) -> Vec<Listed> {
     let is_wanted = |owner| owners == Owners::All || owner == user::effective_id();
     let places = Place::all(is_wanted).unwrap_or_default();
     places.into_iter().filter_map(list_file).filter(|listed| is_wanted(listed.owner)).collect()
@@ -144,9 +146,9 @@ pub(super) fn list(owners: Owners) -> Vec<Listed> {
 fn list_file(place: Place) -> Option<Listed> {
     let path = place.path();
     let owner = fs::symlink_metadata(&path).ok()?.uid();
-    let observation = life::open_to_read(&place).map(Observation);
+    let observation = file::open_to_read(&place).map(Observation);
     let name = place.name().or_else(|| {
-        let name = life::read_name(observation.as_ref().ok()?.0.as_fd()).ok()??;
+        let name = validate::read_name(observation.as_ref().ok()?.0.as_fd()).ok()??;
         String::from_utf8(name).ok()
     });
     let native_key = name.as_deref().and_then(|name| place.native_key(name));

@@ -5,7 +5,7 @@ use std::io;
 use crate::error::{ErrorKind, Fault};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     /// Somebody removed the semaphore.
     Removed,
     /// The file's content makes no sense.

@@ -12,12 +12,11 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, chmod, mkdirat, ope
 use rustix::io::{Errno, retry_on_intr};
 use sha1::{Digest, Sha1};
 
-use super::trouble::Trouble;
+use crate::backend::robust::algorithm::layout::MAX_NAME;
+use crate::backend::robust::error::Trouble;
 use crate::error::{ErrorKind, Fault};
 use crate::sys::user;
 
-/// The longest name, in bytes.
-pub(super) const MAX_NAME: usize = 1024;
 /// The longest file name that a name is turned into as it is.
 const MAX_FILE_NAME: usize = 200;
 
@@ -33,23 +32,23 @@ const DIRECTORY_PREFIX: &str = "system-semaphore-";
 
 /// The name's file, which need not be there.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// The directory that the file is in.
     directory: PathBuf,
     /// Whose name it is, if not everybody's: it is in the directory of that user.
     user: Option<u32>,
-    pub(super) file: String,
+    pub(crate) file: String,
     /// The name, if the file's name is only its hash.
-    pub(super) hashed: Option<String>,
+    pub(crate) hashed: Option<String>,
 }
 
 impl Place {
-    pub(super) fn of(native: &str) -> Result<Self, Fault> {
+    pub(crate) fn of(native: &str) -> Result<Self, Fault> {
         Self::of_in(root, native)
     }
 
     /// The same, if shared memory is where it should be. Who finds the file there need not look.
-    pub(super) fn likely_of(native: &str) -> Result<Self, Fault> {
+    pub(crate) fn likely_of(native: &str) -> Result<Self, Fault> {
         Self::of_in(|| Ok(SHARED_MEMORY), native)
     }
 
@@ -93,7 +92,7 @@ impl Place {
     }
 
     /// All files that are there, and that this user may see: those for all users, and those in the directories of these users.
-    pub(super) fn all(of: impl Fn(u32) -> bool) -> Result<Vec<Self>, Fault> {
+    pub(crate) fn all(of: impl Fn(u32) -> bool) -> Result<Vec<Self>, Fault> {
         let root = root()?;
         let mut places = Vec::new();
         for file in file_names(Path::new(root)) {
@@ -110,13 +109,13 @@ impl Place {
     }
 
     /// The name that the file is of; `None` if it does not tell, being a hash or none that is made here.
-    pub(super) fn name(&self) -> Option<String> {
+    pub(crate) fn name(&self) -> Option<String> {
         let encoded = if self.is_private() { &self.file } else { self.file.strip_prefix(GLOBAL_PREFIX)? };
         decode(encoded)
     }
 
     /// The native key of this place and a name, if it can be used from here.
-    pub(super) fn native_key(&self, name: &str) -> Option<String> {
+    pub(crate) fn native_key(&self, name: &str) -> Option<String> {
         let has_prefix = ["Global\\", "Local\\"].iter().any(|prefix| name.starts_with(prefix));
         match self.user {
             None => Some(format!("Global\\{name}")),
@@ -127,7 +126,7 @@ impl Place {
     }
 
     /// The user whose name it is, if not everybody's.
-    pub(super) fn user(&self) -> Option<u32> {
+    pub(crate) fn user(&self) -> Option<u32> {
         self.user
     }
 
@@ -135,12 +134,12 @@ impl Place {
         self.user.is_some()
     }
 
-    pub(super) fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.directory.join(&self.file)
     }
 
     /// Opens the directory that the file is in, if it is there.
-    pub(super) fn open_directory(&self) -> Result<Option<OwnedFd>, Fault> {
+    pub(crate) fn open_directory(&self) -> Result<Option<OwnedFd>, Fault> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let path = &self.directory;
         let directory = match retry_on_intr(|| openat(CWD, path, flags, Mode::empty())) {
@@ -164,7 +163,7 @@ impl Place {
     }
 
     /// The same, after making it if need be. Notes in `made` that it was made.
-    pub(super) fn make_directory(&self, made: &mut bool) -> Result<Option<OwnedFd>, Fault> {
+    pub(crate) fn make_directory(&self, made: &mut bool) -> Result<Option<OwnedFd>, Fault> {
         let existing = self.open_directory()?;
         if existing.is_some() || !self.is_private() {
             return Ok(existing);
@@ -187,12 +186,12 @@ impl Place {
     }
 
     /// What stands at the place.
-    pub(super) fn look(&self, directory: &OwnedFd) -> Option<Stat> {
+    pub(crate) fn look(&self, directory: &OwnedFd) -> Option<Stat> {
         statat(directory, &*self.file, AtFlags::SYMLINK_NOFOLLOW).ok()
     }
 
     /// Unlinks the file, and the user's directory if it was the last in it.
-    pub(super) fn unlink(&self, directory: &OwnedFd) -> Result<(), Errno> {
+    pub(crate) fn unlink(&self, directory: &OwnedFd) -> Result<(), Errno> {
         unlinkat(directory, &*self.file, AtFlags::empty())?;
         if self.is_private() {
             // it fails as long as there is something in it
@@ -202,11 +201,26 @@ impl Place {
     }
 
     /// Removes the user's directory if it is empty.
-    pub(super) fn leave_no_directory(&self) {
+    pub(crate) fn leave_no_directory(&self) {
         if self.is_private() {
             let _ = unlinkat(CWD, &self.directory, AtFlags::REMOVEDIR);
         }
     }
+}
+
+/// Opens what stands there.
+pub(crate) fn open_in(place: &Place, directory: &OwnedFd, access: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    openat(directory, &*place.file, flags, Mode::empty())
+}
+
+/// Opens what stands there now, whatever it is.
+pub(crate) fn open_by_name(place: &Place) -> Result<OwnedFd, Errno> {
+    let directory = place.open_directory();
+    // what has no number is somebody else's directory, in which ours is not to be found
+    let directory = directory.map_err(|fault| fault.os.map_or(Errno::NOENT, Errno::from_raw_os_error))?;
+    let directory = directory.ok_or(Errno::NOENT)?;
+    retry_on_intr(|| open_in(place, &directory, OFlags::RDWR))
 }
 
 fn root() -> Result<&'static str, Fault> {
@@ -225,7 +239,7 @@ fn file_names(directory: &Path) -> Vec<String> {
 }
 
 /// What stands in the file's place instead of a regular file.
-pub(super) fn describe_file_type(data: &Stat) -> Option<&'static str> {
+pub(crate) fn describe_file_type(data: &Stat) -> Option<&'static str> {
     match FileType::from_raw_mode(data.st_mode) {
         FileType::RegularFile => None,
         FileType::Directory => Some("is a directory"),

@@ -10,26 +10,30 @@
 //! who needs more than there is would be lost.
 //!
 //! No sleep is longer than a second, or in a crowd a few: that is what finds a permit when the one who should have woken us is
-//! stopped. After the first few milliseconds a waiter has the deaths of others watched ([`super::death_watch`]).
+//! stopped. After the first few milliseconds a waiter has the deaths of others watched ([`death_watch`]).
 //!
 //! Running threads may overtake sleeping ones: strict turns would cost a context switch each. But a waiter that was
 //! woken in vain for a while makes the rule *fair* until it is served, or for some milliseconds: who has not slept yet then queues,
 //! too, if it may wait.
 
-use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::clock::Instant;
-use super::death_watch::{self, Watch};
-use super::layout::{REMOVED, State};
+use super::fairness::{FAIR_MS, UNFAIR};
+use super::layout::REMOVED;
 use super::operation::{Operation, Outcome, Waiters};
 use super::recovery::{Pass, recover};
-use super::trouble::Trouble;
-use super::{Core, Robust, breakpoint, clock, holds_too_many};
+use super::state::State;
+use super::wake::{ONE, SEVERAL, wake};
 use crate::backend::api::{Patience, Wait};
+use crate::backend::robust::clock::{self, Instant};
+use crate::backend::robust::death_watch::{self, Watch};
+use crate::backend::robust::error::Trouble;
+use crate::backend::robust::failpoint as breakpoint;
+use crate::backend::robust::mapped_file::Core;
+use crate::backend::robust::participant::{Robust, holds_too_many};
 use crate::error::{ErrorKind, Fault};
 use crate::sys::atomic::fence;
 use crate::sys::{fork, futex};
@@ -37,40 +41,6 @@ use crate::types::Epoch;
 
 /// No sleep is longer before deaths are watched.
 const FIRST_SLEEP: Duration = Duration::from_millis(2);
-/// Who has waited so long in vain, and was woken, asks for fairness,
-pub(super) const UNFAIR: Duration = Duration::from_millis(10);
-/// for so long.
-pub(super) const FAIR_MS: u64 = if cfg!(test) { 60_000 } else { 5 };
-
-/// On which bit waiters sleep.
-const ONE: NonZeroU32 = NonZeroU32::MIN;
-const SEVERAL: NonZeroU32 = NonZeroU32::new(2).expect("2 is not 0");
-
-/// Wakes so many waiters, and all that need several permits.
-#[cold]
-pub(super) fn wake(core: &Core, count: u32) {
-    breakpoint::pass(breakpoint::Step::BeforeWake);
-    let layout = core.layout();
-    futex::wake(&layout.state.word, count, ONE);
-    // The change of the count comes before the look at the flag: who sets the flag looks at the count after it.
-    fence(Ordering::SeqCst);
-    if layout.several.load(Ordering::Relaxed) != 0 {
-        futex::wake(&layout.state.word, u32::MAX, SEVERAL);
-    }
-}
-
-/// Wakes one waiter in somebody else's name, and has it wake the next.
-pub(super) fn announce_and_wake(core: &Core) {
-    let layout = core.layout();
-    loop {
-        let state = layout.state();
-        if state.slot() == REMOVED || state.waiters() || layout.exchange(state, state.with_waiters()) {
-            break;
-        }
-    }
-    wake(core, 1);
-}
-
 /// One thread's wait.
 struct Waiter<'a> {
     semaphore: &'a Robust,
@@ -92,7 +62,7 @@ struct Waiter<'a> {
 
 impl Robust {
     /// Gives, and wakes those for whom there is something.
-    pub(super) fn give(&self, operation: &Operation) -> Result<Outcome, Trouble> {
+    pub(crate) fn give(&self, operation: &Operation) -> Result<Outcome, Trouble> {
         let outcome = self.operate(operation)?;
         if let Outcome::Done { before, .. } = outcome
             && before.waiters()
@@ -104,7 +74,7 @@ impl Robust {
 
     /// Takes permits that are not to be had at once.
     #[cold]
-    pub(super) fn wait(&self, count: u32, mut state: State, wait: &mut Wait<'_>) -> Result<Epoch, Fault> {
+    pub(crate) fn wait(&self, count: u32, mut state: State, wait: &mut Wait<'_>) -> Result<Epoch, Fault> {
         let mut waiter = Waiter {
             semaphore: self,
             count,

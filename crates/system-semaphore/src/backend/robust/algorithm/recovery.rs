@@ -8,17 +8,21 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::{process, thread};
 
-use super::layout::{Layout, SLOTS, Slot, tag_of};
+use super::layout::{Layout, Slot};
 use super::operation::{Actor, Operation, Outcome, Waiters};
-use super::trouble::Trouble;
-use super::{Core, breakpoint, clock, waiting};
+use super::state::tag_of;
+use super::wake as waiting;
+use crate::backend::robust::clock;
+use crate::backend::robust::error::Trouble;
+use crate::backend::robust::failpoint as breakpoint;
+use crate::backend::robust::mapped_file::Core;
 use crate::sys::descriptor::PrivateDescriptor;
 use crate::sys::lock;
 
 /// Which slots are looked at. To ask about one takes the longer the more users there are; so if those are many, it is asked about those
 /// who seem to be dead, and about the others only if nobody has done that lately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pass {
+pub(crate) enum Pass {
     /// All in use, however many.
     All,
     /// All in use; if they are many, only if nobody has looked at all lately.
@@ -37,12 +41,12 @@ const MOMENT: u32 = if cfg!(loom) { 1 } else { 100 };
 const FEW: usize = 16;
 
 /// Gives back what the dead held; tells how many were found.
-pub(super) fn recover(core: &Core, pass: Pass) -> Result<usize, Trouble> {
+pub(crate) fn recover(core: &Core, pass: Pass) -> Result<usize, Trouble> {
     recover_through(core, &*core.file()?, None, pass)
 }
 
 /// The same, through this descriptor, and knowing of somebody that it lives.
-pub(super) fn recover_through(
+pub(crate) fn recover_through(
     core: &Core,
     file: &PrivateDescriptor,
     living: Option<u16>,
@@ -85,7 +89,7 @@ pub(super) fn recover_through(
 }
 
 /// Whether so many use the semaphore that it is not for each to ask about all.
-pub(super) fn is_crowd(core: &Core) -> bool {
+pub(crate) fn is_crowd(core: &Core) -> bool {
     core.layout().used_slots().count() > FEW
 }
 
@@ -216,27 +220,10 @@ fn settle(slot: &Slot, number: u16, layout: &Layout) {
 }
 
 /// Frees a slot that holds nothing and whose lock the caller has. Its numbers go on with the next user.
-pub(super) fn free(core: &Core, number: u16) -> Result<(), Trouble> {
+pub(crate) fn free(core: &Core, number: u16) -> Result<(), Trouble> {
     let slot = core.slot(number)?;
     slot.waiting_threads.store(0, Ordering::Relaxed);
     slot.recoverer.store(0, Ordering::Relaxed);
     core.layout().set_used(number, false);
     Ok(())
-}
-
-/// Whether anybody but this open uses the semaphore.
-pub(super) fn is_anybody_here(core: &Core) -> Result<bool, Trouble> {
-    find_user(core, &*core.file()?).map(|user| user.is_some())
-}
-
-/// The slot of somebody else who uses the semaphore.
-pub(super) fn find_user(core: &Core, file: &PrivateDescriptor) -> Result<Option<u16>, Trouble> {
-    let find = |slots| lock::find_locked(file.as_fd(), slots);
-    // Its own lock does not show, unless the descriptor had to be opened again. But while it closes, somebody else may
-    // have taken the slot.
-    let own = core.own_slot().filter(|own| !core.layout().is_used(*own)).unwrap_or(SLOTS);
-    Ok(match find(0..own)? {
-        None => find(own + 1..SLOTS)?,
-        user => user,
-    })
 }

@@ -19,28 +19,30 @@
 
 use std::sync::atomic::Ordering;
 
-use super::layout::{INITIAL, Layout, REMOVED, RESET, Record, Slot, State, tag_of};
-use super::reset::{adopt_epoch, complete_reset};
-use super::trouble::Trouble;
-use super::{Core, breakpoint};
+use super::epoch::{adopt_epoch, complete_reset};
+use super::layout::{INITIAL, Layout, REMOVED, RESET, Slot};
+use super::state::{Record, State, tag_of};
+use crate::backend::robust::error::Trouble;
+use crate::backend::robust::failpoint as breakpoint;
+use crate::backend::robust::mapped_file::Core;
 
 /// What is to happen to the count and to what the process holds.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Operation {
-    pub(super) take: u32,
-    pub(super) give: u32,
+pub(crate) struct Operation {
+    pub(crate) take: u32,
+    pub(crate) give: u32,
     /// The epoch in which what is given was taken: after another reset it is void.
-    pub(super) taken_in: Option<u32>,
-    /// Lets those go first who wait, while the rule is fair (see [`super::waiting`]).
-    pub(super) queues: bool,
-    pub(super) held: Held,
-    pub(super) when_full: WhenFull,
-    pub(super) waiters: Waiters,
+    pub(crate) taken_in: Option<u32>,
+    /// Lets those go first who wait, while the rule is fair (see [`super::wait`]).
+    pub(crate) queues: bool,
+    pub(crate) held: Held,
+    pub(crate) when_full: WhenFull,
+    pub(crate) waiters: Waiters,
 }
 
 /// What happens to the permits that the process holds.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Held {
+pub(crate) enum Held {
     More(u32),
     Less(u32),
 }
@@ -58,14 +60,14 @@ impl Held {
 
 /// What to do if there is no room for what is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WhenFull {
+pub(crate) enum WhenFull {
     Refuse,
     FillUp,
 }
 
 /// What becomes of the mark that somebody waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waiters {
+pub(crate) enum Waiters {
     Keep,
     Set,
     /// The operation then wakes them.
@@ -73,7 +75,7 @@ pub(super) enum Waiters {
 }
 
 impl Operation {
-    pub(super) fn acquire(count: u32, queues: bool, waiters: Waiters) -> Self {
+    pub(crate) fn acquire(count: u32, queues: bool, waiters: Waiters) -> Self {
         Self {
             take: count,
             give: 0,
@@ -85,7 +87,7 @@ impl Operation {
         }
     }
 
-    pub(super) fn give_back(count: u32, epoch: u32, waiters: Waiters) -> Self {
+    pub(crate) fn give_back(count: u32, epoch: u32, waiters: Waiters) -> Self {
         Self {
             take: 0,
             give: count,
@@ -98,7 +100,7 @@ impl Operation {
     }
 
     /// Gives back permits taken in this epoch, and creates others, in one step.
-    pub(super) fn release(held: u32, epoch: u32, created: u32) -> Self {
+    pub(crate) fn release(held: u32, epoch: u32, created: u32) -> Self {
         Self {
             take: 0,
             give: held.saturating_add(created),
@@ -112,7 +114,7 @@ impl Operation {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Done {
         before: State,
         after: State,
@@ -129,20 +131,20 @@ pub(super) enum Outcome {
 /// In whose name an operation is done. Nobody else writes to the slot: this is its process, with the turn, or its
 /// recoverer.
 #[derive(Clone, Copy)]
-pub(super) struct Actor<'a> {
-    pub(super) core: &'a Core,
-    pub(super) layout: &'a Layout,
-    pub(super) number: u16,
-    pub(super) slot: &'a Slot,
+pub(crate) struct Actor<'a> {
+    pub(crate) core: &'a Core,
+    pub(crate) layout: &'a Layout,
+    pub(crate) number: u16,
+    pub(crate) slot: &'a Slot,
 }
 
 impl<'a> Actor<'a> {
-    pub(super) fn new(core: &'a Core, number: u16) -> Result<Self, Trouble> {
+    pub(crate) fn new(core: &'a Core, number: u16) -> Result<Self, Trouble> {
         Ok(Self { core, layout: core.layout(), number, slot: core.slot(number)? })
     }
 
     /// Does an operation.
-    pub(super) fn operate(self, operation: &Operation) -> Result<Outcome, Trouble> {
+    pub(crate) fn operate(self, operation: &Operation) -> Result<Outcome, Trouble> {
         loop {
             let state = self.layout.state();
             if state.slot() != self.number && !self.settle_tag(state)? {
@@ -158,7 +160,7 @@ impl<'a> Actor<'a> {
     }
 
     /// Whether an operation of this slot was applied and is not written down. As nobody else writes to the slot, it is of
-    /// this very thread, which was interrupted by a signal handler on the [quick](super::quick) way. (Or somebody else has
+    /// this very thread, which was interrupted by a signal handler on the [quick](super::fast_path) way. (Or somebody else has
     /// written to the file.)
     fn is_under_way(self, state: State) -> bool {
         let (committed, pending) = (self.slot.committed(), self.slot.pending());
@@ -238,7 +240,7 @@ impl<'a> Actor<'a> {
 /// something else has written to the file.
 ///
 /// A state with the caller's own tag needs no check, because the caller checked the state that it replaced.
-pub(super) fn check_count(layout: &Layout, state: State, epoch: u32) -> Result<(), Trouble> {
+pub(crate) fn check_count(layout: &Layout, state: State, epoch: u32) -> Result<(), Trouble> {
     // The maximum that was loaded is the one of a later epoch if a reset came between; then the state has changed.
     if state.count() > layout.max_permits(epoch) && layout.state() == state {
         return Err(Trouble::Corrupt);
@@ -266,7 +268,7 @@ fn help(layout: &Layout, other: &Slot, state: State) -> bool {
 
 /// Stops holding permits, without giving them back: one store, so there is nothing to tell after a death. Permits of
 /// another epoch are not held.
-pub(super) fn forget(own: &Slot, count: u32, epoch: u32) {
+pub(crate) fn forget(own: &Slot, count: u32, epoch: u32) {
     if own.epoch.load(Ordering::Relaxed) == epoch {
         let committed = own.committed();
         committed.with_amount(committed.amount().saturating_sub(count)).store(&own.committed);

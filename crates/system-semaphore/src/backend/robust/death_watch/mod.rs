@@ -19,10 +19,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, inotify};
 use rustix::io::Errno;
 
-use super::layout::WATCHER_BYTE;
-use super::recovery::{Pass, is_crowd, recover};
-use super::trouble::Trouble;
-use super::{Core, clock};
+use super::algorithm::layout::WATCHER_BYTE;
+use super::algorithm::recovery::{Pass, is_crowd, recover};
+use super::clock;
+use super::error::Trouble;
+use super::mapped_file::Core;
 use crate::sys::descriptor::{PrivateDescriptor, undisturbed};
 use crate::sys::fork::PerProcess;
 use crate::sys::{lock, thread};
@@ -59,10 +60,10 @@ const ROUND: Duration = Duration::from_millis(20);
 const THOROUGH: Duration = Duration::from_millis(100);
 
 /// Somebody's wish to have a semaphore watched, until it is dropped.
-pub(super) struct Watch(Arc<Core>);
+pub(crate) struct Watch(Arc<Core>);
 
 /// Has the semaphore watched. Deaths of before may have gone unseen.
-pub(super) fn watch(core: &Arc<Core>) -> Watch {
+pub(crate) fn watch(core: &Arc<Core>) -> Watch {
     let mut watching = watching();
     watching.start();
     watching.subject(core).waiters += 1;
@@ -70,7 +71,7 @@ pub(super) fn watch(core: &Arc<Core>) -> Watch {
 }
 
 /// The same if this process watches the semaphore already: then none has gone unseen.
-pub(super) fn join(core: &Arc<Core>) -> Option<Watch> {
+pub(crate) fn join(core: &Arc<Core>) -> Option<Watch> {
     let mut watching = watching();
     watching.find(core).filter(|subject| subject.watch.is_some())?.waiters += 1;
     Some(Watch(Arc::clone(core)))
@@ -79,7 +80,7 @@ pub(super) fn join(core: &Arc<Core>) -> Option<Watch> {
 impl Watch {
     /// Where there was nothing to be told of deaths by, this is tried again; tells whether there is now. Deaths of before may
     /// have gone unseen then.
-    pub(super) fn begins(&self) -> bool {
+    pub(crate) fn begins(&self) -> bool {
         let mut watching = watching();
         if watching.subject(&self.0).watch.is_some() {
             return false;
@@ -90,7 +91,7 @@ impl Watch {
 
     /// The longest sleep that is safe. Who is told of deaths looks for itself once a second, in case that somebody is stopped who
     /// should have told it; who is not, more often. Of a crowd, some do each time, by turns.
-    pub(super) fn longest_sleep(&self) -> Duration {
+    pub(crate) fn longest_sleep(&self) -> Duration {
         let is_told = watching().subject(&self.0).watch.is_some();
         let (before, all) = self.0.waiting_processes();
         let turns = (all / LOOKERS).clamp(1, MOST_TURNS);
@@ -98,7 +99,7 @@ impl Watch {
     }
 
     /// Whether it is this process that listens for all. If it has just begun, nobody has before.
-    pub(super) fn is_watcher(&self) -> bool {
+    pub(crate) fn is_watcher(&self) -> bool {
         watching().subject(&self.0).is_watcher()
     }
 }
@@ -117,7 +118,7 @@ impl Drop for Watch {
 }
 
 /// Ends the watch of a semaphore that is to be closed.
-pub(super) fn forget(core: &Arc<Core>) {
+pub(crate) fn forget(core: &Arc<Core>) {
     let mut watching = watching();
     watching.retire(|subject| Arc::ptr_eq(&subject.core, core));
 }

@@ -12,13 +12,13 @@
 
 use std::sync::atomic::Ordering;
 
-use super::trouble::Trouble;
+use crate::backend::robust::error::Trouble;
 use crate::sys::asymmetric_fence;
 use crate::sys::atomic::{AtomicU32, AtomicUsize};
 use crate::sys::thread::{self as this_thread, SingleThreaded};
 
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(crate) struct Turn {
     /// 0: nobody, or the favourite.
     owner: AtomicUsize,
     /// The thread that need not swap; with [`OUT_OF_FAVOUR`], the one that was it last; 0: none yet. Written by the owner.
@@ -35,7 +35,7 @@ pub(super) struct Turn {
 }
 
 /// The turn. It is given up when this is dropped.
-pub(super) struct Taken<'a>(&'a AtomicUsize);
+pub(crate) struct Taken<'a>(&'a AtomicUsize);
 
 /// Names the only thread there is.
 const ONLY: usize = 1;
@@ -45,7 +45,7 @@ const OUT_OF_FAVOUR: usize = 1;
 const ENOUGH: u32 = if cfg!(loom) { 0 } else { 64 };
 
 impl Turn {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             owner: AtomicUsize::new(0),
             favourite: AtomicUsize::new(0),
@@ -58,7 +58,7 @@ impl Turn {
         }
     }
 
-    pub(super) fn take(&self) -> Result<Taken<'_>, Trouble> {
+    pub(crate) fn take(&self) -> Result<Taken<'_>, Trouble> {
         match self.take_at_once() {
             Some(taken) => Ok(taken),
             None if self.single.get() => Err(Trouble::Reentered),
@@ -82,7 +82,7 @@ impl Turn {
 
     /// The same where there are other threads.
     #[inline(always)]
-    pub(super) fn take_among_others(&self) -> Option<Taken<'_>> {
+    pub(crate) fn take_among_others(&self) -> Option<Taken<'_>> {
         let me = this_thread::current();
         match self.favourite.load(Ordering::Relaxed) {
             favourite if favourite == me => self.take_as_favourite(me),

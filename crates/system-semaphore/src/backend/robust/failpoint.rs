@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// A place between two steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     BeforeSwap,
     AfterSwap,
     /// Permits are given, waiters are not yet woken.
@@ -33,14 +33,14 @@ pub(super) enum Step {
 
 #[cfg(not(test))]
 #[inline(always)]
-pub(super) fn pass(_: Step) {}
+pub(crate) fn pass(_: Step) {}
 
 /// How long a waiter sleeps at most, if it is to sleep this long.
 #[cfg(not(test))]
 #[inline(always)]
-pub(super) fn longest_sleep(sleep: Duration) -> Duration {
+pub(crate) fn longest_sleep(sleep: Duration) -> Duration {
     sleep
 }
 
 #[cfg(test)]
-pub(super) use super::tests::{longest_sleep, pass};
+pub(crate) use super::tests::{longest_sleep, pass};

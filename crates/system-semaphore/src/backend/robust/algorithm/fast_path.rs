@@ -6,9 +6,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::layout::{MAX_PERMITS, Record, Slot, State, StateCell};
-use super::turn::Turn;
-use super::{Core, breakpoint, layout, operation};
+use super::layout::{self, MAX_PERMITS, Slot, StateCell};
+use super::operation;
+use super::slot_lock::Turn;
+use super::state::{Record, State};
+use crate::backend::robust::failpoint as breakpoint;
+use crate::backend::robust::mapped_file::Core;
 use crate::sys::memory::Part;
 use crate::sys::thread::SingleThreaded;
 use crate::types::Epoch;
@@ -25,7 +28,7 @@ pub(crate) struct Quick {
 }
 
 impl Quick {
-    pub(super) fn new(core: &Core, number: u16, turn: &Arc<Turn>) -> Self {
+    pub(crate) fn new(core: &Core, number: u16, turn: &Arc<Turn>) -> Self {
         Self {
             state: core.map.part(|layout, _| &layout.state),
             own: core.map.part(move |layout, more| layout::slot(layout, more, number).expect("it has it")),

@@ -1,0 +1,119 @@
+//! Making the file of a new semaphore, complete before it has a name.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::process::{Resource, getrlimit};
+
+use super::path::Place;
+use super::slots::take_slot;
+use super::validate::{explain_at, write_name};
+use crate::backend::api::Request;
+use crate::backend::robust::algorithm::layout::{FILE_SIZE, INITIAL, MAGIC, MAX_PERMITS, PAGE, VERSION};
+use crate::backend::robust::algorithm::state::State;
+use crate::backend::robust::mapped_file::{Core, reserve};
+use crate::error::{ErrorKind, Fault};
+
+/// Who may use a semaphore if nothing is said.
+const MODE: u32 = 0o600;
+
+/// Makes a file without a name, completes it, and names it. `None` if the name or the directory came or went.
+pub(crate) fn create(
+    place: &Arc<Place>,
+    directory: &OwnedFd,
+    request: &Request,
+) -> Result<Option<Core>, Fault> {
+    let max_permits = max_permits(request)?.unwrap_or(MAX_PERMITS);
+    check_value(request.initial_value, max_permits)?;
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let (core, data) = match Core::open(place, || openat(directory, ".", flags, Mode::RUSR | Mode::WUSR)) {
+        Ok(opened) => opened,
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => {
+            let reason = format!(
+                "the file system of {} cannot make files without a name (O_TMPFILE)",
+                place.path().display()
+            );
+            return Err(Fault::unsupported(reason));
+        }
+        Err(error) => return Err(explain_at(place, error.into())),
+    };
+    let descriptor = core.new_file();
+    let file = descriptor.as_fd();
+    let full = |errno: Errno| explain_at(place, errno.into());
+    // to pass that limit is a signal that ends the process
+    if getrlimit(Resource::Fsize).current.is_some_and(|limit| limit < FILE_SIZE) {
+        let path = place.path();
+        let reason = format!(
+            "this process may not make files of {FILE_SIZE} bytes, as {} is to have (though it needs little memory); \
+             raise its limit of file sizes (ulimit -f)",
+            path.display()
+        );
+        return Err(Fault::new(ErrorKind::OutOfResources, reason));
+    }
+    // what the umask has taken off is put on again: the permissions are explicit
+    if Mode::from_raw_mode(data.st_mode) != mode(request) {
+        rustix::fs::fchmod(file, mode(request)).map_err(full)?;
+    }
+    retry_on_intr(|| rustix::fs::ftruncate(file, FILE_SIZE)).map_err(full)?;
+    reserve(file, PAGE).map_err(full)?;
+    if let Some(name) = &place.hashed {
+        write_name(file, name).map_err(full)?;
+    }
+    let layout = core.layout();
+    layout.persistent.store(request.persistent.into(), Ordering::Relaxed);
+    layout.prepare(0, request.initial_value, max_permits);
+    layout.state.word.store(State::new(INITIAL, 0, false, request.initial_value).0, Ordering::Relaxed);
+    layout.version.store(VERSION, Ordering::Relaxed);
+    layout.magic.store(MAGIC, Ordering::Release);
+    if !take_slot(&core, &descriptor)? {
+        return Ok(None);
+    }
+    match link(file, directory, place) {
+        Ok(()) => Ok(Some(core)),
+        Err(Errno::EXIST | Errno::NOENT) => Ok(None),
+        Err(errno) => Err(explain_at(place, errno.into())),
+    }
+}
+
+/// Gives a file without a name this one.
+fn link(file: BorrowedFd<'_>, directory: &OwnedFd, place: &Place) -> Result<(), Errno> {
+    match linkat(file, "", directory, &*place.file, AtFlags::EMPTY_PATH) {
+        // Before Linux 6.10 only the privileged may, and others are told this (linkat(2)).
+        Err(Errno::NOENT) => {
+            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            linkat(CWD, path, directory, &*place.file, AtFlags::SYMLINK_FOLLOW)
+        }
+        outcome => outcome,
+    }
+}
+
+/// The permissions that were asked for. Who may only read could lock, and so be in the way, but not use it: so whoever is
+/// not to have both may do nothing.
+pub(crate) fn mode(request: &Request) -> Mode {
+    let asked = request.permissions.unwrap_or(MODE);
+    let classes = [0o600, 0o060, 0o006].into_iter();
+    Mode::from_raw_mode(classes.filter(|class| asked & class == *class).sum())
+}
+
+/// The maximum that was asked for.
+pub(crate) fn max_permits(request: &Request) -> Result<Option<u32>, Fault> {
+    match request.max_permits {
+        Some(0) => Err(Fault::unsupported("a semaphore must be able to have at least one permit")),
+        Some(max) if max > MAX_PERMITS => {
+            Err(Fault::unsupported(format!("the largest maximum is {MAX_PERMITS}, and {max} was asked for")))
+        }
+        max => Ok(max),
+    }
+}
+
+pub(crate) fn check_value(initial_value: u32, max: u32) -> Result<(), Fault> {
+    if initial_value <= max {
+        return Ok(());
+    }
+    let reason = format!("the initial value {initial_value} is more than the {max} that it can count");
+    Err(Fault::new(ErrorKind::OutOfResources, reason))
+}

@@ -1,0 +1,44 @@
+//! Opening the file that a name stands for.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{OFlags, fstat};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::path::{Place, open_in};
+use super::validate::{check, explain, not_found};
+use crate::backend::robust::error::Trouble;
+use crate::backend::robust::mapped_file::Core;
+use crate::error::Fault;
+
+/// The file of an existing semaphore, to be read.
+pub(crate) fn open_to_read(place: &Place) -> Result<OwnedFd, Fault> {
+    let directory = place.open_directory()?.ok_or_else(not_found)?;
+    let open = |access| retry_on_intr(|| open_in(place, &directory, access));
+    // for writing, too, where that is allowed: the close of what cannot write calls all deputies, and of this the watcher alone
+    let opened = match open(OFlags::RDWR) {
+        Err(errno) if errno != Errno::NOENT => open(OFlags::RDONLY),
+        opened => opened,
+    };
+    let file = opened.map_err(|errno| match errno {
+        Errno::NOENT => not_found(),
+        _ => explain(place, place.look(&directory), errno.into()),
+    })?;
+    check(place, file.as_fd(), &fstat(&file).map_err(Trouble::from)?)?;
+    Ok(file)
+}
+
+/// The file, if there is one and it is a semaphore's.
+pub(crate) fn open_file(place: &Arc<Place>, directory: &OwnedFd) -> Result<Option<Core>, Fault> {
+    match Core::open(place, || open_in(place, directory, OFlags::RDWR)) {
+        Ok((core, data)) => check(place, core.new_file().as_fd(), &data).map(|()| Some(core)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(explain(place, place.look(directory), error)),
+    }
+}
+
+/// Whether the path still names this file.
+pub(crate) fn names(directory: &OwnedFd, core: &Core) -> bool {
+    core.place.look(directory).is_some_and(|data| core.is(&data))
+}
