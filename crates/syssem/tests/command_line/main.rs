@@ -2,7 +2,7 @@
 
 #![cfg(unix)]
 
+mod harness;
 mod manage;
 mod run;
-mod stage;
 mod watch;

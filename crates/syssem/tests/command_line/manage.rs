@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use system_semaphore::{KeyType, SystemSemaphore};
 
-use crate::stage::{CLEANING, Process, Stage, json, must, output, pid_in, syssem, text};
+use crate::harness::{CLEANING, Process, Stage, json, must, output, pid_in, syssem, text};
 
 #[test]
 fn a_semaphore_s_life() {

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use puppet::{process, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::stage::{INOTIFY, Process, Stage, output, pid_in, text};
+use crate::harness::{INOTIFY, Process, Stage, output, pid_in, text};
 
 fn code(output: &Output) -> Option<i32> {
     output.status.code()

@@ -14,7 +14,7 @@ use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 use serde_json::Value;
 use system_semaphore::SystemSemaphore;
 
-use crate::stage::{INOTIFY, Process, Stage, text};
+use crate::harness::{INOTIFY, Process, Stage, text};
 
 /// A terminal, and what was written on it.
 struct Terminal {
@@ -136,7 +136,7 @@ fn it_follows_all_there_are() {
     let terminal = Terminal::new();
     let semaphore = SystemSemaphore::create(&stage.key, 2).expect("it can be made");
     // others' tests make some, too, so that the screen may be too small: out of it, then
-    let mut watch = crate::stage::syssem("watch");
+    let mut watch = crate::harness::syssem("watch");
     let mut watch = Process::start(watch.arg("--json").stdout(Stdio::piped()));
     let mut lines = BufReader::new(watch.0.stdout.take().expect("it is piped")).lines();
     let is_seen = |line: &str| line.contains(&format!("\"robust:{}\"", stage.key));

@@ -1,23 +1,24 @@
 //! `run`: takes permits and becomes the command.
 
-#[cfg_attr(unix, path = "run/unix.rs")]
-#[cfg_attr(windows, path = "run/windows.rs")]
-mod system;
+mod command;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
 
-use std::ffi::OsStr;
-use std::io;
-use std::process::Command;
 use std::time::Instant;
 
 use system_semaphore::{AccessMode, KeyType, SystemSemaphore};
 
-use crate::answer::{Trouble, say};
-use crate::arguments::Run;
-use crate::sight::Process;
-
-/// The exit status where the command was found but cannot be executed, and where it was not found.
-const NOT_EXECUTABLE: u8 = 126;
-const NOT_FOUND: u8 = 127;
+use self::command::tell_wait;
+#[cfg(unix)]
+use self::unix as platform;
+#[cfg(windows)]
+use self::windows as platform;
+use crate::cli::Run;
+use crate::error::Trouble;
+use crate::output::say;
+use crate::report::Process;
 
 pub(crate) fn run(options: &Run) -> Result<u8, Trouble> {
     let semaphore = open(options)?;
@@ -25,21 +26,21 @@ pub(crate) fn run(options: &Run) -> Result<u8, Trouble> {
     if options.verbose {
         announce_wait(options, &semaphore);
     }
-    if options.close {
-        keep_and_wait(options, &semaphore, begin)
-    } else {
-        system::become_command(options, &semaphore, begin)
+    #[cfg(unix)]
+    if !options.close {
+        return platform::become_command(options, &semaphore, begin);
     }
+    keep_and_wait(options, &semaphore, begin)
 }
 
 /// Takes permits, waits for the command, and gives them back.
 fn keep_and_wait(options: &Run, semaphore: &SystemSemaphore, begin: Instant) -> Result<u8, Trouble> {
     let permit = options.patience.acquire(semaphore, options.count)?;
     tell_wait(options, semaphore, begin);
-    let status = system::wait_for(options);
+    let status = platform::wait_for(options);
     // before we end as the command did, which may be by a signal
     permit.release()?;
-    Ok(system::end_as(status?))
+    Ok(platform::end_as(status?))
 }
 
 fn open(options: &Run) -> Result<SystemSemaphore, Trouble> {
@@ -68,17 +69,6 @@ fn warn_of_other_value(options: &Run, semaphore: &SystemSemaphore) {
     }
 }
 
-fn command(options: &Run) -> Command {
-    let mut command = Command::new(&options.command[0]);
-    command.args(&options.command[1..]);
-    command
-}
-
-fn not_started(command: &OsStr, error: &io::Error) -> Trouble {
-    let code = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
-    Trouble::Other(format!("cannot execute {}: {error}", command.display()), code)
-}
-
 /// Tells for whom it is about to wait, if it has to.
 fn announce_wait(options: &Run, semaphore: &SystemSemaphore) {
     match semaphore.available_permits() {
@@ -96,11 +86,4 @@ fn announce_wait(options: &Run, semaphore: &SystemSemaphore) {
         .collect();
     let held = if names.is_empty() { String::new() } else { format!("; held by {}", names.join(", ")) };
     say(format_args!("waiting for {}{held}", semaphore.native_key()));
-}
-
-fn tell_wait(options: &Run, semaphore: &SystemSemaphore, begin: Instant) {
-    if options.verbose {
-        let seconds = begin.elapsed().as_secs_f64();
-        say(format_args!("got {} of {} after {seconds:.3} s", options.count, semaphore.native_key()));
-    }
 }

@@ -12,10 +12,9 @@ use signal_hook::low_level::emulate_default_handler;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 use system_semaphore::SystemSemaphore;
 
-use super::{command, not_started, tell_wait};
-use crate::FAILURE;
-use crate::answer::Trouble;
-use crate::arguments::Run;
+use crate::cli::Run;
+use crate::commands::run::command::{command, not_started, tell_wait};
+use crate::error::{FAILURE, Trouble};
 
 /// Takes permits that go with this process, whatever it becomes, and becomes the command.
 pub(super) fn become_command(

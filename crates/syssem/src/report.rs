@@ -3,7 +3,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use system_semaphore::{Holder, Snapshot, Waiter};
+use system_semaphore::{Holder, Listed, Owners, Result, Snapshot, Waiter, list as all};
+
+use crate::output::printable;
 
 /// What is printed of a snapshot as JSON. What a type of semaphore does not tell is null.
 #[derive(Debug, PartialEq, Serialize)]
@@ -116,15 +118,46 @@ impl Process {
     }
 }
 
-/// Text that others have chosen, fit for a terminal.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|character| -> Box<dyn Iterator<Item = char>> {
-            if character.is_control() {
-                Box::new(character.escape_default())
-            } else {
-                Box::new(std::iter::once(character))
-            }
-        })
-        .collect()
+/// An entry, as JSON.
+#[derive(Debug, Serialize)]
+pub(crate) struct Entry {
+    pub(crate) key: Option<String>,
+    #[serde(rename = "type")]
+    pub(crate) key_type: String,
+    pub(crate) name: String,
+    pub(crate) path: Option<String>,
+    pub(crate) owner: u32,
+    pub(crate) error: Option<String>,
+    pub(crate) sight: Option<Sight>,
+}
+
+impl From<&Listed> for Entry {
+    fn from(listed: &Listed) -> Self {
+        Self {
+            key: listed.native_key.as_ref().map(ToString::to_string),
+            key_type: listed.key_type.to_string(),
+            name: listed.name.clone(),
+            path: listed.path.as_ref().map(|path| path.display().to_string()),
+            owner: listed.owner,
+            error: listed.snapshot.as_ref().err().map(ToString::to_string),
+            sight: listed.snapshot.as_ref().ok().map(Sight::from),
+        }
+    }
+}
+
+impl Entry {
+    /// What people call it: the key that opens it, if there is one.
+    pub(crate) fn label(&self) -> String {
+        match &self.key {
+            Some(key) => printable(key),
+            None => format!("{}: {}", self.key_type, printable(&self.name)),
+        }
+    }
+}
+
+/// All that there are, in order.
+pub(crate) fn entries(owners: Owners) -> Result<Vec<Entry>> {
+    let mut entries: Vec<Entry> = all(owners)?.iter().map(Entry::from).collect();
+    entries.sort_by_cached_key(|entry| (entry.key_type.clone(), entry.label()));
+    Ok(entries)
 }

@@ -1,22 +1,10 @@
 //! Where no program becomes another one: the command is a child, and its permits are ours until it has ended.
 
 use std::process::{self, ExitStatus};
-use std::time::Instant;
 
-use system_semaphore::SystemSemaphore;
-
-use super::{command, keep_and_wait, not_started};
-use crate::FAILURE;
-use crate::answer::Trouble;
-use crate::arguments::Run;
-
-pub(super) fn become_command(
-    options: &Run,
-    semaphore: &SystemSemaphore,
-    begin: Instant,
-) -> Result<u8, Trouble> {
-    keep_and_wait(options, semaphore, begin)
-}
+use crate::cli::Run;
+use crate::commands::run::command::{command, not_started};
+use crate::error::{FAILURE, Trouble};
 
 /// Starts the command and waits until it ends. Ctrl+C and Ctrl+Break go to the command as well, and what it makes of them
 /// is what counts.

@@ -3,10 +3,9 @@
 use serde::Serialize;
 use system_semaphore::{Directory, Environment, KeyType, NativeIpcKey, Platform, SystemSemaphore};
 
-use crate::answer::{Answer, Trouble};
-use crate::arguments::Name;
-use crate::list::{plain_table, render};
-use crate::sight::printable;
+use crate::cli::Name;
+use crate::error::Trouble;
+use crate::output::{Answer, plain_table, printable, render};
 
 /// What a name becomes for one type, as JSON.
 #[derive(Serialize)]

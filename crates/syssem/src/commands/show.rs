@@ -5,10 +5,10 @@ use std::fmt::Write;
 use serde::Serialize;
 use system_semaphore::Observer;
 
-use crate::answer::{Answer, Trouble};
-use crate::arguments::Show;
-use crate::list::{plain_table, render};
-use crate::sight::{Process, Sight, printable};
+use crate::cli::Show;
+use crate::error::Trouble;
+use crate::output::{Answer, plain_table, printable, render};
+use crate::report::{Process, Sight};
 
 /// The answer, as JSON.
 #[derive(Serialize)]

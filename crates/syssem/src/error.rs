@@ -1,40 +1,14 @@
-//! What is printed: tables for people, JSON for programs.
+//! Why a command fails, and its exit status.
 
-use std::fmt::Display;
-use std::io::{self, Write};
+use std::io;
 
-use serde::Serialize;
 use serde_json::json;
 use system_semaphore::{Error, ErrorKind};
 
-use crate::FAILURE;
+use crate::output::say;
 
-/// How answers are printed.
-pub(crate) struct Answer {
-    json: bool,
-}
-
-impl Answer {
-    pub(crate) fn new(json: bool) -> Self {
-        Self { json }
-    }
-
-    pub(crate) fn is_json(&self) -> bool {
-        self.json
-    }
-
-    /// Prints a value as JSON, or what people read.
-    pub(crate) fn give(&self, value: &impl Serialize, text: impl FnOnce() -> String) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        if self.json {
-            serde_json::to_writer(&mut out, value)?;
-            writeln!(out)?;
-        } else {
-            out.write_all(text().as_bytes())?;
-        }
-        out.flush()
-    }
-}
+/// Our own failure, and wrong usage.
+pub(crate) const FAILURE: u8 = 125;
 
 /// Why a command ends without having done what it was told to.
 #[derive(Debug)]
@@ -87,11 +61,6 @@ fn advise(error: &Error) -> String {
         }
         _ => error.to_string(),
     }
-}
-
-/// Says something to people, on standard error.
-pub(crate) fn say(text: impl Display) {
-    let _ = writeln!(io::stderr(), "syssem: {text}");
 }
 
 impl From<Error> for Trouble {

@@ -37,7 +37,7 @@ impl Screen {
         let (width, height) = size().map(|(width, height)| (usize::from(width), usize::from(height)))?;
         let mut out = io::stdout().lock();
         queue!(out, BeginSynchronizedUpdate, MoveTo(0, 0), Clear(ClearType::All))?;
-        super::write_lines(&mut out, &lines(width), width, height)?;
+        write_lines(&mut out, &lines(width), width, height)?;
         queue!(out, EndSynchronizedUpdate)?;
         out.flush()
     }
@@ -92,4 +92,16 @@ fn stop() -> io::Result<()> {
     give_terminal_back();
     signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGTSTP)?;
     take_terminal()
+}
+
+/// Writes lines, each cut to the width.
+fn write_lines(out: &mut impl Write, lines: &[String], width: usize, height: usize) -> io::Result<()> {
+    for (row, line) in lines.iter().take(height).enumerate() {
+        if row > 0 {
+            write!(out, "\r\n")?;
+        }
+        let cut: String = line.chars().take(width).collect();
+        write!(out, "{cut}")?;
+    }
+    Ok(())
 }
