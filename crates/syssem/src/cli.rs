@@ -1,25 +1,26 @@
-//! The command line.
+//! The command line: commands, options and their values.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use system_semaphore::{ErrorKind, Key, KeyType, NativeIpcKey, Result, SystemSemaphore};
 
-/// Limits across processes: at most so many of these at once on this machine
+/// Limits how many processes on this machine do something at once
 ///
-/// Counting semaphores shared by processes, named by a key. A permit is one of the resources that a semaphore counts;
-/// however its holder ends, it comes back.
+/// A counting semaphore is shared by processes and named by a key. A permit is one of the resources
+/// that it counts. The permits of a holder return when it ends, however it ends.
 ///
-/// Exit status: 125 for wrong usage and for failures of syssem's own; `run` and `take` exit with 1, or the CODE of -E, if
-/// there were not enough permits in time; `run` exits with 126 if the command cannot be executed and 127 if it is not found,
-/// and else as the command does; `doctor` exits with 1 if it has found something.
+/// Exit status: 125 for wrong usage and for failures of syssem itself. `run` and `take` exit with
+/// 1, or with the CODE of -E, if there were not enough permits in time. `run` exits with 126 if the
+/// command cannot be executed, with 127 if it is not found, and otherwise as the command does.
+/// `doctor` exits with 1 if it has found a problem.
 #[derive(Debug, Parser)]
 #[command(name = "syssem", version, max_term_width = 100)]
-pub(crate) struct Arguments {
-    /// Print JSON: answers on standard output, errors on standard error
+pub(crate) struct Cli {
+    /// Print JSON: results on standard output, errors on standard error
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -28,63 +29,57 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Run(Run),
-    Create(Create),
-    Take(Take),
-    Release(Release),
-    Reset(Reset),
-    Remove(Remove),
-    List(List),
-    Show(Show),
-    Watch(Watch),
-    Key(Name),
-    Doctor(Doctor),
-    /// Print a completion script for a shell
-    Completions {
-        /// The shell
-        shell: Shell,
-    },
-    /// Write the manual pages into a directory
-    Manual {
-        /// The directory, which is made if need be
-        directory: PathBuf,
-    },
+    Run(RunArgs),
+    Create(CreateArgs),
+    Take(TakeArgs),
+    Release(ReleaseArgs),
+    Reset(ResetArgs),
+    Remove(RemoveArgs),
+    List(ListArgs),
+    Show(ShowArgs),
+    Watch(WatchArgs),
+    Key(NameArgs),
+    Doctor(DoctorArgs),
+    Completions(CompletionsArgs),
+    Manual(ManualArgs),
 }
 
-/// Which semaphore.
+/// The semaphore that a command uses.
 #[derive(Debug, Args)]
-pub(crate) struct Which {
+pub(crate) struct KeyArg {
     /// A plain name, or the text form of a native key (robust:NAME, systemv:/KEY/FILE, posix:/NAME)
     #[arg(value_name = "KEY")]
     key: String,
-    /// What type of semaphore a plain name means: robust, systemv, posix or windows [default: the best one of the platform]
+    /// The type of semaphore that a plain name means: robust, systemv, posix or windows [default:
+    /// the platform's best type]
     #[arg(short = 't', long = "type", value_name = "TYPE", value_parser = parse_type)]
     key_type: Option<KeyType>,
 }
 
-impl Which {
-    /// The native key.
-    pub(crate) fn native(&self) -> Result<NativeIpcKey> {
-        native(&self.key, self.key_type)
+impl KeyArg {
+    /// Returns the native key of the semaphore.
+    pub(crate) fn native_key(&self) -> Result<NativeIpcKey> {
+        native_key(&self.key, self.key_type)
     }
 }
 
-/// The native key that a text means.
-pub(crate) fn native(text: &str, key_type: Option<KeyType>) -> Result<NativeIpcKey> {
+/// Converts a plain name, or the text form of a native key, to a native key.
+pub(crate) fn native_key(text: &str, key_type: Option<KeyType>) -> Result<NativeIpcKey> {
     let builder = |key: Key| match key_type {
         Some(key_type) => SystemSemaphore::builder(key).key_type(key_type).native_key(),
         None => SystemSemaphore::builder(key).native_key(),
     };
-    let key = if names_a_type(text) { builder(Key::Native(text.parse()?)) } else { builder(text.into()) }?;
+    let key = if has_type_prefix(text) { builder(Key::Native(text.parse()?)) } else { builder(text.into()) }?;
     Ok(match key.key_type() {
-        // that it was made from a plain name says nothing more
+        // The name that a robust key was made from equals the native key. Printed keys need it only
+        // once.
         KeyType::Robust => NativeIpcKey::new(key.native_key(), KeyType::Robust),
         _ => key,
     })
 }
 
-/// Whether a text is meant to be a native key's, well-formed or not.
-fn names_a_type(text: &str) -> bool {
+/// Returns whether the text starts with the name of a type, as the text form of a native key does.
+fn has_type_prefix(text: &str) -> bool {
     let Some((scheme, _)) = text.split_once(':') else { return false };
     let scheme = scheme.to_ascii_lowercase();
     matches!(&*scheme, "robust" | "posix" | "windows" | "systemv") || scheme.starts_with("systemv-")
@@ -102,8 +97,9 @@ fn parse_type(text: &str) -> Result<KeyType, String> {
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "it is no number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| "it is no time to wait".to_owned())
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| "the number of seconds is negative or too large".to_owned())
 }
 
 fn parse_mode(text: &str) -> Result<u32, String> {
@@ -113,13 +109,13 @@ fn parse_mode(text: &str) -> Result<u32, String> {
     }
 }
 
-/// How long to wait.
+/// How long a command waits for permits.
 #[derive(Debug, Args)]
-pub(crate) struct Patience {
-    /// Do not wait: fail at once if there are not enough permits
+pub(crate) struct WaitArgs {
+    /// Do not wait: fail immediately if there are not enough permits
     #[arg(short, long, conflicts_with = "wait")]
     pub(crate) nonblock: bool,
-    /// Wait no longer than so many seconds (fractions are allowed)
+    /// Wait at most this many seconds (fractions are allowed)
     #[arg(short, long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub(crate) wait: Option<Duration>,
     /// The exit status if there were not enough permits in time
@@ -127,36 +123,50 @@ pub(crate) struct Patience {
     pub(crate) conflict_exit_code: u8,
 }
 
-/// Take permits and become a command
+impl WaitArgs {
+    /// Returns the end of a wait that begins now, or `None` if the wait has no limit.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        if self.nonblock {
+            Some(Instant::now())
+        } else {
+            self.wait.and_then(|wait| Instant::now().checked_add(wait))
+        }
+    }
+}
+
+/// Acquire permits and become a command
 ///
-/// The command has syssem's process id, so that signals and the exit status are its own. The permits follow it and all its
-/// children that keep the descriptor, and come back when the last of them is gone, however it ends; also after SIGKILL. The
-/// semaphore is made if it is not there, and goes with its last user.
+/// The command has syssem's process id, so that signals and the exit status are its own. The
+/// permits belong to the command and all its children that keep the descriptor. They return when
+/// the last of these processes ends, even by SIGKILL. If the semaphore does not exist, `run`
+/// creates it, and its last user removes it.
 ///
-/// A program that closes descriptors it does not know (Python's subprocess, sudo, ssh and daemons do) ends the permits' way
-/// to its own children; with --fork they stay at least until the command ends.
+/// Some programs close descriptors that they do not know: Python's subprocess, sudo, ssh and
+/// daemons. Their children do not inherit the permits. With --fork the permits stay acquired at
+/// least until the command ends.
 #[derive(Debug, Args)]
-pub(crate) struct Run {
+pub(crate) struct RunArgs {
     #[command(flatten)]
-    pub(crate) which: Which,
-    /// How many permits there are, if the semaphore is made [default: 1]
+    pub(crate) key: KeyArg,
+    /// The number of permits if the semaphore is created [default: 1]
     #[arg(short, long, value_name = "PERMITS")]
     pub(crate) permits: Option<u32>,
-    /// How many permits to take, all or none
+    /// The number of permits to acquire, all or none
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) count: u32,
     #[command(flatten)]
-    pub(crate) patience: Patience,
-    /// Set the number of permits even if the semaphore is in use; permits taken before are void
+    pub(crate) wait_args: WaitArgs,
+    /// Set the number of permits even if the semaphore is in use, which voids acquired permits
     #[arg(long)]
     pub(crate) create: bool,
-    /// Wait for the command, and keep the permits until it ends, too: for commands that close descriptors
+    /// Wait for the command and share the permits with it: for commands that close descriptors
     #[arg(long)]
     pub(crate) fork: bool,
-    /// Wait for the command, and keep the permits to oneself: children that it leaves behind do not have them
+    /// Wait for the command and keep the permits from it: children that outlive the command hold
+    /// none
     #[arg(long, conflicts_with = "fork")]
     pub(crate) close: bool,
-    /// Tell how long it waited, and for whom
+    /// Print the holders before a wait, and its duration after it
     #[arg(short, long)]
     pub(crate) verbose: bool,
     /// The command and its arguments
@@ -164,111 +174,130 @@ pub(crate) struct Run {
     pub(crate) command: Vec<OsString>,
 }
 
-/// Make a semaphore that stays until it is removed
+/// Create a semaphore that stays until it is removed
 #[derive(Debug, Args)]
-pub(crate) struct Create {
+pub(crate) struct CreateArgs {
     #[command(flatten)]
-    pub(crate) which: Which,
-    /// How many permits there are
+    pub(crate) key: KeyArg,
+    /// The number of permits
     #[arg(short, long, value_name = "PERMITS", default_value_t = 1)]
     pub(crate) permits: u32,
-    /// The most permits that there can be
+    /// The largest number of free permits
     #[arg(long, value_name = "PERMITS")]
     pub(crate) max: Option<u32>,
-    /// Who may use it, in octal; of robust semaphores only those named Global\NAME can be used by others
+    /// The permission bits, in octal; other users can use a robust semaphore only if it is named
+    /// Global\NAME
     #[arg(long, value_name = "MODE", value_parser = parse_mode)]
     pub(crate) mode: Option<u32>,
-    /// Leave one that is there as it is; else that is an error
+    /// Accept an existing semaphore and leave it unchanged
     #[arg(long)]
     pub(crate) exist_ok: bool,
 }
 
-/// Take permits for good: nobody owes them, until somebody releases as many
+/// Acquire permits without an owner: they stay taken until a process releases as many
 #[derive(Debug, Args)]
-pub(crate) struct Take {
+pub(crate) struct TakeArgs {
     #[command(flatten)]
-    pub(crate) which: Which,
-    /// How many, all or none
+    pub(crate) key: KeyArg,
+    /// The number of permits, all or none
     #[arg(value_name = "N", default_value_t = 1)]
     pub(crate) count: u32,
     #[command(flatten)]
-    pub(crate) patience: Patience,
+    pub(crate) wait_args: WaitArgs,
 }
 
-/// Create permits
+/// Add permits
 #[derive(Debug, Args)]
-pub(crate) struct Release {
+pub(crate) struct ReleaseArgs {
     #[command(flatten)]
-    pub(crate) which: Which,
-    /// How many
+    pub(crate) key: KeyArg,
+    /// The number of permits
     #[arg(value_name = "N", default_value_t = 1)]
     pub(crate) count: u32,
 }
 
-/// Set the number of free permits of a semaphore in use; on a robust one, permits taken before are void
+/// Set the number of free permits of an existing semaphore; on a robust one this voids acquired
+/// permits
 #[derive(Debug, Args)]
-pub(crate) struct Reset {
+pub(crate) struct ResetArgs {
     #[command(flatten)]
-    pub(crate) which: Which,
-    /// How many permits there are then
+    pub(crate) key: KeyArg,
+    /// The number of free permits
     #[arg(value_name = "PERMITS")]
     pub(crate) permits: u32,
 }
 
-/// Remove semaphores, whoever uses them
+/// Remove semaphores, even if they are in use
 #[derive(Debug, Args)]
-pub(crate) struct Remove {
-    /// Their keys
+pub(crate) struct RemoveArgs {
+    /// The keys
     #[arg(value_name = "KEY", required = true)]
     pub(crate) keys: Vec<String>,
-    /// What type of semaphore plain names mean
+    /// The type of semaphore that plain names mean
     #[arg(short = 't', long = "type", value_name = "TYPE", value_parser = parse_type)]
     pub(crate) key_type: Option<KeyType>,
 }
 
 /// List the semaphores on this machine
 ///
-/// Robust ones, System V sets and POSIX ones, Qt's among them. (What a System V set of a stranger's counts is known to its
-/// makers alone; the first semaphore of each is shown.)
+/// Lists robust semaphores, System V sets and POSIX semaphores, Qt's among them. Only the first
+/// semaphore of a System V set is shown, because only the program that created the set knows what
+/// the others count.
 #[derive(Debug, Args)]
-pub(crate) struct List {
-    /// Those of all users, not only one's own
+pub(crate) struct ListArgs {
+    /// List the semaphores of all users
     #[arg(short, long)]
     pub(crate) all: bool,
 }
 
-/// Show a semaphore: its value, who holds and who waits
+/// Show a semaphore: its value, its holders and its waiters
 #[derive(Debug, Args)]
-pub(crate) struct Show {
+pub(crate) struct ShowArgs {
     #[command(flatten)]
-    pub(crate) which: Which,
+    pub(crate) key: KeyArg,
 }
 
-/// Watch semaphores live, ten times a second, without disturbing anybody
+/// Watch semaphores live, ten times a second, without disturbing their users
 ///
-/// In a terminal: q or Ctrl+C ends it. Elsewhere, and with --json, a line is printed whenever something has changed.
+/// In a terminal, q or Ctrl+C ends it. With --json, or without a terminal, it prints a line after
+/// each change.
 #[derive(Debug, Args)]
-pub(crate) struct Watch {
-    /// Their keys [default: all of this user's, among which new ones are looked for once a second]
+pub(crate) struct WatchArgs {
+    /// The keys [default: all semaphores of this user, listed once a second]
     #[arg(value_name = "KEY")]
     pub(crate) keys: Vec<String>,
-    /// What type of semaphore plain names mean
+    /// The type of semaphore that plain names mean
     #[arg(short = 't', long = "type", value_name = "TYPE", value_parser = parse_type)]
     pub(crate) key_type: Option<KeyType>,
 }
 
-/// Show what a name becomes for every type of semaphore
+/// Show the keys that a name becomes, for every type of semaphore
 #[derive(Debug, Args)]
-pub(crate) struct Name {
+pub(crate) struct NameArgs {
     /// The name
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
 }
 
-/// Tell what this machine supports, its limits, and what crashes have left, with the command that removes it
+/// Report what this machine supports, its limits, and stale semaphores with the commands that
+/// remove them
 #[derive(Debug, Args)]
-pub(crate) struct Doctor {
-    /// Remove leftovers of robust semaphores, of which it is certain that nobody uses them
+pub(crate) struct DoctorArgs {
+    /// Remove stale robust semaphores, which certainly have no users
     #[arg(long)]
     pub(crate) clean: bool,
+}
+
+/// Print a completion script for a shell
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+/// Write the manual pages into a directory
+#[derive(Debug, Args)]
+pub(crate) struct ManualArgs {
+    /// The directory, which is created if it does not exist
+    pub(crate) directory: PathBuf,
 }

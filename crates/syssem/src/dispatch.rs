@@ -1,27 +1,28 @@
-//! From the command line to its command.
+//! Calls the command that the command line names.
 
-use crate::cli::{Arguments, Command};
+use crate::cli::{Cli, Command};
 use crate::commands::{
     completions, create, doctor, key, list, manual, release, remove, reset, run, show, take, watch,
 };
-use crate::error::Trouble;
-use crate::output::Answer;
+use crate::error::CliError;
+use crate::output::Output;
 
-pub(crate) fn obey(arguments: Arguments) -> Result<u8, Trouble> {
-    let answer = Answer::new(arguments.json);
-    match arguments.command {
-        Command::Run(options) => run::run(&options),
-        Command::Create(options) => create::create(&options, &answer),
-        Command::Take(options) => take::take(&options, &answer),
-        Command::Release(options) => release::release(&options, &answer),
-        Command::Reset(options) => reset::reset(&options, &answer),
-        Command::Remove(options) => remove::remove(&options, &answer),
-        Command::Key(options) => key::show(&options, &answer),
-        Command::List(options) => list::list(&options, &answer),
-        Command::Show(options) => show::show(&options, &answer),
-        Command::Watch(options) => watch::watch(&options, &answer),
-        Command::Doctor(options) => doctor::doctor(&options, &answer),
-        Command::Completions { shell } => completions::complete(shell),
-        Command::Manual { directory } => manual::write_manual(&directory),
+/// Executes the command and returns the exit status.
+pub(crate) fn dispatch(cli: Cli) -> Result<u8, CliError> {
+    let output = Output::new(cli.json);
+    match cli.command {
+        Command::Run(args) => run::execute(&args),
+        Command::Create(args) => create::execute(&args, &output),
+        Command::Take(args) => take::execute(&args, &output),
+        Command::Release(args) => release::execute(&args, &output),
+        Command::Reset(args) => reset::execute(&args, &output),
+        Command::Remove(args) => remove::execute(&args, &output),
+        Command::List(args) => list::execute(&args, &output),
+        Command::Show(args) => show::execute(&args, &output),
+        Command::Watch(args) => watch::execute(&args, &output),
+        Command::Key(args) => key::execute(&args, &output),
+        Command::Doctor(args) => doctor::execute(&args, &output),
+        Command::Completions(args) => completions::execute(&args),
+        Command::Manual(args) => manual::execute(&args),
     }
 }

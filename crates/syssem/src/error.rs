@@ -1,75 +1,83 @@
-//! Why a command fails, and its exit status.
+//! Why a command fails, and the exit status that says so.
 
 use std::io;
 
 use serde_json::json;
 use system_semaphore::{Error, ErrorKind};
 
-use crate::output::say;
+use crate::output::warn;
 
-/// Our own failure, and wrong usage.
+/// The exit status for wrong usage and for failures of syssem itself.
 pub(crate) const FAILURE: u8 = 125;
 
-/// Why a command ends without having done what it was told to.
+/// Why a command ends without success.
 #[derive(Debug)]
-pub(crate) enum Trouble {
+pub(crate) enum CliError {
+    /// The library reported an error.
     Semaphore(Error),
-    /// There were not enough permits in time; what to exit with.
+    /// Not enough permits became free in time. The number is the exit status.
     Busy(Error, u8),
+    /// Standard output could not be written.
     Output(io::Error),
-    /// Anything else, and what to exit with.
+    /// Any other failure: its message and the exit status.
     Other(String, u8),
 }
 
-impl Trouble {
-    pub(crate) fn failed(reason: String) -> Self {
-        Self::Other(reason, FAILURE)
+impl CliError {
+    /// Creates an error with the exit status of syssem's own failures.
+    pub(crate) fn failed(message: String) -> Self {
+        Self::Other(message, FAILURE)
     }
 
-    pub(crate) fn code(&self) -> u8 {
+    /// Returns the exit status of the program.
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Busy(_, code) | Self::Other(_, code) => *code,
             Self::Semaphore(_) | Self::Output(_) => FAILURE,
         }
     }
 
-    /// Tells on standard error.
-    pub(crate) fn report(&self, json: bool) {
-        let (kind, key, text) = match self {
+    /// Prints the error on standard error. Without `json`, a busy semaphore prints nothing.
+    pub(crate) fn print(&self, json: bool) {
+        let (kind, key, message) = match self {
             Self::Semaphore(error) | Self::Busy(error, _) => {
-                (format!("{:?}", error.kind()), Some(error.key()), advise(error))
+                (format!("{:?}", error.kind()), Some(error.key()), with_advice(error))
             }
-            Self::Output(error) => ("Unknown".to_owned(), None, format!("cannot write the answer: {error}")),
-            Self::Other(reason, _) => ("Unknown".to_owned(), None, reason.clone()),
+            Self::Output(error) => {
+                ("Unknown".to_owned(), None, format!("cannot write to standard output: {error}"))
+            }
+            Self::Other(message, _) => ("Unknown".to_owned(), None, message.clone()),
         };
         if json {
-            eprintln!("{}", json!({ "error": { "kind": kind, "key": key, "message": text } }));
+            eprintln!("{}", json!({ "error": { "kind": kind, "key": key, "message": message } }));
         } else if !matches!(self, Self::Busy(..)) {
-            say(text);
+            warn(message);
         }
     }
 }
 
-/// The error's own text, and what to do at the command line.
-fn advise(error: &Error) -> String {
+/// Returns the error's message, with the options or commands that help.
+fn with_advice(error: &Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => {
-            format!("{error}\n(`syssem list` shows what there is, `syssem create` makes one)")
+            format!("{error}\n(`syssem list` lists existing semaphores, `syssem create` creates one)")
         }
         ErrorKind::AlreadyExists => {
-            format!("{error}\n(`--exist-ok` leaves it as it is, `syssem reset` sets its permits)")
+            format!(
+                "{error}\n(`--exist-ok` accepts an existing semaphore, `syssem reset` sets its free permits)"
+            )
         }
         _ => error.to_string(),
     }
 }
 
-impl From<Error> for Trouble {
+impl From<Error> for CliError {
     fn from(error: Error) -> Self {
         Self::Semaphore(error)
     }
 }
 
-impl From<io::Error> for Trouble {
+impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
         Self::Output(error)
     }

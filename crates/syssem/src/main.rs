@@ -1,6 +1,9 @@
-//! `syssem`: counting semaphores of this machine from the command line.
+//! `syssem`: the counting semaphores of this machine from the command line.
 //!
-//! One file a command in `commands`; `cli.rs` defines the command line, from which completions and manual pages are made as well.
+//! - `cli` defines the command line. Completions and manual pages are generated from it.
+//! - `dispatch` calls the command, which is one file in `commands`.
+//! - `report` describes semaphores and their users. `output` prints, `error` explains failures.
+//! - `semaphore` opens and acquires, for all commands that do so.
 
 mod cli;
 mod commands;
@@ -15,28 +18,28 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::Arguments;
-use crate::dispatch::obey;
-use crate::error::{FAILURE, Trouble};
+use crate::cli::Cli;
+use crate::dispatch::dispatch;
+use crate::error::{CliError, FAILURE};
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
         Err(error) => {
-            // help and version come here, too
+            // clap reports --help and --version as errors, too.
             let code = if error.use_stderr() { FAILURE } else { 0 };
             let _ = error.print();
             return ExitCode::from(code);
         }
     };
-    let json = arguments.json;
-    match obey(arguments) {
+    let json = cli.json;
+    match dispatch(cli) {
         Ok(code) => ExitCode::from(code),
-        // who does not read on does not want more
-        Err(Trouble::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(trouble) => {
-            trouble.report(json);
-            ExitCode::from(trouble.code())
+        // A reader that closes the pipe, such as `head`, needs no more output.
+        Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            error.print(json);
+            ExitCode::from(error.exit_code())
         }
     }
 }

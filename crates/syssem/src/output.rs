@@ -1,4 +1,4 @@
-//! What is printed: tables for people, JSON for programs.
+//! Prints results as text or JSON, and messages on standard error.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -8,22 +8,24 @@ use serde::Serialize;
 use serde_json::json;
 use system_semaphore::SystemSemaphore;
 
-/// How answers are printed.
-pub(crate) struct Answer {
+/// Prints results in the format that the user chose.
+pub(crate) struct Output {
     json: bool,
 }
 
-impl Answer {
+impl Output {
+    /// Creates an output that prints JSON or text.
     pub(crate) fn new(json: bool) -> Self {
         Self { json }
     }
 
+    /// Returns whether results are printed as JSON.
     pub(crate) fn is_json(&self) -> bool {
         self.json
     }
 
-    /// Prints a value as JSON, or what people read.
-    pub(crate) fn give(&self, value: &impl Serialize, text: impl FnOnce() -> String) -> io::Result<()> {
+    /// Prints `value` as one line of JSON, or else `text`, on standard output.
+    pub(crate) fn print(&self, value: &impl Serialize, text: impl FnOnce() -> String) -> io::Result<()> {
         let mut out = io::stdout().lock();
         if self.json {
             serde_json::to_writer(&mut out, value)?;
@@ -33,38 +35,38 @@ impl Answer {
         }
         out.flush()
     }
-}
 
-/// Says something to people, on standard error.
-pub(crate) fn say(text: impl Display) {
-    let _ = writeln!(io::stderr(), "syssem: {text}");
-}
-
-/// Tells programs what has become of it; people see that nothing went wrong.
-pub(crate) fn tell(semaphore: &SystemSemaphore, answer: &Answer) -> io::Result<u8> {
-    if answer.is_json() {
+    /// Prints the key and the free permits of a changed semaphore as JSON. Text output stays empty.
+    pub(crate) fn print_result(&self, semaphore: &SystemSemaphore) -> io::Result<()> {
+        if !self.json {
+            return Ok(());
+        }
         let key = semaphore.native_key().to_string();
-        answer.give(&json!({ "key": key, "available": semaphore.available_permits().ok() }), String::new)?;
+        self.print(&json!({ "key": key, "available": semaphore.available_permits().ok() }), String::new)
     }
-    Ok(0)
 }
 
-/// A table without lines.
+/// Prints a message on standard error.
+pub(crate) fn warn(message: impl Display) {
+    let _ = writeln!(io::stderr(), "syssem: {message}");
+}
+
+/// Creates a table without borders.
 pub(crate) fn plain_table() -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table
 }
 
-/// Its lines.
-pub(crate) fn render(mut table: Table) -> String {
+/// Renders a plain table, with a newline after each row.
+pub(crate) fn render_table(mut table: Table) -> String {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
     format!("{}\n", table.trim_fmt())
 }
 
-/// Text that others have chosen, fit for a terminal.
+/// Escapes control characters, so that a name chosen by another process cannot control a terminal.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|character| -> Box<dyn Iterator<Item = char>> {

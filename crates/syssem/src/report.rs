@@ -1,75 +1,77 @@
-//! A semaphore as it is shown, by `list`, `show`, `watch` and `doctor`.
+//! The state of semaphores and their users, as `list`, `show`, `watch` and `doctor` print it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use system_semaphore::{Holder, Listed, Owners, Result, Snapshot, Waiter, list as all};
+use system_semaphore::{Holder, Listed, Owners, Result, Snapshot, Waiter, list};
 
 use crate::output::printable;
 
-/// What is printed of a snapshot as JSON. What a type of semaphore does not tell is null.
+/// A snapshot as JSON. A field that this type of semaphore cannot provide is null.
 #[derive(Debug, PartialEq, Serialize)]
-pub(crate) struct Sight {
+pub(crate) struct SemaphoreReport {
     pub(crate) available: u32,
     pub(crate) held: Option<u64>,
     pub(crate) max_permits: u32,
     pub(crate) initial_value: Option<u32>,
-    pub(crate) holders: Option<Vec<Process>>,
+    pub(crate) holders: Option<Vec<ProcessReport>>,
     pub(crate) held_by_dead: Option<u32>,
     pub(crate) waiting: Option<u32>,
-    pub(crate) waiters: Option<Vec<Process>>,
+    pub(crate) waiters: Option<Vec<ProcessReport>>,
     pub(crate) users: Option<u32>,
     pub(crate) last_pid: Option<u32>,
     pub(crate) persistent: Option<bool>,
-    pub(crate) leftover: Option<bool>,
+    pub(crate) stale: Option<bool>,
     pub(crate) recoveries: Option<u64>,
     pub(crate) owner: u32,
     pub(crate) permissions: String,
 }
 
-/// A holder or a waiter.
+/// A holder or a waiter as JSON.
 #[derive(Debug, PartialEq, Serialize)]
-pub(crate) struct Process {
+pub(crate) struct ProcessReport {
     pub(crate) pid: Option<u32>,
     pub(crate) command: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) permits: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) threads: Option<u32>,
-    /// In seconds since 1970.
+    /// When the process acquired its permits, in seconds since 1970.
     pub(crate) since: Option<u64>,
 }
 
-impl From<&Snapshot> for Sight {
-    fn from(seen: &Snapshot) -> Self {
-        let held =
-            seen.holders.as_ref().map(|holders| holders.iter().map(|holder| u64::from(holder.permits)).sum());
+impl From<&Snapshot> for SemaphoreReport {
+    fn from(snapshot: &Snapshot) -> Self {
+        let holders = snapshot.holders.as_ref();
+        let waiters = snapshot.waiters.as_ref();
         Self {
-            available: seen.available,
-            held,
-            max_permits: seen.max_permits,
-            initial_value: seen.initial_value,
-            holders: seen.holders.as_ref().map(|holders| holders.iter().map(Process::from).collect()),
-            held_by_dead: seen.held_by_dead,
-            waiting: seen.waiting,
-            waiters: seen.waiters.as_ref().map(|waiters| waiters.iter().map(Process::from).collect()),
-            users: seen.users,
-            last_pid: seen.last_pid,
-            persistent: seen.persistent,
-            leftover: is_leftover(seen),
-            recoveries: seen.recoveries,
-            owner: seen.owner,
-            permissions: format!("{:04o}", seen.permissions),
+            available: snapshot.available,
+            held: holders.map(|holders| holders.iter().map(|holder| u64::from(holder.permits)).sum()),
+            max_permits: snapshot.max_permits,
+            initial_value: snapshot.initial_value,
+            holders: holders.map(|holders| holders.iter().map(ProcessReport::from).collect()),
+            held_by_dead: snapshot.held_by_dead,
+            waiting: snapshot.waiting,
+            waiters: waiters.map(|waiters| waiters.iter().map(ProcessReport::from).collect()),
+            users: snapshot.users,
+            last_pid: snapshot.last_pid,
+            persistent: snapshot.persistent,
+            stale: is_stale(snapshot),
+            recoveries: snapshot.recoveries,
+            owner: snapshot.owner,
+            permissions: format!("{:04o}", snapshot.permissions),
         }
     }
 }
 
-/// Whether nobody uses it and it was to go with its last user; `None` if that cannot be told.
-pub(crate) fn is_leftover(seen: &Snapshot) -> Option<bool> {
-    Some(seen.users? == 0 && !seen.persistent?)
+/// Returns whether the semaphore has no users and should have been removed by its last one.
+///
+/// Returns `None` if this type of semaphore keeps no record of its users.
+pub(crate) fn is_stale(snapshot: &Snapshot) -> Option<bool> {
+    Some(snapshot.users? == 0 && !snapshot.persistent?)
 }
 
-impl From<&Holder> for Process {
+impl From<&Holder> for ProcessReport {
     fn from(holder: &Holder) -> Self {
         let since = holder.since.and_then(|since| since.duration_since(UNIX_EPOCH).ok());
         Self {
@@ -82,7 +84,7 @@ impl From<&Holder> for Process {
     }
 }
 
-impl From<&Waiter> for Process {
+impl From<&Waiter> for ProcessReport {
     fn from(waiter: &Waiter) -> Self {
         Self {
             pid: waiter.pid,
@@ -94,18 +96,18 @@ impl From<&Waiter> for Process {
     }
 }
 
-impl Process {
-    /// What people call it.
+impl ProcessReport {
+    /// Returns the pid and the program's name, as text output shows them.
     pub(crate) fn name(&self) -> String {
         match (self.pid, &self.command) {
             (Some(pid), Some(command)) => format!("{pid} {}", printable(command)),
-            // who inherited its permits has them now
+            // The process has ended, and its children inherited the permits.
             (Some(pid), None) => format!("children of {pid}, which has ended"),
             (None, _) => "a process of another PID namespace".to_owned(),
         }
     }
 
-    /// How long it has held, if that is known.
+    /// Returns how long the process has held its permits, if that is known.
     pub(crate) fn age(&self) -> Option<String> {
         let since = UNIX_EPOCH + std::time::Duration::from_secs(self.since?);
         let seconds = SystemTime::now().duration_since(since).map_or(0, |age| age.as_secs());
@@ -118,9 +120,9 @@ impl Process {
     }
 }
 
-/// An entry, as JSON.
+/// A semaphore of this machine as JSON.
 #[derive(Debug, Serialize)]
-pub(crate) struct Entry {
+pub(crate) struct ListEntry {
     pub(crate) key: Option<String>,
     #[serde(rename = "type")]
     pub(crate) key_type: String,
@@ -128,10 +130,10 @@ pub(crate) struct Entry {
     pub(crate) path: Option<String>,
     pub(crate) owner: u32,
     pub(crate) error: Option<String>,
-    pub(crate) sight: Option<Sight>,
+    pub(crate) state: Option<SemaphoreReport>,
 }
 
-impl From<&Listed> for Entry {
+impl From<&Listed> for ListEntry {
     fn from(listed: &Listed) -> Self {
         Self {
             key: listed.native_key.as_ref().map(ToString::to_string),
@@ -140,13 +142,13 @@ impl From<&Listed> for Entry {
             path: listed.path.as_ref().map(|path| path.display().to_string()),
             owner: listed.owner,
             error: listed.snapshot.as_ref().err().map(ToString::to_string),
-            sight: listed.snapshot.as_ref().ok().map(Sight::from),
+            state: listed.snapshot.as_ref().ok().map(SemaphoreReport::from),
         }
     }
 }
 
-impl Entry {
-    /// What people call it: the key that opens it, if there is one.
+impl ListEntry {
+    /// Returns the key that opens the semaphore, or else its type and name.
     pub(crate) fn label(&self) -> String {
         match &self.key {
             Some(key) => printable(key),
@@ -155,9 +157,9 @@ impl Entry {
     }
 }
 
-/// All that there are, in order.
-pub(crate) fn entries(owners: Owners) -> Result<Vec<Entry>> {
-    let mut entries: Vec<Entry> = all(owners)?.iter().map(Entry::from).collect();
+/// Lists the semaphores of this machine, ordered by type and label.
+pub(crate) fn list_entries(owners: Owners) -> Result<Vec<ListEntry>> {
+    let mut entries: Vec<ListEntry> = list(owners)?.iter().map(ListEntry::from).collect();
     entries.sort_by_cached_key(|entry| (entry.key_type.clone(), entry.label()));
     Ok(entries)
 }

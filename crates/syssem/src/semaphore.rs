@@ -1,45 +1,33 @@
-//! What several commands do with a semaphore.
-
-use std::time::Instant;
+//! Opens and acquires semaphores, for all commands that do so.
 
 use system_semaphore::{AccessMode, Error, ErrorKind, NativeIpcKey, Permit, SystemSemaphore};
 
-use crate::cli::Patience;
-use crate::error::Trouble;
+use crate::cli::WaitArgs;
+use crate::error::CliError;
 
-pub(crate) fn existing(key: &NativeIpcKey) -> Result<SystemSemaphore, Error> {
+/// Opens a semaphore that must exist.
+pub(crate) fn open_existing(key: &NativeIpcKey) -> Result<SystemSemaphore, Error> {
     SystemSemaphore::builder(key).mode(AccessMode::OpenExisting).build()
 }
 
-impl Patience {
-    /// The moment at which the wait ends, if it is to.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        if self.nonblock {
-            Some(Instant::now())
-        } else {
-            self.wait.and_then(|wait| Instant::now().checked_add(wait))
-        }
-    }
+/// Acquires `count` permits and waits as long as the wait options allow.
+pub(crate) fn acquire<'a>(
+    semaphore: &'a SystemSemaphore,
+    count: u32,
+    wait_args: &WaitArgs,
+) -> Result<Permit<'a>, CliError> {
+    let permit = match wait_args.deadline() {
+        _ if wait_args.nonblock => semaphore.try_acquire_many(count),
+        Some(deadline) => semaphore.acquire_many_deadline(count, deadline),
+        None => semaphore.acquire_many(count),
+    };
+    permit.map_err(|error| acquire_error(error, wait_args))
+}
 
-    /// Takes permits.
-    pub(crate) fn acquire<'a>(
-        &self,
-        semaphore: &'a SystemSemaphore,
-        count: u32,
-    ) -> Result<Permit<'a>, Trouble> {
-        let permit = match self.deadline() {
-            _ if self.nonblock => semaphore.try_acquire_many(count),
-            Some(deadline) => semaphore.acquire_many_deadline(count, deadline),
-            None => semaphore.acquire_many(count),
-        };
-        permit.map_err(|error| self.explain(error))
-    }
-
-    /// That the time was not enough is no failure.
-    pub(crate) fn explain(&self, error: Error) -> Trouble {
-        match error.kind() {
-            ErrorKind::TimedOut | ErrorKind::NoPermits => Trouble::Busy(error, self.conflict_exit_code),
-            _ => error.into(),
-        }
+/// Converts an error of an acquire. A busy semaphore gets the exit status of `-E`.
+pub(crate) fn acquire_error(error: Error, wait_args: &WaitArgs) -> CliError {
+    match error.kind() {
+        ErrorKind::TimedOut | ErrorKind::NoPermits => CliError::Busy(error, wait_args.conflict_exit_code),
+        _ => error.into(),
     }
 }

@@ -1,5 +1,6 @@
-//! The built program on Windows, from outside. Commands are the system's own `cmd`. (What Ctrl+C does needs a console, and is
-//! tried by `platforms/ctrl_c.py`.)
+//! Tests the built program from outside, on Windows. The commands are the system's own `cmd`.
+//!
+//! Ctrl+C needs a console, so `platforms/ctrl_c.py` tests it.
 #![cfg(windows)]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,8 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use puppet::{PATIENCE, wait_for};
 use system_semaphore::{AccessMode, SystemSemaphore};
 
-/// A name of this test's own.
-fn name() -> String {
+/// Returns a name that no other test uses.
+fn unique_name() -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     format!("syssem-test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
 }
@@ -31,46 +32,46 @@ fn assert_code(output: &Output, code: i32) {
     assert_eq!(output.status.code(), Some(code), "{text}");
 }
 
-fn error(output: &Output) -> String {
+fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// `syssem run` of a command that says when it is there, and stays until it is let go.
+/// `syssem run` of a command that prints a word when it starts, and ends after it has read a line.
 struct Job {
     child: Child,
-    said: BufReader<std::process::ChildStdout>,
+    stdout: BufReader<std::process::ChildStdout>,
 }
 
 impl Job {
-    /// Starts it; the command itself may have to wait.
+    /// Starts syssem. The command starts when syssem has acquired its permits.
     fn start(options: &[&str]) -> Self {
         let mut command = syssem(&["run"]);
-        command.args(options).args(["--", "cmd", "/c", "set /p answer=there"]);
+        command.args(options).args(["--", "cmd", "/c", "set /p answer=started"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = puppet::start(&mut command).expect("syssem can be started");
-        let said = BufReader::new(child.stdout.take().expect("it is piped"));
-        Self { child, said }
+        let stdout = BufReader::new(child.stdout.take().expect("standard output is a pipe"));
+        Self { child, stdout }
     }
 
-    /// Waits until the command is there.
-    fn wait_until_there(&mut self) {
-        let mut said = [0; 5];
-        self.said.read_exact(&mut said).expect("the command is there");
-        assert_eq!(&said, b"there");
+    /// Waits until the command has started.
+    fn wait_until_started(&mut self) {
+        let mut word = [0; 7];
+        self.stdout.read_exact(&mut word).expect("the command prints a word");
+        assert_eq!(&word, b"started");
     }
 
-    /// Lets the command end, and waits for syssem.
-    fn let_go(mut self) -> ExitStatus {
-        let mut stdin = self.child.stdin.take().expect("it is piped");
+    /// Makes the command end, and waits for syssem.
+    fn finish(mut self) -> ExitStatus {
+        let mut stdin = self.child.stdin.take().expect("standard input is a pipe");
         stdin.write_all(b"go\r\n").expect("the command reads");
         drop(stdin);
-        self.end()
+        self.wait()
     }
 
-    fn end(&mut self) -> ExitStatus {
+    fn wait(&mut self) -> ExitStatus {
         let mut status = None;
         wait_for("the job ends", || {
-            status = self.child.try_wait().expect("it can be waited for");
+            status = self.child.try_wait().expect("it is a child");
             status.is_some()
         });
         status.expect("it has ended")
@@ -85,23 +86,23 @@ impl Drop for Job {
 }
 
 #[test]
-fn the_exit_status_is_the_command_s() {
-    let name = name();
+fn run_returns_the_exit_status_of_the_command() {
+    let name = unique_name();
     for code in ["0", "7", "300"] {
         let output = output(&["run", &name, "--", "cmd", "/c", &format!("exit {code}")]);
         assert_code(&output, code.parse().expect("a number"));
     }
     let missing = output(&["run", &name, "--", "no-such-command"]);
     assert_code(&missing, 127);
-    assert!(error(&missing).contains("no-such-command"), "{}", error(&missing));
+    assert!(stderr(&missing).contains("no-such-command"), "{}", stderr(&missing));
     assert_code(&output(&["run", &name]), 125);
 }
 
 #[test]
-fn who_has_to_wait_does_or_says_that_it_will_not() {
-    let name = name();
+fn run_waits_or_fails_as_its_options_say() {
+    let name = unique_name();
     let mut first = Job::start(&[&name]);
-    first.wait_until_there();
+    first.wait_until_started();
     for (options, code) in [(vec!["-n"], 1), (vec!["-w", "0.05"], 1), (vec!["-n", "-E", "9"], 9)] {
         let mut arguments = vec!["run", &*name];
         arguments.extend(options);
@@ -109,62 +110,63 @@ fn who_has_to_wait_does_or_says_that_it_will_not() {
         assert_code(&output(&arguments), code);
     }
     let mut second = Job::start(&[&name, "-w", &PATIENCE.as_secs().to_string()]);
-    assert!(first.let_go().success());
-    second.wait_until_there();
-    assert!(second.let_go().success());
+    assert!(first.finish().success());
+    second.wait_until_started();
+    assert!(second.finish().success());
 }
 
 #[test]
-fn no_more_than_two_are_there_at_once() {
-    let name = name();
-    let semaphore = SystemSemaphore::open(&*name, 2).expect("it can be made");
+fn two_permits_admit_two_commands() {
+    let name = unique_name();
+    let semaphore = SystemSemaphore::open(&*name, 2).expect("it can be created");
     let mut jobs: Vec<Job> = (0..2).map(|_| Job::start(&[&name, "-p", "2"])).collect();
-    jobs.iter_mut().for_each(Job::wait_until_there);
-    assert!(semaphore.try_acquire().is_err(), "two have both permits");
+    jobs.iter_mut().for_each(Job::wait_until_started);
+    assert!(semaphore.try_acquire().is_err(), "the two commands hold both permits");
     let mut third = Job::start(&[&name, "-p", "2"]);
-    assert!(third.child.try_wait().expect("it can be asked").is_none(), "it waits");
-    assert!(jobs.pop().expect("there are two").let_go().success());
-    third.wait_until_there();
-    assert!(semaphore.try_acquire().is_err(), "two have both permits");
-    assert!(jobs.pop().expect("there is one").let_go().success());
-    assert!(third.let_go().success());
+    assert!(third.child.try_wait().expect("it is a child").is_none(), "the third command waits");
+    assert!(jobs.pop().expect("two jobs run").finish().success());
+    third.wait_until_started();
+    assert!(semaphore.try_acquire().is_err(), "the two commands hold both permits");
+    assert!(jobs.pop().expect("one job runs").finish().success());
+    assert!(third.finish().success());
     assert_eq!(puppet::free(&semaphore).expect("they can be counted"), 2);
 }
 
 #[test]
-fn a_killed_syssem_keeps_its_permit_until_all_have_left() {
-    let name = name();
-    let semaphore = SystemSemaphore::open(&*name, 1).expect("it can be made");
+fn permit_of_killed_syssem_is_lost_until_the_last_close() {
+    let name = unique_name();
+    let semaphore = SystemSemaphore::open(&*name, 1).expect("it can be created");
     let mut job = Job::start(&[&name]);
-    job.wait_until_there();
-    job.child.kill().expect("it is ours");
-    job.child.wait().expect("it can be waited for");
-    assert!(semaphore.try_acquire().is_err(), "Windows takes nothing back");
+    job.wait_until_started();
+    job.child.kill().expect("it is a child");
+    job.child.wait().expect("it is a child");
+    assert!(semaphore.try_acquire().is_err(), "Windows returns no permit of a dead process");
     drop(semaphore);
-    let anew = SystemSemaphore::new(&*name, 1, AccessMode::CreateNew).expect("its last user has gone");
-    let _ = anew.try_acquire().expect("it starts afresh");
+    let new = SystemSemaphore::new(&*name, 1, AccessMode::CreateNew).expect("the last user has closed it");
+    let _ = new.try_acquire().expect("the new semaphore has a free permit");
 }
 
 #[test]
-fn permits_are_taken_and_created_while_somebody_has_it_open() {
-    let name = name();
-    let semaphore = SystemSemaphore::open(&*name, 3).expect("it can be made");
+fn take_and_release_need_an_open_semaphore() {
+    let name = unique_name();
+    let semaphore = SystemSemaphore::open(&*name, 3).expect("it can be created");
     let count = || puppet::free(&semaphore).expect("they can be counted");
     for (arguments, left) in [(["take", &name, "1"], 2), (["release", &name, "4"], 6)] {
         assert_code(&output(&arguments), 0);
         assert_eq!(count(), left);
     }
-    let told = output(&["--json", "release", &name]);
-    assert_code(&told, 0);
-    assert!(String::from_utf8_lossy(&told.stdout).contains("\"available\":null"), "it cannot be told");
+    let result = output(&["--json", "release", &name]);
+    assert_code(&result, 0);
+    let stdout = String::from_utf8_lossy(&result.stdout);
+    assert!(stdout.contains("\"available\":null"), "Windows cannot read a count: {stdout}");
     drop(semaphore);
     assert_code(&output(&["take", &name]), 125);
 }
 
 #[test]
-fn what_windows_cannot_do_is_said() {
-    let name = name();
-    let semaphore = SystemSemaphore::open(&*name, 1).expect("it can be made");
+fn unsupported_commands_fail_with_a_reason() {
+    let name = unique_name();
+    let semaphore = SystemSemaphore::open(&*name, 1).expect("it can be created");
     for (arguments, reason) in [
         (vec!["create", "another"], "cannot outlive its last user"),
         (vec!["show", &name], "cannot be looked at"),
@@ -176,15 +178,15 @@ fn what_windows_cannot_do_is_said() {
     ] {
         let output = output(&arguments);
         assert_code(&output, 125);
-        assert!(error(&output).contains(reason), "{arguments:?}: {}", error(&output));
+        assert!(stderr(&output).contains(reason), "{arguments:?}: {}", stderr(&output));
     }
     assert_eq!(puppet::free(&semaphore).expect("they can be counted"), 1);
 }
 
 #[test]
-fn what_a_name_becomes_is_told() {
+fn key_and_doctor_print_the_windows_type() {
     let lines = |output: Output| -> Vec<String> {
-        BufReader::new(&*output.stdout).lines().map(|line| line.expect("it is text")).collect()
+        BufReader::new(&*output.stdout).lines().map(|line| line.expect("the output is UTF-8")).collect()
     };
     let keys = lines(output(&["key", "market"]));
     assert!(

@@ -1,16 +1,15 @@
-//! `completions`.
+//! `completions`: prints a completion script.
 
 use std::io::{self, Write};
 
 use clap::CommandFactory;
-use clap_complete::Shell;
 
-use crate::cli::Arguments;
-use crate::error::Trouble;
+use crate::cli::{Cli, CompletionsArgs};
+use crate::error::CliError;
 
-pub(crate) fn complete(shell: Shell) -> Result<u8, Trouble> {
+pub(crate) fn execute(args: &CompletionsArgs) -> Result<u8, CliError> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "syssem", &mut script);
+    clap_complete::generate(args.shell, &mut Cli::command(), "syssem", &mut script);
     io::stdout().write_all(&script)?;
     Ok(0)
 }

@@ -1,25 +1,26 @@
-//! `create`.
+//! `create`: creates a semaphore that stays until it is removed.
 
 use system_semaphore::{AccessMode, Builder, NativeIpcKey, SystemSemaphore};
 
-use crate::cli::Create;
-use crate::error::Trouble;
-use crate::output::{Answer, tell};
+use crate::cli::CreateArgs;
+use crate::error::CliError;
+use crate::output::Output;
 
-pub(crate) fn create(options: &Create, answer: &Answer) -> Result<u8, Trouble> {
-    let key = options.which.native()?;
-    let mode = if options.exist_ok { AccessMode::Open } else { AccessMode::CreateNew };
-    let mut builder = lasting(&key).mode(mode).initial_value(options.permits);
-    if let Some(max) = options.max {
+pub(crate) fn execute(args: &CreateArgs, output: &Output) -> Result<u8, CliError> {
+    let key = args.key.native_key()?;
+    let mode = if args.exist_ok { AccessMode::Open } else { AccessMode::CreateNew };
+    let mut builder = persistent_builder(&key).mode(mode).initial_value(args.permits);
+    if let Some(max) = args.max {
         builder = builder.max_permits(max);
     }
-    if let Some(permissions) = options.mode {
+    if let Some(permissions) = args.mode {
         builder = builder.permissions(permissions);
     }
-    Ok(tell(&builder.build()?, answer)?)
+    output.print_result(&builder.build()?)?;
+    Ok(0)
 }
 
-/// One that stays when this process ends.
-fn lasting(key: &NativeIpcKey) -> Builder {
+/// Returns a builder of a semaphore that outlives this process.
+fn persistent_builder(key: &NativeIpcKey) -> Builder {
     SystemSemaphore::builder(key).persistent(true)
 }

@@ -1,4 +1,4 @@
-//! `doctor`: what this machine supports, its limits, and what crashes have left.
+//! `doctor`: reports what this machine supports, its limits, and what crashed processes have left.
 
 mod key_types;
 mod limits;
@@ -11,79 +11,91 @@ use std::fmt::Write;
 use serde::Serialize;
 use system_semaphore::NativeIpcKey;
 
-use self::key_types::{Type, types};
+use self::key_types::{KeyTypeReport, check_key_types};
 use self::limits::{Limit, limits};
-use self::stale::{Leftover, clean, leftovers};
-use crate::cli::Doctor;
-use crate::error::Trouble;
-use crate::output::{Answer, plain_table, printable, render};
+use self::stale::{StaleResource, find_stale, remove_if_unused};
+use crate::cli::DoctorArgs;
+use crate::error::CliError;
+use crate::output::{Output, plain_table, printable, render_table};
 
-/// The answer, as JSON.
+/// The result as JSON.
 #[derive(Serialize)]
-struct Report {
-    types: Vec<Type>,
+struct DoctorReport {
+    types: Vec<KeyTypeReport>,
     limits: Vec<Limit>,
-    /// `None` where the platform does not tell what there is.
-    leftovers: Option<Vec<Leftover>>,
+    /// `None` if this platform cannot list semaphores.
+    stale: Option<Vec<StaleResource>>,
 }
 
-pub(crate) fn doctor(options: &Doctor, answer: &Answer) -> Result<u8, Trouble> {
-    let mut report = Report { types: types(), limits: limits(), leftovers: leftovers() };
-    if options.clean {
-        for leftover in report.leftovers.iter_mut().flatten().filter(|leftover| leftover.certain) {
-            leftover.removed = leftover.what.parse::<NativeIpcKey>().is_ok_and(clean);
+pub(crate) fn execute(args: &DoctorArgs, output: &Output) -> Result<u8, CliError> {
+    let mut report = DoctorReport { types: check_key_types(), limits: limits(), stale: find_stale() };
+    if args.clean {
+        for stale in report.stale.iter_mut().flatten().filter(|stale| stale.certain) {
+            stale.removed = stale.resource.parse::<NativeIpcKey>().is_ok_and(remove_if_unused);
         }
     }
-    answer.give(&report, || text(&report))?;
-    let is_well = report.types.iter().all(|one| one.error.is_none())
-        && report.leftovers.iter().flatten().all(|leftover| leftover.removed);
-    Ok(u8::from(!is_well))
+    output.print(&report, || format_report(&report))?;
+    let is_healthy = report.types.iter().all(|key_type| key_type.error.is_none())
+        && report.stale.iter().flatten().all(|stale| stale.removed);
+    Ok(u8::from(!is_healthy))
 }
 
-fn text(report: &Report) -> String {
+fn format_report(report: &DoctorReport) -> String {
+    let mut text = format_key_types(&report.types);
+    if !report.limits.is_empty() {
+        let _ = write!(text, "\n{}", format_limits(&report.limits));
+    }
+    text + &format_stale(report.stale.as_deref())
+}
+
+fn format_key_types(types: &[KeyTypeReport]) -> String {
     let mut table = plain_table();
-    table.set_header(["TYPE", "WORKS", "DEATH GIVES BACK", "TIMEOUT", "SEVERAL AT ONCE", "AT MOST"]);
-    for one in &report.types {
-        let works = match (&one.error, one.supported) {
+    table.set_header(["TYPE", "WORKS", "DEATH RETURNS PERMITS", "TIMEOUT", "SEVERAL AT ONCE", "MAXIMUM"]);
+    for key_type in types {
+        let works = match (&key_type.error, key_type.supported) {
             (Some(error), _) => printable(error),
             (None, true) => "yes".to_owned(),
             (None, false) => "not on this platform".to_owned(),
         };
-        let yes = |answer: Option<bool>| answer.map_or("", |yes| if yes { "yes" } else { "no" }).to_owned();
-        let most = one.max_permits.map_or_else(String::new, |most| most.to_string());
+        let yes_or_no =
+            |value: Option<bool>| value.map_or("", |value| if value { "yes" } else { "no" }).to_owned();
+        let maximum = key_type.max_permits.map_or_else(String::new, |permits| permits.to_string());
         table.add_row([
-            one.key_type.clone(),
+            key_type.key_type.clone(),
             works,
-            yes(one.returns_on_death),
-            yes(one.timeout),
-            yes(one.several_at_once),
-            most,
+            yes_or_no(key_type.returns_on_death),
+            yes_or_no(key_type.timeout),
+            yes_or_no(key_type.several_at_once),
+            maximum,
         ]);
     }
-    let mut text = render(table);
-    if !report.limits.is_empty() {
-        let mut table = plain_table();
-        for Limit { name, value, meaning } in &report.limits {
-            table.add_row([*name, value, meaning]);
-        }
-        let _ = write!(text, "\n{}", render(table));
+    render_table(table)
+}
+
+fn format_limits(limits: &[Limit]) -> String {
+    let mut table = plain_table();
+    for Limit { name, value, meaning } in limits {
+        table.add_row([*name, value, meaning]);
     }
-    for (certain, title) in [(true, "Left over"), (false, "Perhaps left over")] {
-        let leftovers: Vec<&Leftover> =
-            report.leftovers.iter().flatten().filter(|one| one.certain == certain).collect();
-        if leftovers.is_empty() {
-            continue;
-        }
-        let _ = writeln!(text, "\n{title}");
-        for one in leftovers {
-            let then = if one.removed { "removed".to_owned() } else { printable(&one.remove_with) };
-            let _ = writeln!(text, "  {}: {}\n    {then}", printable(&one.what), one.why);
-        }
-    }
-    match report.leftovers.as_deref() {
-        None => text.push_str("\nThis platform does not tell what was left behind.\n"),
-        Some([]) => text.push_str("\nNothing was left behind.\n"),
+    render_table(table)
+}
+
+fn format_stale(stale: Option<&[StaleResource]>) -> String {
+    match stale {
+        None => return "\nThis platform cannot list stale semaphores.\n".to_owned(),
+        Some([]) => return "\nNothing is stale.\n".to_owned(),
         Some(_) => {}
+    }
+    let mut text = String::new();
+    for (certain, title) in [(true, "Stale"), (false, "Possibly stale")] {
+        let mut group = stale.into_iter().flatten().filter(|stale| stale.certain == certain).peekable();
+        if group.peek().is_some() {
+            let _ = writeln!(text, "\n{title}");
+        }
+        for StaleResource { resource, reason, remove_with, removed, .. } in group {
+            let remedy = if *removed { "removed".to_owned() } else { printable(remove_with) };
+            let _ = writeln!(text, "  {}: {reason}\n    {remedy}", printable(resource));
+        }
     }
     text
 }

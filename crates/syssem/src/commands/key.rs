@@ -1,15 +1,15 @@
-//! `key`: what a name becomes.
+//! `key`: shows the keys that a name becomes.
 
 use serde::Serialize;
 use system_semaphore::{Directory, Environment, KeyType, NativeIpcKey, Platform, SystemSemaphore};
 
-use crate::cli::Name;
-use crate::error::Trouble;
-use crate::output::{Answer, plain_table, printable, render};
+use crate::cli::NameArgs;
+use crate::error::CliError;
+use crate::output::{Output, plain_table, printable, render_table};
 
-/// What a name becomes for one type, as JSON.
+/// The keys that a name becomes for one type of semaphore, as JSON.
 #[derive(Serialize)]
-struct Derived {
+struct KeyReport {
     #[serde(rename = "type")]
     key_type: String,
     number: u16,
@@ -20,20 +20,21 @@ struct Derived {
     platform_safe: String,
 }
 
-pub(crate) fn show(options: &Name, answer: &Answer) -> Result<u8, Trouble> {
-    if options.name.is_empty() {
-        return Err(Trouble::failed("the name is empty; give the semaphore a name".to_owned()));
+pub(crate) fn execute(args: &NameArgs, output: &Output) -> Result<u8, CliError> {
+    if args.name.is_empty() {
+        return Err(CliError::failed("the name is empty; give the semaphore a name".to_owned()));
     }
     let types = [KeyType::Robust, KeyType::SYSTEM_V, KeyType::Posix, KeyType::Windows];
-    let derived: Vec<Derived> = types.into_iter().map(|key_type| derive(&options.name, key_type)).collect();
-    answer.give(&derived, || text(&derived))?;
+    let reports: Vec<KeyReport> =
+        types.into_iter().map(|key_type| derive_keys(&args.name, key_type)).collect();
+    output.print(&reports, || format_reports(&reports))?;
     Ok(0)
 }
 
-fn derive(name: &str, key_type: KeyType) -> Derived {
-    let environment = environment(key_type);
+fn derive_keys(name: &str, key_type: KeyType) -> KeyReport {
+    let environment = environment_for(key_type);
     let text = |key: &NativeIpcKey| NativeIpcKey::new(key.native_key(), key_type).to_string();
-    Derived {
+    KeyReport {
         key_type: key_type.to_string(),
         number: key_type.number(),
         supported: SystemSemaphore::is_key_type_supported(key_type),
@@ -43,8 +44,10 @@ fn derive(name: &str, key_type: KeyType) -> Derived {
     }
 }
 
-/// This one, if it has the type; else one that has. No directory is made for the answer.
-fn environment(key_type: KeyType) -> Environment<'static> {
+/// Returns this platform's environment if it has the type, or else that of a platform that does.
+///
+/// The environment never creates a directory.
+fn environment_for(key_type: KeyType) -> Environment<'static> {
     match key_type {
         KeyType::Windows if !cfg!(windows) => Environment::of(Platform::Windows),
         KeyType::Robust | KeyType::SystemV(_) | KeyType::Posix if cfg!(windows) => {
@@ -52,14 +55,14 @@ fn environment(key_type: KeyType) -> Environment<'static> {
         }
         _ => {
             let mut environment = Environment::current();
-            environment.directories = Box::new(look);
+            environment.directories = Box::new(stat_directory);
             environment
         }
     }
 }
 
 #[cfg(unix)]
-fn look(path: &str) -> Directory {
+fn stat_directory(path: &str) -> Directory {
     use std::os::unix::fs::MetadataExt;
     match std::fs::symlink_metadata(path) {
         Ok(data) if data.is_dir() => Directory::Real {
@@ -67,23 +70,24 @@ fn look(path: &str) -> Directory {
             mode: data.mode() & 0o7777,
         },
         Ok(_) => Directory::NoDirectory,
-        // who uses the key makes it
+        // The first user of the key creates the directory.
         Err(_) => Directory::Missing { creatable: true },
     }
 }
 
 #[cfg(not(unix))]
-fn look(_: &str) -> Directory {
+fn stat_directory(_: &str) -> Directory {
     Directory::Missing { creatable: true }
 }
 
-fn text(derived: &[Derived]) -> String {
+fn format_reports(reports: &[KeyReport]) -> String {
     let mut table = plain_table();
     table.set_header(["TYPE", "KEY OF THE PLAIN NAME (QT'S LEGACY KEY)", "PLATFORM-SAFE KEY"]);
-    for one in derived {
-        let name = if one.default { format!("{} (default)", one.key_type) } else { one.key_type.clone() };
-        let note = if one.supported { "" } else { " (not on this platform)" };
-        table.add_row([name + note, printable(&one.legacy), printable(&one.platform_safe)]);
+    for report in reports {
+        let name =
+            if report.default { format!("{} (default)", report.key_type) } else { report.key_type.clone() };
+        let note = if report.supported { "" } else { " (not on this platform)" };
+        table.add_row([name + note, printable(&report.legacy), printable(&report.platform_safe)]);
     }
-    render(table)
+    render_table(table)
 }

@@ -1,4 +1,4 @@
-//! One file a command.
+//! The commands: one file each, with a function `execute`.
 
 pub(crate) mod completions;
 pub(crate) mod create;

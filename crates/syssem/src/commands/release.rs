@@ -1,12 +1,13 @@
-//! `release`.
+//! `release`: adds permits.
 
-use crate::cli::Release;
-use crate::error::Trouble;
-use crate::output::{Answer, tell};
-use crate::semaphore::existing;
+use crate::cli::ReleaseArgs;
+use crate::error::CliError;
+use crate::output::Output;
+use crate::semaphore::open_existing;
 
-pub(crate) fn release(options: &Release, answer: &Answer) -> Result<u8, Trouble> {
-    let semaphore = existing(&options.which.native()?)?;
-    semaphore.add_permits(options.count)?;
-    Ok(tell(&semaphore, answer)?)
+pub(crate) fn execute(args: &ReleaseArgs, output: &Output) -> Result<u8, CliError> {
+    let semaphore = open_existing(&args.key.native_key()?)?;
+    semaphore.add_permits(args.count)?;
+    output.print_result(&semaphore)?;
+    Ok(0)
 }

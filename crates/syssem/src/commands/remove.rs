@@ -1,31 +1,35 @@
-//! `remove`.
+//! `remove`: removes semaphores, even if they are in use.
+
+use std::mem;
 
 use system_semaphore::{Error, ErrorKind, NativeIpcKey, Observer, SystemSemaphore};
 
-use crate::cli::{Remove, native};
-use crate::error::Trouble;
-use crate::output::Answer;
-use crate::report::is_leftover;
+use crate::cli::{RemoveArgs, native_key};
+use crate::error::CliError;
+use crate::output::Output;
+use crate::report::is_stale;
 
-pub(crate) fn remove(options: &Remove, answer: &Answer) -> Result<u8, Trouble> {
-    let mut outcome = Ok(0);
-    for key in &options.keys {
-        if let Err(error) = native(key, options.key_type).and_then(remove_one) {
-            // the others are removed all the same
-            if let Err(before) = std::mem::replace(&mut outcome, Err(Trouble::from(error))) {
-                before.report(answer.is_json());
-            }
+/// Removes every semaphore that can be removed. Prints all errors but the last, which it returns.
+pub(crate) fn execute(args: &RemoveArgs, output: &Output) -> Result<u8, CliError> {
+    let mut result = Ok(0);
+    for key in &args.keys {
+        if let Err(error) = native_key(key, args.key_type).and_then(remove_one)
+            && let Err(previous) = mem::replace(&mut result, Err(CliError::from(error)))
+        {
+            previous.print(output.is_json());
         }
     }
-    outcome
+    result
 }
 
-/// Removes a semaphore, or what is left of one: nobody can open that, but it is there to be removed.
+/// Removes a semaphore.
+///
+/// The library removes a stale one, too, but reports `NotFound`, because no process can open it.
 fn remove_one(key: NativeIpcKey) -> Result<(), Error> {
-    let seen = Observer::new(&key).and_then(|observer| observer.look());
-    let is_left_over = seen.is_ok_and(|seen| is_leftover(&seen) == Some(true));
+    let snapshot = Observer::new(&key).and_then(|observer| observer.look());
+    let was_stale = snapshot.is_ok_and(|snapshot| is_stale(&snapshot) == Some(true));
     match SystemSemaphore::remove(key) {
-        Err(error) if error.kind() == ErrorKind::NotFound && is_left_over => Ok(()),
-        outcome => outcome,
+        Err(error) if error.kind() == ErrorKind::NotFound && was_stale => Ok(()),
+        result => result,
     }
 }

@@ -1,22 +1,24 @@
-//! `reset`.
+//! `reset`: sets the number of free permits of an existing semaphore.
 
-use system_semaphore::{AccessMode, Builder, NativeIpcKey, SystemSemaphore};
+use system_semaphore::{AccessMode, SystemSemaphore};
 
-use crate::cli::Reset;
-use crate::error::Trouble;
-use crate::output::{Answer, tell};
-use crate::semaphore::existing;
+use crate::cli::ResetArgs;
+use crate::error::CliError;
+use crate::output::Output;
+use crate::semaphore::open_existing;
 
-pub(crate) fn reset(options: &Reset, answer: &Answer) -> Result<u8, Trouble> {
-    let key = options.which.native()?;
-    // it must be there, and while we have it open it stays
-    let existing = existing(&key)?;
-    let semaphore =
-        lasting_as(&existing, &key).mode(AccessMode::Create).initial_value(options.permits).build()?;
-    Ok(tell(&semaphore, answer)?)
-}
-
-/// The same for a robust one only if it has been so before; the others are removed by their makers alone.
-fn lasting_as(existing: &SystemSemaphore, key: &NativeIpcKey) -> Builder {
-    SystemSemaphore::builder(key).persistent(!existing.capabilities().ends_with_last_user)
+pub(crate) fn execute(args: &ResetArgs, output: &Output) -> Result<u8, CliError> {
+    let key = args.key.native_key()?;
+    // `Create` would create a missing semaphore. While `existing` is open, the semaphore stays.
+    let existing = open_existing(&key)?;
+    // A robust semaphore stays as persistent as it was. The other types are removed only by their
+    // creator, which this process must not become.
+    let persistent = !existing.capabilities().ends_with_last_user;
+    let semaphore = SystemSemaphore::builder(&key)
+        .persistent(persistent)
+        .mode(AccessMode::Create)
+        .initial_value(args.permits)
+        .build()?;
+    output.print_result(&semaphore)?;
+    Ok(0)
 }

@@ -1,38 +1,38 @@
-//! `show`: one semaphore.
+//! `show`: shows one semaphore.
 
 use std::fmt::Write;
 
 use serde::Serialize;
 use system_semaphore::Observer;
 
-use crate::cli::Show;
-use crate::error::Trouble;
-use crate::output::{Answer, plain_table, printable, render};
-use crate::report::{Process, Sight};
+use crate::cli::ShowArgs;
+use crate::error::CliError;
+use crate::output::{Output, plain_table, printable, render_table};
+use crate::report::{ProcessReport, SemaphoreReport};
 
-/// The answer, as JSON.
+/// The result as JSON.
 #[derive(Serialize)]
-struct Shown {
+struct ShowReport {
     key: String,
     #[serde(rename = "type")]
     key_type: String,
     #[serde(flatten)]
-    sight: Sight,
+    state: SemaphoreReport,
 }
 
-pub(crate) fn show(options: &Show, answer: &Answer) -> Result<u8, Trouble> {
-    let observer = Observer::new(options.which.native()?)?;
+pub(crate) fn execute(args: &ShowArgs, output: &Output) -> Result<u8, CliError> {
+    let observer = Observer::new(args.key.native_key()?)?;
     let key = observer.native_key();
-    let shown = Shown {
+    let report = ShowReport {
         key: key.to_string(),
         key_type: key.key_type().to_string(),
-        sight: Sight::from(&observer.look()?),
+        state: SemaphoreReport::from(&observer.look()?),
     };
-    answer.give(&shown, || text(&shown))?;
+    output.print(&report, || format_report(&report))?;
     Ok(0)
 }
 
-fn text(Shown { key, sight, .. }: &Shown) -> String {
+fn format_report(ShowReport { key, state, .. }: &ShowReport) -> String {
     let mut table = plain_table();
     let mut row = |name: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -41,34 +41,36 @@ fn text(Shown { key, sight, .. }: &Shown) -> String {
     };
     let number = |number: Option<u32>| number.map(|number| number.to_string());
     row("key", Some(printable(key)));
-    row("free", Some(sight.available.to_string()));
-    row("held", sight.held.map(|held| held.to_string()));
+    row("free", Some(state.available.to_string()));
+    row("held", state.held.map(|held| held.to_string()));
     row(
         "held by the dead",
-        number(sight.held_by_dead.filter(|held| *held > 0)).map(|held| held + ", about to come back"),
+        number(state.held_by_dead.filter(|held| *held > 0)).map(|held| held + ", not yet recovered"),
     );
-    row("made with", number(sight.initial_value));
-    row("at most", Some(sight.max_permits.to_string()));
-    row("waiting", number(sight.waiting));
-    row("users", number(sight.users));
-    row("last used by", number(sight.last_pid));
-    row("recoveries", sight.recoveries.map(|recoveries| recoveries.to_string()));
+    row("initial value", number(state.initial_value));
+    row("maximum", Some(state.max_permits.to_string()));
+    row("waiting", number(state.waiting));
+    row("users", number(state.users));
+    row("last used by", number(state.last_pid));
+    row("recoveries", state.recoveries.map(|recoveries| recoveries.to_string()));
     row(
-        "stays",
-        sight.persistent.map(|stays| if stays { "yes" } else { "until its last user leaves" }.to_owned()),
+        "persistent",
+        state
+            .persistent
+            .map(|persistent| if persistent { "yes" } else { "no, its last user removes it" }.to_owned()),
     );
-    row("owner", Some(format!("user {}, mode {}", sight.owner, sight.permissions)));
-    let mut text = render(table);
-    let lists = [("Holders", &sight.holders), ("Waiters", &sight.waiters)];
+    row("owner", Some(format!("user {}, mode {}", state.owner, state.permissions)));
+    let mut text = render_table(table);
+    let lists = [("Holders", &state.holders), ("Waiters", &state.waiters)];
     for (title, processes) in lists {
         if let Some(processes) = processes.as_deref().filter(|processes| !processes.is_empty()) {
-            let _ = write!(text, "\n{title}\n{}", processes_table(processes));
+            let _ = write!(text, "\n{title}\n{}", format_processes(processes));
         }
     }
     text
 }
 
-fn processes_table(processes: &[Process]) -> String {
+fn format_processes(processes: &[ProcessReport]) -> String {
     let mut table = plain_table();
     for process in processes {
         let count = match (process.permits, process.threads) {
@@ -80,5 +82,5 @@ fn processes_table(processes: &[Process]) -> String {
         let age = process.age().map_or_else(String::new, |age| format!("for {age}"));
         table.add_row([process.name(), count, age]);
     }
-    render(table)
+    render_table(table)
 }

@@ -1,12 +1,13 @@
-//! `take`.
+//! `take`: acquires permits without an owner.
 
-use crate::cli::Take;
-use crate::error::Trouble;
-use crate::output::{Answer, tell};
-use crate::semaphore::existing;
+use crate::cli::TakeArgs;
+use crate::error::CliError;
+use crate::output::Output;
+use crate::semaphore::{acquire, open_existing};
 
-pub(crate) fn take(options: &Take, answer: &Answer) -> Result<u8, Trouble> {
-    let semaphore = existing(&options.which.native()?)?;
-    options.patience.acquire(&semaphore, options.count)?.forget()?;
-    Ok(tell(&semaphore, answer)?)
+pub(crate) fn execute(args: &TakeArgs, output: &Output) -> Result<u8, CliError> {
+    let semaphore = open_existing(&args.key.native_key()?)?;
+    acquire(&semaphore, args.count, &args.wait_args)?.forget()?;
+    output.print_result(&semaphore)?;
+    Ok(0)
 }

@@ -1,7 +1,8 @@
-//! `watch`: semaphores live, ten times a second; which there are, once a second, since that opens and closes each of them.
+//! `watch`: shows semaphores live.
 //!
-//! It looks by an [`Observer`], which takes and writes nothing. In a terminal it draws on the alternate screen, and however it
-//! ends, but for SIGKILL, the terminal is as it was.
+//! An [`Observer`](system_semaphore::Observer) samples each semaphore ten times a second. It
+//! acquires and writes nothing. In a terminal, `watch` draws on the alternate screen. Unless it is
+//! killed by SIGKILL, it restores the terminal when it ends.
 
 mod render;
 mod sampler;
@@ -11,43 +12,43 @@ use std::io::{self, IsTerminal};
 use std::thread;
 use std::time::Duration;
 
-use self::render::{line, paragraph};
-use self::sampler::{Subject, Watched};
+use self::render::{render_line, render_paragraph};
+use self::sampler::Sampler;
 use self::screen::Screen;
-use crate::cli::{self, Watch};
-use crate::error::Trouble;
-use crate::output::Answer;
+use crate::cli::{WatchArgs, native_key};
+use crate::error::CliError;
+use crate::output::Output;
 
-const SAMPLE: Duration = Duration::from_millis(100);
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
 
-pub(crate) fn watch(options: &Watch, answer: &Answer) -> Result<u8, Trouble> {
-    let keys = options.keys.iter().map(|key| cli::native(key, options.key_type));
-    let keys = keys.collect::<Result<Vec<_>, _>>()?;
-    let mut watched = Watched {
-        follows_all: keys.is_empty(),
-        listed: None,
-        subjects: keys.into_iter().map(Subject::new).collect(),
-    };
-    if io::stdout().is_terminal() && !answer.is_json() {
-        return watch_on(Screen::enter()?, &mut watched);
-    }
-    let mut before = None;
-    loop {
-        let samples = watched.samples()?;
-        if before.as_ref() != Some(&samples) {
-            answer.give(&samples, || samples.iter().map(line).collect())?;
-            before = Some(samples);
-        }
-        thread::sleep(SAMPLE);
+pub(crate) fn execute(args: &WatchArgs, output: &Output) -> Result<u8, CliError> {
+    let keys = args.keys.iter().map(|key| native_key(key, args.key_type));
+    let mut sampler = Sampler::new(keys.collect::<Result<_, _>>()?);
+    if io::stdout().is_terminal() && !output.is_json() {
+        draw_on_screen(Screen::enter()?, &mut sampler)
+    } else {
+        print_changes(&mut sampler, output)
     }
 }
 
-fn watch_on(mut screen: Screen, watched: &mut Watched) -> Result<u8, Trouble> {
+fn draw_on_screen(mut screen: Screen, sampler: &mut Sampler) -> Result<u8, CliError> {
     loop {
-        let samples = watched.samples()?;
-        screen.draw(|width| samples.iter().flat_map(|sample| paragraph(sample, width)).collect())?;
-        if screen.is_to_end(SAMPLE)? {
+        let samples = sampler.sample()?;
+        screen.draw(|width| samples.iter().flat_map(|sample| render_paragraph(sample, width)).collect())?;
+        if screen.wait_for_quit(SAMPLE_INTERVAL)? {
             return Ok(0);
         }
+    }
+}
+
+fn print_changes(sampler: &mut Sampler, output: &Output) -> Result<u8, CliError> {
+    let mut previous = None;
+    loop {
+        let samples = sampler.sample()?;
+        if previous.as_ref() != Some(&samples) {
+            output.print(&samples, || samples.iter().map(render_line).collect())?;
+            previous = Some(samples);
+        }
+        thread::sleep(SAMPLE_INTERVAL);
     }
 }

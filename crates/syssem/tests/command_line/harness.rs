@@ -1,4 +1,4 @@
-//! What every test works with.
+//! Starts the program in a directory and with a key of each test's own.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,13 +10,13 @@ use serde_json::Value;
 use system_semaphore::{Observer, Snapshot, SystemSemaphore};
 use tempfile::TempDir;
 
-/// A key and a directory of the test's own.
-pub(crate) struct Stage {
+/// A key and a directory that no other test uses.
+pub(crate) struct Fixture {
     pub(crate) key: String,
     directory: TempDir,
 }
 
-impl Stage {
+impl Fixture {
     pub(crate) fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -24,18 +24,20 @@ impl Stage {
         Self { key: format!("syssem-test-{}-{number}", std::process::id()), directory }
     }
 
+    /// Returns the path of a file in the directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// `syssem COMMAND KEY`, to be added to.
+    /// Returns `syssem COMMAND KEY`, to which a test adds arguments.
     pub(crate) fn syssem(&self, command: &str) -> Command {
         let mut syssem = syssem(command);
         syssem.arg(&self.key);
         syssem
     }
 
-    /// `syssem run KEY ARGUMENTS -- sh -c SCRIPT`, in the test's directory. The script's standard input is closed.
+    /// Returns `syssem run KEY ARGUMENTS -- sh -c SCRIPT`, in the directory and with an empty
+    /// standard input.
     pub(crate) fn run(&self, arguments: &[&str], script: &str) -> Command {
         let mut run = self.syssem("run");
         run.args(arguments).args(["--", "sh", "-c", script]).current_dir(self.directory.path());
@@ -43,101 +45,101 @@ impl Stage {
         run
     }
 
-    pub(crate) fn look(&self) -> Option<Snapshot> {
+    /// Returns the semaphore's state, or `None` if it does not exist.
+    pub(crate) fn snapshot(&self) -> Option<Snapshot> {
         Observer::new(&self.key).ok()?.look().ok()
     }
 
-    /// How many permits the living hold.
+    /// Returns how many permits living processes hold.
     pub(crate) fn held(&self) -> u32 {
-        self.look()
-            .and_then(|seen| seen.holders)
-            .map_or(0, |all| all.iter().map(|holder| holder.permits).sum())
+        self.snapshot()
+            .and_then(|snapshot| snapshot.holders)
+            .map_or(0, |holders| holders.iter().map(|holder| holder.permits).sum())
     }
 
     #[track_caller]
     pub(crate) fn wait_until_held(&self, permits: u32) {
-        wait_for(format_args!("{permits} are held"), || self.held() == permits);
+        wait_for(format_args!("{permits} permits are held"), || self.held() == permits);
     }
 
     #[track_caller]
-    pub(crate) fn wait_until_waiting(&self, waiting: u32) {
-        wait_for(format_args!("{waiting} wait"), || {
-            self.look().and_then(|seen| seen.waiting) == Some(waiting)
+    pub(crate) fn wait_until_waiting(&self, threads: u32) {
+        wait_for(format_args!("{threads} threads wait"), || {
+            self.snapshot().and_then(|snapshot| snapshot.waiting) == Some(threads)
         });
     }
 
-    /// Makes a pipe with a name, which a process can be kept at.
+    /// Creates a named pipe in the directory.
     pub(crate) fn gate(&self, name: &str) -> Gate {
         let path = self.path(name);
-        let made = Command::new("mkfifo").arg(&path).status().expect("there is mkfifo");
-        assert!(made.success());
-        Gate(fs::OpenOptions::new().read(true).write(true).open(path).expect("it was just made"))
+        let status = Command::new("mkfifo").arg(&path).status().expect("mkfifo can be started");
+        assert!(status.success());
+        Gate(fs::OpenOptions::new().read(true).write(true).open(path).expect("the pipe was just created"))
     }
+}
 
-    /// Takes away what a command that has become another could not.
-    pub(crate) fn remove(&self) {
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        // If a command replaced `run` and was the last user, the semaphore's file still exists.
         let _ = SystemSemaphore::remove(&self.key);
     }
 }
 
-impl Drop for Stage {
-    fn drop(&mut self) {
-        self.remove();
-    }
-}
-
-/// A user may have 128 inotify instances, one for each process that waits: who needs many or counts on one takes turns.
+/// Serialises the tests that need many inotify instances, or count what their waiters do.
+///
+/// A user may have 128 instances, and each waiting process needs one.
 pub(crate) static INOTIFY: Turn = Turn::new();
-/// `doctor --clean` removes all that is left on this machine: who counts on leftovers or removes them takes turns.
+/// Serialises the tests that create stale semaphores, since `doctor --clean` removes all of this
+/// user's.
 pub(crate) static CLEANING: Turn = Turn::new();
 
-/// A pipe that a process reads a line of to go on.
+/// A named pipe at which scripts block until the test admits them. Each reads one line.
 pub(crate) struct Gate(fs::File);
 
 impl Gate {
-    pub(crate) fn let_pass(&mut self, processes: usize) {
+    pub(crate) fn admit(&mut self, processes: usize) {
         use std::io::Write;
-        self.0.write_all("\n".repeat(processes).as_bytes()).expect("it is open");
+        self.0.write_all("\n".repeat(processes).as_bytes()).expect("the pipe is open");
     }
 }
 
-/// `syssem COMMAND`, to be added to.
+/// Returns `syssem COMMAND`, to which a test adds arguments.
 pub(crate) fn syssem(command: &str) -> Command {
     let mut syssem = Command::new(env!("CARGO_BIN_EXE_syssem"));
     syssem.arg(command);
     syssem
 }
 
-/// The pid that a script has written into this file.
+/// Waits until a script has written its pid into this file, and returns the pid.
 #[track_caller]
-pub(crate) fn pid_in(stage: &Stage, file: &str) -> u32 {
+pub(crate) fn read_pid(fixture: &Fixture, file: &str) -> u32 {
     let mut pid = None;
-    wait_for(format_args!("there is {file}"), || {
-        // the shell makes the file before it writes
-        pid = fs::read_to_string(stage.path(file)).ok().filter(|pid| pid.ends_with('\n'));
+    wait_for(format_args!("{file} exists"), || {
+        // The shell creates the file before it writes the line.
+        pid = fs::read_to_string(fixture.path(file)).ok().filter(|pid| pid.ends_with('\n'));
         pid.is_some()
     });
-    pid.expect("it is there").trim().parse().expect("it is a pid")
+    pid.expect("the wait has read it").trim().parse().expect("the script writes its pid")
 }
 
-/// Runs it to its end.
+/// Runs the command to its end.
 #[track_caller]
 pub(crate) fn output(command: &mut Command) -> Output {
-    command.output().expect("it can be started")
+    command.output().expect("the command can be started")
 }
 
-/// The same for what must succeed; its standard output.
+/// Runs a command that must succeed, and returns its standard output.
 #[track_caller]
-pub(crate) fn must(command: &mut Command) -> String {
+pub(crate) fn stdout(command: &mut Command) -> String {
     let output = output(command);
     assert!(output.status.success(), "{command:?}: {:?} {}", output.status, text(&output.stderr));
     text(&output.stdout)
 }
 
-/// The same as JSON.
+/// Runs a command that must succeed with `--json`, and returns what it prints.
 #[track_caller]
 pub(crate) fn json(command: &mut Command) -> Value {
-    let text = must(command.arg("--json"));
+    let text = stdout(command.arg("--json"));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
@@ -150,23 +152,23 @@ pub(crate) struct Process(pub(crate) Child);
 
 impl Process {
     pub(crate) fn start(command: &mut Command) -> Self {
-        Self(command.spawn().expect("it can be started"))
+        Self(command.spawn().expect("the command can be started"))
     }
 
     pub(crate) fn id(&self) -> u32 {
         self.0.id()
     }
 
-    /// Waits until it has ended by itself; its output.
-    pub(crate) fn end(mut self) -> Output {
+    /// Waits until the child ends without being killed, and returns its output.
+    pub(crate) fn wait_with_output(mut self) -> Output {
         wait_for(format_args!("process {} ends", self.id()), || {
-            self.0.try_wait().expect("it can be waited for").is_some()
+            self.0.try_wait().expect("it is a child").is_some()
         });
         let mut output =
             Output { status: self.0.wait().expect("it has ended"), stdout: Vec::new(), stderr: Vec::new() };
         let read = |from: Option<&mut dyn std::io::Read>, to: &mut Vec<u8>| {
             if let Some(from) = from {
-                from.read_to_end(to).expect("it can be read");
+                from.read_to_end(to).expect("the pipe can be read");
             }
         };
         read(self.0.stdout.as_mut().map(|out| out as _), &mut output.stdout);
@@ -175,8 +177,8 @@ impl Process {
     }
 
     pub(crate) fn kill(&mut self) {
-        self.0.kill().expect("it lives");
-        self.0.wait().expect("it can be waited for");
+        self.0.kill().expect("it is a child");
+        self.0.wait().expect("it is a child");
     }
 }
 

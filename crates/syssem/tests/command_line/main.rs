@@ -1,4 +1,4 @@
-//! The built program, from outside.
+//! Tests the built program from outside, on Unix.
 
 #![cfg(unix)]
 

@@ -1,4 +1,4 @@
-//! `create`, `take`, `release`, `reset`, `remove`, `list`, `show`, `key`, `doctor`, completions and manual pages.
+//! Tests all commands except `run` and `watch`.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -6,14 +6,14 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use system_semaphore::{KeyType, SystemSemaphore};
 
-use crate::harness::{CLEANING, Process, Stage, json, must, output, pid_in, syssem, text};
+use crate::harness::{CLEANING, Fixture, Process, json, output, read_pid, stdout, syssem, text};
 
 #[test]
-fn a_semaphore_s_life() {
-    let stage = Stage::new();
-    let robust = format!("robust:{}", stage.key);
-    assert_eq!(must(stage.syssem("create").args(["-p", "3", "--max", "5"])), "", "nothing went wrong");
-    let shown = json(&mut stage.syssem("show"));
+fn commands_create_change_and_remove_a_semaphore() {
+    let fixture = Fixture::new();
+    let robust = format!("robust:{}", fixture.key);
+    assert_eq!(stdout(fixture.syssem("create").args(["-p", "3", "--max", "5"])), "", "text output is empty");
+    let shown = json(&mut fixture.syssem("show"));
     assert_eq!(shown["key"], robust);
     assert_eq!(shown["type"], "robust");
     assert_eq!(
@@ -21,7 +21,7 @@ fn a_semaphore_s_life() {
         (&json!(3), &json!(3), &json!(5))
     );
     assert_eq!(
-        (&shown["persistent"], &shown["leftover"], &shown["users"]),
+        (&shown["persistent"], &shown["stale"], &shown["users"]),
         (&json!(true), &json!(false), &json!(0))
     );
     assert_eq!(
@@ -30,52 +30,52 @@ fn a_semaphore_s_life() {
     );
     assert_eq!(shown["permissions"], "0600");
 
-    assert_eq!(json(stage.syssem("take").arg("2")), json!({ "key": robust, "available": 1 }));
-    let busy = output(stage.syssem("take").args(["2", "-n", "-E", "9"]));
+    assert_eq!(json(fixture.syssem("take").arg("2")), json!({ "key": robust, "available": 1 }));
+    let busy = output(fixture.syssem("take").args(["2", "-n", "-E", "9"]));
     assert_eq!((busy.status.code(), text(&busy.stderr)), (Some(9), String::new()));
-    assert_eq!(json(&mut stage.syssem("release"))["available"], 2);
-    assert_eq!(json(stage.syssem("release").arg("3"))["available"], 5);
-    let full = output(&mut stage.syssem("release"));
+    assert_eq!(json(&mut fixture.syssem("release"))["available"], 2);
+    assert_eq!(json(fixture.syssem("release").arg("3"))["available"], 5);
+    let full = output(&mut fixture.syssem("release"));
     assert_eq!(full.status.code(), Some(125));
     assert!(text(&full.stderr).contains("at most 5"), "{}", text(&full.stderr));
-    assert_eq!(json(stage.syssem("reset").arg("4"))["available"], 4);
-    assert_eq!(json(&mut stage.syssem("show"))["persistent"], true, "it stays what it was");
+    assert_eq!(json(fixture.syssem("reset").arg("4"))["available"], 4);
+    assert_eq!(json(&mut fixture.syssem("show"))["persistent"], true, "reset keeps the semaphore persistent");
 
-    let again = output(&mut stage.syssem("create"));
+    let again = output(&mut fixture.syssem("create"));
     assert_eq!(again.status.code(), Some(125));
     assert!(text(&again.stderr).contains("--exist-ok"), "{}", text(&again.stderr));
-    assert_eq!(json(stage.syssem("create").args(["--exist-ok", "-p", "1"]))["available"], 4);
-    must(&mut stage.syssem("remove"));
+    assert_eq!(json(fixture.syssem("create").args(["--exist-ok", "-p", "1"]))["available"], 4);
+    stdout(&mut fixture.syssem("remove"));
     for command in ["show", "take", "release", "remove"] {
-        let missing = output(&mut stage.syssem(command));
-        let told = text(&missing.stderr);
+        let missing = output(&mut fixture.syssem(command));
+        let message = text(&missing.stderr);
         assert_eq!(missing.status.code(), Some(125), "{command}");
-        assert!(told.contains(&robust) && told.contains("syssem list"), "{command}: {told}");
+        assert!(message.contains(&robust) && message.contains("syssem list"), "{command}: {message}");
     }
 }
 
 #[test]
-fn reset_neither_makes_one_nor_makes_one_stay() {
-    let stage = Stage::new();
-    let missing = output(stage.syssem("reset").arg("4"));
+fn reset_neither_creates_nor_persists() {
+    let fixture = Fixture::new();
+    let missing = output(fixture.syssem("reset").arg("4"));
     assert_eq!(missing.status.code(), Some(125));
-    assert!(stage.look().is_none());
-    let semaphore = SystemSemaphore::create(&stage.key, 1).expect("it can be made");
-    must(stage.syssem("reset").arg("4"));
-    assert_eq!(semaphore.available_permits().expect("it is told"), 4);
-    assert_eq!(stage.look().and_then(|seen| seen.persistent), Some(false));
+    assert!(fixture.snapshot().is_none());
+    let semaphore = SystemSemaphore::create(&fixture.key, 1).expect("it can be created");
+    stdout(fixture.syssem("reset").arg("4"));
+    assert_eq!(semaphore.available_permits().expect("the count can be read"), 4);
+    assert_eq!(fixture.snapshot().and_then(|snapshot| snapshot.persistent), Some(false));
 }
 
 #[test]
-fn other_types_do_what_they_can() {
-    let stage = Stage::new();
+fn system_v_and_posix_commands_work() {
+    let fixture = Fixture::new();
     for key_type in ["systemv", "posix"] {
         let typed = |command: &str| {
-            let mut command = stage.syssem(command);
-            command.args(["-t", key_type]).env("TMPDIR", stage.path("").as_os_str());
+            let mut command = fixture.syssem(command);
+            command.args(["-t", key_type]).env("TMPDIR", fixture.path("").as_os_str());
             command
         };
-        must(typed("create").args(["-p", "3"]));
+        stdout(typed("create").args(["-p", "3"]));
         assert_eq!(json(typed("take").arg("1"))["available"], 2);
         assert_eq!(json(&mut typed("release"))["available"], 3);
         let shown = json(&mut typed("show"));
@@ -83,140 +83,140 @@ fn other_types_do_what_they_can() {
             (&shown["type"], &shown["available"], &shown["holders"]),
             (&json!(key_type), &json!(3), &Value::Null)
         );
-        let list = json(syssem("list").env("TMPDIR", stage.path("").as_os_str()));
-        let is_it = |entry: &&Value| {
+        let list = json(syssem("list").env("TMPDIR", fixture.path("").as_os_str()));
+        let is_same_key = |entry: &&Value| {
             shown["key"].as_str().is_some_and(|key| {
                 entry["key"]
                     .as_str()
                     .is_some_and(|listed| key.starts_with(listed) && listed.contains("qipc_systemsem_"))
             })
         };
-        let entry = list.as_array().and_then(|entries| entries.iter().find(is_it)).expect("it is listed");
-        assert_eq!(entry["sight"]["available"], 3);
-        must(&mut typed("remove"));
+        let entry =
+            list.as_array().and_then(|entries| entries.iter().find(is_same_key)).expect("it is listed");
+        assert_eq!(entry["state"]["available"], 3);
+        stdout(&mut typed("remove"));
     }
 }
 
 #[test]
-fn everybody_s_doings_are_shown() {
-    let stage = Stage::new();
-    let mut gate = stage.gate("gate");
-    let holder = Process::start(&mut stage.run(&["-p", "2", "--count", "2"], "echo $$ > up; read x < gate"));
-    // who only holds may be syssem still
-    assert_eq!(pid_in(&stage, "up"), holder.id());
-    let waiter = Process::start(&mut stage.run(&["-p", "2"], "exit 0"));
-    stage.wait_until_waiting(1);
-    let shown = json(&mut stage.syssem("show"));
-    let [held] = &shown["holders"].as_array().expect("they are told")[..] else { panic!("{shown}") };
+fn show_and_list_print_holders_and_waiters() {
+    let fixture = Fixture::new();
+    let mut gate = fixture.gate("gate");
+    let holder =
+        Process::start(&mut fixture.run(&["-p", "2", "--count", "2"], "echo $$ > up; read x < gate"));
+    // A process that holds permits may still be syssem. The script proves that it is the shell.
+    assert_eq!(read_pid(&fixture, "up"), holder.id());
+    let waiter = Process::start(&mut fixture.run(&["-p", "2"], "exit 0"));
+    fixture.wait_until_waiting(1);
+    let shown = json(&mut fixture.syssem("show"));
+    let [held] = &shown["holders"].as_array().expect("an array")[..] else { panic!("{shown}") };
     assert_eq!(
         (&held["pid"], &held["command"], &held["permits"]),
         (&json!(holder.id()), &json!("sh"), &json!(2))
     );
     assert!(held["since"].as_u64().is_some_and(|since| since > 1_600_000_000), "{held}");
-    let [waits] = &shown["waiters"].as_array().expect("they are told")[..] else { panic!("{shown}") };
+    let [waiting] = &shown["waiters"].as_array().expect("an array")[..] else { panic!("{shown}") };
     assert_eq!(
-        (&waits["pid"], &waits["command"], &waits["threads"]),
+        (&waiting["pid"], &waiting["command"], &waiting["threads"]),
         (&json!(waiter.id()), &json!("syssem"), &json!(1))
     );
 
-    let for_people = must(&mut stage.syssem("show"));
-    assert!(for_people.contains(&format!("{} sh", holder.id())), "{for_people}");
-    assert!(
-        for_people.contains("2 permits") && for_people.contains(&format!("{} syssem", waiter.id())),
-        "{for_people}"
-    );
-    assert!(!for_people.contains('\u{1b}'), "no colours where there is no terminal");
-    let list = must(&mut syssem("list"));
-    let line = list.lines().find(|line| line.contains(&stage.key)).expect("it is listed");
+    let table = stdout(&mut fixture.syssem("show"));
+    assert!(table.contains(&format!("{} sh", holder.id())), "{table}");
+    assert!(table.contains("2 permits") && table.contains(&format!("{} syssem", waiter.id())), "{table}");
+    assert!(!table.contains('\u{1b}'), "colours need a terminal");
+    let list = stdout(&mut syssem("list"));
+    let line = list.lines().find(|line| line.contains(&fixture.key)).expect("it is listed");
     let cells: Vec<&str> = line.split_whitespace().collect();
     assert_eq!(cells[1..4], ["0", "2", "1"], "{list}");
-    gate.let_pass(1);
-    assert!(waiter.end().status.success());
-    assert!(holder.end().status.success());
+    gate.admit(1);
+    assert!(waiter.wait_with_output().status.success());
+    assert!(holder.wait_with_output().status.success());
 }
 
 #[test]
-fn what_a_crash_has_left_is_found_and_cleaned() {
-    let _turn = CLEANING.take();
-    let stage = Stage::new();
-    assert!(output(&mut stage.run(&[], "kill -KILL $$")).status.code().is_none());
-    let robust = format!("robust:{}", stage.key);
-    let leftover = |report: &Value| -> Option<Value> {
-        let leftovers = report["leftovers"].as_array().expect("there are leftovers").iter();
-        leftovers.into_iter().find(|leftover| leftover["what"] == robust.as_str()).cloned()
+fn doctor_finds_and_cleans_stale_semaphores() {
+    let _lock = CLEANING.take();
+    let fixture = Fixture::new();
+    assert!(output(&mut fixture.run(&[], "kill -KILL $$")).status.code().is_none());
+    let robust = format!("robust:{}", fixture.key);
+    let find_stale = |report: &Value| -> Option<Value> {
+        let stale = report["stale"].as_array().expect("an array");
+        stale.iter().find(|stale| stale["resource"] == robust.as_str()).cloned()
     };
     let doctor = |arguments: &[&str]| -> Value {
-        let told = output(syssem("doctor").arg("--json").args(arguments));
-        serde_json::from_slice(&told.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&told.stderr)))
+        let output = output(syssem("doctor").arg("--json").args(arguments));
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", text(&output.stderr)))
     };
-    let found = leftover(&doctor(&[])).expect("it is found");
-    assert_eq!((&found["certain"], &found["removed"]), (&json!(true), &json!(false)));
-    assert_eq!(found["remove_with"], format!("syssem remove {robust}"));
-    assert!(stage.look().is_some(), "looking changes nothing");
-    // as it is told
-    let told =
-        found["remove_with"].as_str().expect("it is text").strip_prefix("syssem ").expect("it is ours");
-    must(Command::new(env!("CARGO_BIN_EXE_syssem")).args(told.split(' ')));
-    assert!(stage.look().is_none());
+    let stale = find_stale(&doctor(&[])).expect("it is stale");
+    assert_eq!((&stale["certain"], &stale["removed"]), (&json!(true), &json!(false)));
+    assert_eq!(stale["remove_with"], format!("syssem remove {robust}"));
+    assert!(fixture.snapshot().is_some(), "doctor removes nothing without --clean");
+    let remove_with = stale["remove_with"].as_str().expect("a string");
+    let arguments = remove_with.strip_prefix("syssem ").expect("a command of syssem");
+    stdout(Command::new(env!("CARGO_BIN_EXE_syssem")).args(arguments.split(' ')));
+    assert!(fixture.snapshot().is_none());
 
-    assert!(output(&mut stage.run(&[], "kill -KILL $$")).status.code().is_none());
-    let living = Stage::new();
-    let _semaphore = SystemSemaphore::create(&living.key, 1).expect("it can be made");
-    let for_people = output(&mut syssem("doctor"));
-    assert_eq!(for_people.status.code(), Some(1));
-    assert!(text(&for_people.stdout).contains(&robust) && !text(&for_people.stdout).contains(&living.key));
-    assert_eq!(leftover(&doctor(&["--clean"])).expect("it is found")["removed"], true);
-    assert!(stage.look().is_none() && living.look().is_some());
+    assert!(output(&mut fixture.run(&[], "kill -KILL $$")).status.code().is_none());
+    let used = Fixture::new();
+    let _semaphore = SystemSemaphore::create(&used.key, 1).expect("it can be created");
+    let table = output(&mut syssem("doctor"));
+    assert_eq!(table.status.code(), Some(1));
+    assert!(text(&table.stdout).contains(&robust) && !text(&table.stdout).contains(&used.key));
+    assert_eq!(find_stale(&doctor(&["--clean"])).expect("it is stale")["removed"], true);
+    assert!(fixture.snapshot().is_none() && used.snapshot().is_some());
 }
 
 #[test]
-fn leftovers_of_strangers_are_told_but_not_touched() {
-    let _turn = CLEANING.take();
-    let stage = Stage::new();
-    let temporary = stage.path("");
-    let key = system_semaphore::NativeIpcKey::new(format!("/{}", stage.key), KeyType::Posix);
-    let semaphore = SystemSemaphore::builder(&key).persistent(true).build().expect("it can be made");
-    fs::write(stage.path("qipc_systemsem_x0123"), "").expect("it can be written");
+fn doctor_reports_but_keeps_untracked_resources() {
+    let _lock = CLEANING.take();
+    let fixture = Fixture::new();
+    let temporary = fixture.path("");
+    let key = system_semaphore::NativeIpcKey::new(format!("/{}", fixture.key), KeyType::Posix);
+    let semaphore = SystemSemaphore::builder(&key).persistent(true).build().expect("it can be created");
+    fs::write(fixture.path("qipc_systemsem_x0123"), "").expect("the directory is writable");
     let report = |clean: &[&str]| -> Value {
-        let told = output(syssem("doctor").arg("--json").args(clean).env("TMPDIR", &temporary));
-        serde_json::from_slice(&told.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&told.stderr)))
+        let output = output(syssem("doctor").arg("--json").args(clean).env("TMPDIR", &temporary));
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", text(&output.stderr)))
     };
-    let remedy = |report: &Value, what: &str| -> Option<String> {
-        let leftovers = report["leftovers"].as_array().expect("there are leftovers");
-        let leftover = leftovers
-            .iter()
-            .find(|leftover| leftover["what"].as_str().is_some_and(|name| name.contains(what)))?;
-        assert_eq!(leftover["certain"], false);
-        leftover["remove_with"].as_str().map(str::to_owned)
+    let remove_with = |report: &Value, name: &str| -> Option<String> {
+        let stale = report["stale"].as_array().expect("an array");
+        let is_named = |stale: &&Value| stale["resource"].as_str().is_some_and(|text| text.contains(name));
+        let stale = stale.iter().find(is_named)?;
+        assert_eq!(stale["certain"], false);
+        stale["remove_with"].as_str().map(str::to_owned)
     };
-    assert_eq!(remedy(&report(&[]), &stage.key), None, "it is in use");
+    assert_eq!(remove_with(&report(&[]), &fixture.key), None, "it is in use");
     drop(semaphore);
     let after = report(&["--clean"]);
-    assert_eq!(remedy(&after, &stage.key), Some(format!("syssem remove posix:/{}", stage.key)));
-    assert!(remedy(&after, "qipc_systemsem_x0123").is_some_and(|remedy| remedy.starts_with("rm ")));
-    assert!(stage.path("qipc_systemsem_x0123").exists(), "it was only told");
-    SystemSemaphore::remove(&key).expect("it was only told");
+    assert_eq!(remove_with(&after, &fixture.key), Some(format!("syssem remove posix:/{}", fixture.key)));
+    assert!(remove_with(&after, "qipc_systemsem_x0123").is_some_and(|command| command.starts_with("rm ")));
+    assert!(fixture.path("qipc_systemsem_x0123").exists(), "doctor only reports it");
+    SystemSemaphore::remove(&key).expect("doctor only reports it");
 }
 
 #[test]
-fn doctor_tries_every_type() {
-    let told = output(syssem("doctor").arg("--json"));
-    let report: Value = serde_json::from_slice(&told.stdout).expect("it is JSON");
-    for one in report["types"].as_array().expect("there are types") {
-        assert_eq!(one["error"], Value::Null, "{one}");
-        let is_there = one["type"] != "windows";
-        assert_eq!(one["supported"], is_there, "{one}");
-        assert_eq!(one["returns_on_death"].as_bool(), is_there.then_some(one["type"] != "posix"), "{one}");
+fn doctor_checks_every_type() {
+    let output = output(syssem("doctor").arg("--json"));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    for key_type in report["types"].as_array().expect("an array") {
+        assert_eq!(key_type["error"], Value::Null, "{key_type}");
+        let supported = key_type["type"] != "windows";
+        assert_eq!(key_type["supported"], supported, "{key_type}");
+        let returns_on_death = supported.then_some(key_type["type"] != "posix");
+        assert_eq!(key_type["returns_on_death"].as_bool(), returns_on_death, "{key_type}");
     }
     assert!(report["limits"].as_array().is_some_and(|limits| limits.len() >= 4));
 }
 
 #[test]
-fn a_name_becomes_what_qt_makes_of_it() {
+fn key_derives_the_keys_that_qt_derives() {
     let keys = json(syssem("key").arg("printer").env("TMPDIR", "/nowhere").env_remove("XDG_RUNTIME_DIR"));
-    let of = |key_type: &str, what: &str| {
-        let all = keys.as_array().expect("there are four").iter();
-        all.into_iter().find(|key| key["type"] == key_type).expect("it is there")[what].clone()
+    let of = |key_type: &str, field: &str| {
+        let keys = keys.as_array().expect("an array");
+        keys.iter().find(|key| key["type"] == key_type).expect("all types are listed")[field].clone()
     };
     let legacy = "qipc_systemsem_printer3d3221b2db3115d65e938a1c497f209256c6185f";
     assert_eq!(of("robust", "legacy"), "robust:printer");
@@ -226,68 +226,74 @@ fn a_name_becomes_what_qt_makes_of_it() {
     assert_eq!(of("posix", "platform_safe"), "posix:/printer");
     assert_eq!(of("windows", "platform_safe"), "windows:sem_printer");
     assert_eq!((of("windows", "supported"), of("windows", "number")), (json!(false), json!(257)));
-    assert!(must(syssem("key").arg("printer")).contains(legacy));
+    assert!(stdout(syssem("key").arg("printer")).contains(legacy));
 }
 
 #[test]
-fn errors_can_be_read_by_programs() {
-    let stage = Stage::new();
-    let missing = output(stage.syssem("show").arg("--json"));
-    let told: Value = serde_json::from_slice(&missing.stderr).expect("it is JSON");
-    assert_eq!(told["error"]["kind"], "NotFound");
-    assert_eq!(told["error"]["key"], format!("robust:{}", stage.key));
+fn json_errors_name_kind_key_and_message() {
+    let fixture = Fixture::new();
+    let missing = output(fixture.syssem("show").arg("--json"));
+    let error: Value = serde_json::from_slice(&missing.stderr).expect("it is JSON");
+    assert_eq!(error["error"]["kind"], "NotFound");
+    assert_eq!(error["error"]["key"], format!("robust:{}", fixture.key));
     assert!(
-        told["error"]["message"]
+        error["error"]["message"]
             .as_str()
             .is_some_and(|message| message.contains("there is no such semaphore"))
     );
 }
 
 #[test]
-fn removing_several_removes_what_can_be() {
-    let (one, other) = (Stage::new(), Stage::new());
-    must(&mut one.syssem("create"));
-    let removed = output(syssem("remove").args([&other.key, &one.key]));
+fn remove_continues_after_an_error() {
+    let (existing, missing) = (Fixture::new(), Fixture::new());
+    stdout(&mut existing.syssem("create"));
+    let removed = output(syssem("remove").args([&missing.key, &existing.key]));
     assert_eq!(removed.status.code(), Some(125));
-    assert!(text(&removed.stderr).contains(&other.key));
-    assert!(one.look().is_none());
-    let removed = output(syssem("remove").args(["--json", &other.key, &one.key]));
+    assert!(text(&removed.stderr).contains(&missing.key));
+    assert!(existing.snapshot().is_none());
+    let removed = output(syssem("remove").args(["--json", &missing.key, &existing.key]));
     assert_eq!(removed.status.code(), Some(125));
-    let errors: Vec<serde_json::Value> =
-        text(&removed.stderr).lines().map(|line| serde_json::from_str(line).expect("each is JSON")).collect();
+    let errors: Vec<serde_json::Value> = text(&removed.stderr)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("each line is JSON"))
+        .collect();
     assert_eq!(errors.len(), 2, "{errors:?}");
     assert!(errors.iter().all(|error| error["error"]["kind"] == "NotFound"), "{errors:?}");
 }
 
 #[test]
-fn completions_and_manual_pages_know_all_commands() {
+fn completions_and_manual_pages_contain_all_commands() {
     let commands =
         ["run", "create", "take", "release", "reset", "remove", "list", "show", "watch", "key", "doctor"];
     for shell in ["bash", "zsh", "fish"] {
-        let script = must(syssem("completions").arg(shell));
+        let script = stdout(syssem("completions").arg(shell));
         assert!(commands.iter().all(|command| script.contains(command)), "{shell}");
     }
-    let stage = Stage::new();
-    let directory = stage.path("man");
-    must(syssem("manual").arg(&directory));
+    let fixture = Fixture::new();
+    let directory = fixture.path("man");
+    stdout(syssem("manual").arg(&directory));
     for command in commands {
-        let page = fs::read_to_string(directory.join(format!("syssem-{command}.1"))).expect("it is there");
+        let page =
+            fs::read_to_string(directory.join(format!("syssem-{command}.1"))).expect("the page exists");
         assert!(page.starts_with(".ie") || page.starts_with(".TH"), "{page}");
     }
-    assert!(fs::read_to_string(directory.join("syssem.1")).expect("it is there").contains("Exit status"));
+    assert!(fs::read_to_string(directory.join("syssem.1")).expect("the page exists").contains("Exit status"));
 }
 
 #[test]
-fn who_does_not_read_on_is_no_trouble() {
-    let mut child =
-        syssem("list").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it can be started");
+fn closed_output_pipe_is_no_error() {
+    let mut child = syssem("list")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program can be started");
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("it ends");
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
 #[test]
-fn it_tells_its_version() {
-    assert_eq!(must(&mut syssem("--version")), format!("syssem {}\n", env!("CARGO_PKG_VERSION")));
-    assert!(must(&mut syssem("--help")).contains("Exit status"));
+fn version_and_help_are_printed() {
+    assert_eq!(stdout(&mut syssem("--version")), format!("syssem {}\n", env!("CARGO_PKG_VERSION")));
+    assert!(stdout(&mut syssem("--help")).contains("Exit status"));
 }

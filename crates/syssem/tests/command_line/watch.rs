@@ -1,4 +1,4 @@
-//! `watch`, in a terminal and out of it.
+//! Tests `watch`, with and without a terminal.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,9 +14,9 @@ use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 use serde_json::Value;
 use system_semaphore::SystemSemaphore;
 
-use crate::harness::{INOTIFY, Process, Stage, text};
+use crate::harness::{Fixture, INOTIFY, Process, text};
 
-/// A terminal, and what was written on it.
+/// A pseudo-terminal that records all output.
 struct Terminal {
     master: File,
     slave: OwnedFd,
@@ -26,21 +26,22 @@ struct Terminal {
 impl Terminal {
     fn new() -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
-            .expect("there are terminals");
-        grantpt(&master).and_then(|()| unlockpt(&master)).expect("it is ours");
-        let name = ptsname(&master, Vec::new()).expect("it has a name");
+            .expect("a pseudo-terminal is available");
+        grantpt(&master).and_then(|()| unlockpt(&master)).expect("this process owns the terminal");
+        let name = ptsname(&master, Vec::new()).expect("the terminal has a name");
         let slave = File::options()
             .read(true)
             .write(true)
-            .open(name.to_str().expect("it is text"))
-            .expect("it is there");
+            .open(name.to_str().expect("the name is UTF-8"))
+            .expect("the terminal exists");
         tcsetwinsize(&slave, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 })
-            .expect("it is a terminal");
+            .expect("the descriptor is a terminal");
         let (master, written) = (File::from(master), Arc::<Mutex<Vec<u8>>>::default());
-        let (mut reader, all) = (master.try_clone().expect("it can be"), Arc::clone(&written));
+        let (mut reader, all) =
+            (master.try_clone().expect("a descriptor is available"), Arc::clone(&written));
         thread::spawn(move || {
             let mut buffer = [0; 4096];
-            // an error: nobody has the other end any more
+            // The read fails after the last process has closed the other end.
             while let Ok(read @ 1..) = reader.read(&mut buffer) {
                 let mut all: std::sync::MutexGuard<'_, Vec<u8>> =
                     all.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,7 +52,7 @@ impl Terminal {
     }
 
     fn start(&self, command: &mut Command) -> Process {
-        let end = || Stdio::from(self.slave.try_clone().expect("it can be"));
+        let end = || Stdio::from(self.slave.try_clone().expect("a descriptor is available"));
         Process::start(command.stdin(end()).stdout(end()).stderr(end()).env("TERM", "xterm"))
     }
 
@@ -61,11 +62,11 @@ impl Terminal {
 
     #[track_caller]
     fn wait_for(&self, what: &str) {
-        wait_for(format_args!("{what:?} is on the screen: {}", self.text()), || self.text().contains(what));
+        wait_for(format_args!("the screen shows {what:?}: {}", self.text()), || self.text().contains(what));
     }
 
     fn settings(&self) -> String {
-        format!("{:?}", modes(&tcgetattr(&self.slave).expect("it is a terminal")))
+        format!("{:?}", modes(&tcgetattr(&self.slave).expect("the descriptor is a terminal")))
     }
 }
 
@@ -78,19 +79,19 @@ const ENTER: &str = "\u{1b}[?1049h";
 const LEAVE: &str = "\u{1b}[?1049l";
 
 #[test]
-fn it_shows_what_happens_and_leaves_the_terminal_as_it_was() {
+fn watch_shows_changes_and_restores_the_terminal() {
     for end in ["q", "\u{3}", "TERM", "HUP", "INT"] {
-        let stage = Stage::new();
+        let fixture = Fixture::new();
         let mut terminal = Terminal::new();
         let before = terminal.settings();
-        let semaphore = SystemSemaphore::create(&stage.key, 3).expect("it can be made");
-        let watch = terminal.start(&mut stage.syssem("watch"));
+        let semaphore = SystemSemaphore::create(&fixture.key, 3).expect("it can be created");
+        let watch = terminal.start(&mut fixture.syssem("watch"));
         terminal.wait_for("3 of 3 free");
-        let permit = semaphore.acquire_many(2).expect("there are three");
+        let permit = semaphore.acquire_many(2).expect("three permits are free");
         terminal.wait_for("1 of 3 free");
         terminal.wait_for(&format!("held by {}", std::process::id()));
         terminal.wait_for("██░");
-        assert_ne!(terminal.settings(), before, "keys come at once");
+        assert_ne!(terminal.settings(), before, "the terminal is in raw mode");
         drop(permit);
         assert!(terminal.text().contains(ENTER) && !terminal.text().contains(LEAVE));
         match end {
@@ -100,102 +101,103 @@ fn it_shows_what_happens_and_leaves_the_terminal_as_it_was() {
                     "HUP" => Signal::HUP,
                     _ => Signal::INT,
                 };
-                kill_process(Pid::from_child(&watch.0), signal).expect("it lives");
+                kill_process(Pid::from_child(&watch.0), signal).expect("the process is alive");
             }
-            key => terminal.master.write_all(key.as_bytes()).expect("somebody has the other end"),
+            key => terminal.master.write_all(key.as_bytes()).expect("watch has the other end open"),
         }
-        let output = watch.end();
+        let output = watch.wait_with_output();
         assert!(output.status.success(), "{end:?}");
         terminal.wait_for(LEAVE);
-        assert!(terminal.text().contains("\u{1b}[?25h"), "the cursor is back");
+        assert!(terminal.text().contains("\u{1b}[?25h"), "the cursor is visible");
         assert_eq!(terminal.settings(), before, "{end:?}");
     }
 }
 
 #[test]
-fn it_waits_for_what_is_not_there() {
-    let stage = Stage::new();
+fn watch_follows_a_missing_semaphore() {
+    let fixture = Fixture::new();
     let mut terminal = Terminal::new();
-    let watch = terminal.start(&mut stage.syssem("watch"));
-    terminal.wait_for("it is not there");
-    let semaphore = SystemSemaphore::create(&stage.key, 2).expect("it can be made");
+    let watch = terminal.start(&mut fixture.syssem("watch"));
+    terminal.wait_for("there is no such semaphore");
+    let semaphore = SystemSemaphore::create(&fixture.key, 2).expect("it can be created");
     terminal.wait_for("2 of 2 free");
     drop(semaphore);
-    let semaphore = SystemSemaphore::create(&stage.key, 5).expect("it can be made");
+    let semaphore = SystemSemaphore::create(&fixture.key, 5).expect("it can be created");
     terminal.wait_for("5 of 5 free");
     drop(semaphore);
-    terminal.master.write_all(b"q").expect("somebody has the other end");
-    assert!(watch.end().status.success());
+    terminal.master.write_all(b"q").expect("watch has the other end open");
+    assert!(watch.wait_with_output().status.success());
 }
 
 #[test]
-fn it_follows_all_there_are() {
-    // it wakes watchers, whose naps somebody counts
-    let _turn = INOTIFY.take();
-    let stage = Stage::new();
-    let terminal = Terminal::new();
-    let semaphore = SystemSemaphore::create(&stage.key, 2).expect("it can be made");
-    // others' tests make some, too, so that the screen may be too small: out of it, then
+fn watch_without_keys_follows_all_semaphores() {
+    // A watch without keys opens and closes all semaphores, which wakes waiters that another test
+    // counts.
+    let _lock = INOTIFY.take();
+    let fixture = Fixture::new();
+    let semaphore = SystemSemaphore::create(&fixture.key, 2).expect("it can be created");
+    // The semaphores of concurrent tests may not fit the screen, so this test reads JSON.
     let mut watch = crate::harness::syssem("watch");
     let mut watch = Process::start(watch.arg("--json").stdout(Stdio::piped()));
-    let mut lines = BufReader::new(watch.0.stdout.take().expect("it is piped")).lines();
-    let is_seen = |line: &str| line.contains(&format!("\"robust:{}\"", stage.key));
-    assert!(lines.any(|line| is_seen(&line.expect("it is text"))));
+    let mut lines = BufReader::new(watch.0.stdout.take().expect("standard output is a pipe")).lines();
+    let contains_key = |line: &str| line.contains(&format!("\"robust:{}\"", fixture.key));
+    assert!(lines.any(|line| contains_key(&line.expect("the output is UTF-8"))));
     drop(semaphore);
-    assert!(lines.any(|line| !is_seen(&line.expect("it is text"))));
-    drop(terminal);
+    assert!(lines.any(|line| !contains_key(&line.expect("the output is UTF-8"))));
 }
 
 #[test]
-fn out_of_a_terminal_it_prints_what_changes() {
+fn watch_without_terminal_prints_changes() {
     for arguments in [&[][..], &["--json"]] {
-        let stage = Stage::new();
-        let semaphore = SystemSemaphore::create(&stage.key, 3).expect("it can be made");
-        let mut watch = Process::start(stage.syssem("watch").args(arguments).stdout(Stdio::piped()));
-        let mut lines =
-            BufReader::new(watch.0.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
+        let fixture = Fixture::new();
+        let semaphore = SystemSemaphore::create(&fixture.key, 3).expect("it can be created");
+        let mut watch = Process::start(fixture.syssem("watch").args(arguments).stdout(Stdio::piped()));
+        let mut lines = BufReader::new(watch.0.stdout.take().expect("standard output is a pipe"))
+            .lines()
+            .map_while(Result::ok);
         let available = |line: &str| -> String {
             match arguments {
                 [] => line
                     .rsplit_once(": ")
                     .and_then(|(_, state)| state.split_once(" free"))
-                    .expect("it tells")
+                    .expect("the line has a state")
                     .0
                     .to_owned(),
-                _ => serde_json::from_str::<Value>(line).expect("it is JSON")[0]["sight"]["available"]
+                _ => serde_json::from_str::<Value>(line).expect("it is JSON")[0]["state"]["available"]
                     .to_string(),
             }
         };
-        let mut until = |number| lines.by_ref().find(|line| available(line) == number).expect("it goes on");
-        until("3");
-        // a line may come between: what is free and who holds what is not looked at in one moment
-        let _permit = semaphore.acquire().expect("there are three");
-        until("2");
-        semaphore.add_permits(4).expect("there is room");
-        until("6");
+        let mut read_until =
+            |number| lines.by_ref().find(|line| available(line) == number).expect("watch runs on");
+        read_until("3");
+        // A line may show the new count with the old holders, since a snapshot is not atomic.
+        let _permit = semaphore.acquire().expect("three permits are free");
+        read_until("2");
+        semaphore.add_permits(4).expect("the maximum is larger");
+        read_until("6");
         watch.kill();
     }
 }
 
 #[test]
-fn it_disturbs_nobody() {
-    let _turn = INOTIFY.take();
-    let stage = Stage::new();
+fn watch_does_not_wake_waiters() {
+    let _lock = INOTIFY.take();
+    let fixture = Fixture::new();
     let terminal = Terminal::new();
-    let semaphore = SystemSemaphore::create(&stage.key, 0).expect("it can be made");
-    let waiter = Process::start(&mut stage.run(&["-w", "1000"], "exit 0"));
-    stage.wait_until_waiting(1);
-    let _watch = terminal.start(&mut stage.syssem("watch"));
+    let semaphore = SystemSemaphore::create(&fixture.key, 0).expect("it can be created");
+    let waiter = Process::start(&mut fixture.run(&["-w", "1000"], "exit 0"));
+    fixture.wait_until_waiting(1);
+    let _watch = terminal.start(&mut fixture.syssem("watch"));
     terminal.wait_for(&format!("waits:  {}", waiter.id()));
-    wait_for("it has deaths watched", || process::threads(waiter.id()) > 1);
+    wait_for("the waiter watches for deaths", || process::threads(waiter.id()) > 1);
     let begin = std::time::Instant::now();
     let before = process::naps_of_all_threads(waiter.id());
     let drawn = || terminal.text().matches("waits: ").count();
     let (first, samples) = (drawn(), 30);
-    wait_for("it has looked thirty times", || drawn() >= first + samples);
-    // by itself it looks about once a second, and some times in the first moments of its watch
-    let of_its_own = 10 + 2 * begin.elapsed().as_secs();
+    wait_for("watch has drawn thirty samples", || drawn() >= first + samples);
+    // Without `watch`, the waiter wakes about once a second, and up to ten times after its start.
+    let expected = 10 + 2 * begin.elapsed().as_secs();
     let naps = process::naps_of_all_threads(waiter.id()) - before;
-    assert!(naps <= of_its_own, "{naps} naps in {samples} samples and {:?}", begin.elapsed());
+    assert!(naps <= expected, "{naps} naps in {samples} samples and {:?}", begin.elapsed());
     drop(semaphore);
 }

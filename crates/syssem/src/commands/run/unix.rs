@@ -1,4 +1,4 @@
-//! Where a program becomes another one, and passes signals on to one that it waits for.
+//! `run` on Unix: replaces this process by the command, or passes signals on to a child.
 
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::ExitStatus;
@@ -12,56 +12,59 @@ use signal_hook::low_level::emulate_default_handler;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 use system_semaphore::SystemSemaphore;
 
-use crate::cli::Run;
-use crate::commands::run::command::{command, not_started, tell_wait};
-use crate::error::{FAILURE, Trouble};
+use crate::cli::RunArgs;
+use crate::commands::run::command::{command, report_acquired, start_error};
+use crate::error::{CliError, FAILURE};
+use crate::semaphore::{acquire, acquire_error};
 
-/// Takes permits that go with this process, whatever it becomes, and becomes the command.
-pub(super) fn become_command(
-    options: &Run,
+/// Acquires permits that survive `exec`, and executes the command.
+///
+/// With `--fork` the command is a child, and this process returns the child's exit status.
+pub(crate) fn become_command(
+    args: &RunArgs,
     semaphore: &SystemSemaphore,
-    begin: Instant,
-) -> Result<u8, Trouble> {
+    start: Instant,
+) -> Result<u8, CliError> {
     let capabilities = semaphore.capabilities();
-    let deadline = options.patience.deadline();
-    let inherited = if capabilities.inheritable_permits {
-        let permit = semaphore.acquire_inheritable(options.count, deadline);
-        Some(permit.map_err(|error| options.patience.explain(error))?)
+    let deadline = args.wait_args.deadline();
+    let inheritable = if capabilities.inheritable_permits {
+        let permit = semaphore.acquire_inheritable(args.count, deadline);
+        Some(permit.map_err(|error| acquire_error(error, &args.wait_args))?)
     } else {
         None
     };
-    if inherited.is_none() {
+    if inheritable.is_none() {
         if !capabilities.returns_on_death {
-            let reason = format!(
-                "permits of {} do not come back by themselves when a command ends; use --close, with which syssem waits \
-                 and gives them back",
+            return Err(CliError::failed(format!(
+                "the permits of {} stay acquired when a command ends; use --close, with which syssem \
+                 waits for the command and releases them",
                 semaphore.native_key()
-            );
-            return Err(Trouble::failed(reason));
+            )));
         }
-        // the kernel's record of what the process owes outlives exec
-        options.patience.acquire(semaphore, options.count)?.hold();
+        // The kernel's undo list of this process survives `exec`.
+        acquire(semaphore, args.count, &args.wait_args)?.hold();
     }
-    tell_wait(options, semaphore, begin);
-    if options.fork {
-        return Ok(end_as(wait_for(options)?));
+    report_acquired(args, semaphore, start);
+    if args.fork {
+        return Ok(end_as(run_to_end(args)?));
     }
-    Err(not_started(&options.command[0], &command(options).exec()))
+    Err(start_error(&args.command[0], &command(args).exec()))
 }
 
-/// Starts the command, passes signals on to it, and waits until it ends.
-pub(super) fn wait_for(options: &Run) -> Result<ExitStatus, Trouble> {
+/// Starts the command as a child, passes signals on to it, and waits until it ends.
+pub(crate) fn run_to_end(args: &RunArgs) -> Result<ExitStatus, CliError> {
     let signals = [SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2];
-    // before there is a child whose end could be missed
+    // The handlers must exist before the child does, or else its SIGCHLD could be missed.
     let mut signals =
-        SignalsInfo::<WithOrigin>::new(signals).map_err(|error| Trouble::failed(error.to_string()))?;
-    let mut child = command(options).spawn().map_err(|error| not_started(&options.command[0], &error))?;
+        SignalsInfo::<WithOrigin>::new(signals).map_err(|error| CliError::failed(error.to_string()))?;
+    let mut child = command(args).spawn().map_err(|error| start_error(&args.command[0], &error))?;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
         for Origin { signal, cause, .. } in signals.wait() {
-            // what the terminal sends, it sends to the command, too
+            // The terminal sends its signals to the whole process group, which includes the
+            // command.
             if signal != SIGCHLD
                 && matches!(cause, Cause::Sent(_))
                 && let Some(signal) = Signal::from_named_raw(signal)
@@ -72,10 +75,10 @@ pub(super) fn wait_for(options: &Run) -> Result<ExitStatus, Trouble> {
     }
 }
 
-/// Ends by the same signal, or tells with which exit status.
-pub(super) fn end_as(status: ExitStatus) -> u8 {
+/// Ends this process by the command's signal, or returns the command's exit status.
+pub(crate) fn end_as(status: ExitStatus) -> u8 {
     if let Some(signal) = status.signal() {
-        // the command has left a core, if there is to be one
+        // The command has already dumped core if its limit allows that. This process must not.
         let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
         let _ = emulate_default_handler(signal);
         return 128_u8.wrapping_add(signal as u8);

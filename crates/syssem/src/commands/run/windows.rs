@@ -1,19 +1,21 @@
-//! Where no program becomes another one: the command is a child, and its permits are ours until it has ended.
+//! `run` on Windows, where no process can become another program: the command is always a child.
 
 use std::process::{self, ExitStatus};
 
-use crate::cli::Run;
-use crate::commands::run::command::{command, not_started};
-use crate::error::{FAILURE, Trouble};
+use crate::cli::RunArgs;
+use crate::commands::run::command::{command, start_error};
+use crate::error::{CliError, FAILURE};
 
-/// Starts the command and waits until it ends. Ctrl+C and Ctrl+Break go to the command as well, and what it makes of them
-/// is what counts.
-pub(super) fn wait_for(options: &Run) -> Result<ExitStatus, Trouble> {
-    ctrlc::set_handler(|| {}).map_err(|error| Trouble::failed(error.to_string()))?;
-    command(options).status().map_err(|error| not_started(&options.command[0], &error))
+/// Starts the command as a child and waits until it ends.
+///
+/// The console sends Ctrl+C and Ctrl+Break to the command as well. This process ignores them, so
+/// that the command decides.
+pub(crate) fn run_to_end(args: &RunArgs) -> Result<ExitStatus, CliError> {
+    ctrlc::set_handler(|| {}).map_err(|error| CliError::failed(error.to_string()))?;
+    command(args).status().map_err(|error| start_error(&args.command[0], &error))
 }
 
-/// Ends with the same exit status, which has 32 bits here.
-pub(super) fn end_as(status: ExitStatus) -> u8 {
+/// Ends this process with the command's exit status, which has 32 bits on Windows.
+pub(crate) fn end_as(status: ExitStatus) -> u8 {
     process::exit(status.code().unwrap_or(FAILURE.into()))
 }

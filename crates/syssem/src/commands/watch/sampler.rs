@@ -1,78 +1,96 @@
-//! What is seen of the semaphores that are watched.
+//! Samples the state of the watched semaphores.
 
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use system_semaphore::{ErrorKind, NativeIpcKey, Observer, Owners, list};
 
-use crate::error::Trouble;
-use crate::report::Sight;
+use crate::error::CliError;
+use crate::report::SemaphoreReport;
 
-const LISTING: Duration = Duration::from_secs(1);
-const GONE: &str = "it is not there";
+/// How often the sampler lists the user's semaphores, in a watch of all of them.
+///
+/// A listing opens and closes each semaphore, which a sample does not.
+const LIST_INTERVAL: Duration = Duration::from_secs(1);
+const MISSING: &str = "there is no such semaphore";
 
-/// What is seen of a semaphore, as JSON.
+/// The state of one semaphore at one moment, as JSON.
 #[derive(PartialEq, Serialize)]
 pub(crate) struct Sample {
     pub(crate) key: String,
-    /// Why there is nothing to be seen.
+    /// Why there is no state.
     pub(crate) error: Option<String>,
-    pub(crate) sight: Option<Sight>,
+    pub(crate) state: Option<SemaphoreReport>,
 }
 
-/// What is watched.
-pub(crate) struct Watched {
-    /// Whether that is all there is of this user's.
-    pub(crate) follows_all: bool,
-    /// When it was last looked which there are.
-    pub(crate) listed: Option<Instant>,
-    pub(crate) subjects: Vec<Subject>,
+/// Samples either the given keys or all semaphores of this user.
+pub(crate) struct Sampler {
+    follows_all: bool,
+    /// When the sampler last listed the user's semaphores.
+    listed_at: Option<Instant>,
+    watched: Vec<WatchedKey>,
 }
 
-impl Watched {
-    pub(crate) fn samples(&mut self) -> Result<Vec<Sample>, Trouble> {
-        if self.follows_all && self.listed.is_none_or(|at| at.elapsed() >= LISTING) {
-            self.listed = Some(Instant::now());
-            let mut keys: Vec<NativeIpcKey> =
-                list(Owners::User)?.into_iter().filter_map(|one| one.native_key).collect();
-            keys.sort_by_cached_key(ToString::to_string);
-            self.subjects.retain(|subject| keys.contains(&subject.key));
-            let is_new = |key: &NativeIpcKey| !self.subjects.iter().any(|subject| subject.key == *key);
-            let new: Vec<NativeIpcKey> = keys.into_iter().filter(is_new).collect();
-            self.subjects.extend(new.into_iter().map(Subject::new));
+impl Sampler {
+    /// Creates a sampler of the keys. Without keys it follows all semaphores of this user.
+    pub(crate) fn new(keys: Vec<NativeIpcKey>) -> Self {
+        Self {
+            follows_all: keys.is_empty(),
+            listed_at: None,
+            watched: keys.into_iter().map(WatchedKey::new).collect(),
         }
-        let mut samples: Vec<Sample> = self.subjects.iter_mut().map(Subject::sample).collect();
-        // who asked for none by name need not hear of what is gone
-        samples.retain(|sample| !self.follows_all || sample.error.as_deref() != Some(GONE));
+    }
+
+    /// Takes one sample of each semaphore.
+    pub(crate) fn sample(&mut self) -> Result<Vec<Sample>, CliError> {
+        if self.follows_all && self.listed_at.is_none_or(|at| at.elapsed() >= LIST_INTERVAL) {
+            self.listed_at = Some(Instant::now());
+            self.update_list()?;
+        }
+        let mut samples: Vec<Sample> = self.watched.iter_mut().map(WatchedKey::sample).collect();
+        // A user who named no key did not ask for removed semaphores.
+        samples.retain(|sample| !self.follows_all || sample.error.as_deref() != Some(MISSING));
         Ok(samples)
+    }
+
+    /// Lists the user's semaphores. Those that were watched before keep their observers.
+    fn update_list(&mut self) -> Result<(), CliError> {
+        let mut keys: Vec<NativeIpcKey> =
+            list(Owners::User)?.into_iter().filter_map(|listed| listed.native_key).collect();
+        keys.sort_by_cached_key(ToString::to_string);
+        self.watched.retain(|watched| keys.contains(&watched.key));
+        let is_new = |key: &NativeIpcKey| !self.watched.iter().any(|watched| watched.key == *key);
+        let new: Vec<NativeIpcKey> = keys.into_iter().filter(is_new).collect();
+        self.watched.extend(new.into_iter().map(WatchedKey::new));
+        Ok(())
     }
 }
 
-/// A semaphore, which need not be there.
-pub(crate) struct Subject {
+/// A key that is watched, whether its semaphore exists or not.
+struct WatchedKey {
     key: NativeIpcKey,
     observer: Option<Observer>,
 }
 
-impl Subject {
-    pub(crate) fn new(key: NativeIpcKey) -> Self {
+impl WatchedKey {
+    fn new(key: NativeIpcKey) -> Self {
         Self { key, observer: None }
     }
 
     fn sample(&mut self) -> Sample {
-        let seen = self.look();
-        Sample { key: self.key.to_string(), error: seen.as_ref().err().cloned(), sight: seen.ok() }
+        let state = self.observe();
+        Sample { key: self.key.to_string(), error: state.as_ref().err().cloned(), state: state.ok() }
     }
 
-    fn look(&mut self) -> Result<Sight, String> {
-        if let Some(Ok(seen)) = self.observer.as_ref().map(Observer::look) {
-            return Ok(Sight::from(&seen));
+    fn observe(&mut self) -> Result<SemaphoreReport, String> {
+        if let Some(Ok(snapshot)) = self.observer.as_ref().map(Observer::look) {
+            return Ok(SemaphoreReport::from(&snapshot));
         }
-        // one that was removed and made anew is another one
-        let again = Observer::new(&self.key).and_then(|observer| self.observer.insert(observer).look());
-        again.map(|seen| Sight::from(&seen)).map_err(|error| {
+        // The semaphore may have been removed and created again, which needs a new observer.
+        let snapshot = Observer::new(&self.key).and_then(|observer| self.observer.insert(observer).look());
+        snapshot.map(|snapshot| SemaphoreReport::from(&snapshot)).map_err(|error| {
             self.observer = None;
-            if error.kind() == ErrorKind::NotFound { GONE.to_owned() } else { error.to_string() }
+            if error.kind() == ErrorKind::NotFound { MISSING.to_owned() } else { error.to_string() }
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The terminal.
+//! Draws on the terminal's alternate screen and reads its keys.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -13,27 +13,28 @@ use crossterm::terminal::{
 };
 use crossterm::{execute, queue};
 
-/// The alternate screen. Dropping it gives the terminal back as it was.
-pub(super) struct Screen {
-    is_over: Arc<AtomicBool>,
+/// The alternate screen. Dropping it restores the terminal.
+pub(crate) struct Screen {
+    quit_requested: Arc<AtomicBool>,
 }
 
 impl Screen {
-    pub(super) fn enter() -> io::Result<Self> {
-        let is_over = Arc::new(AtomicBool::new(false));
-        // first, so that nobody can end us in between
+    pub(crate) fn enter() -> io::Result<Self> {
+        let quit_requested = Arc::new(AtomicBool::new(false));
+        // Without these handlers, a signal after `enter_screen` would end the process and leave the
+        // terminal in raw mode.
         #[cfg(unix)]
         for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP, signal_hook::consts::SIGINT]
         {
-            signal_hook::flag::register(signal, Arc::clone(&is_over))?;
+            signal_hook::flag::register(signal, Arc::clone(&quit_requested))?;
         }
-        let screen = Self { is_over };
-        take_terminal()?;
+        let screen = Self { quit_requested };
+        enter_screen()?;
         Ok(screen)
     }
 
-    /// Draws lines, which are made for a width.
-    pub(super) fn draw(&mut self, lines: impl FnOnce(usize) -> Vec<String>) -> io::Result<()> {
+    /// Draws the lines that `lines` returns for the screen's width.
+    pub(crate) fn draw(&mut self, lines: impl FnOnce(usize) -> Vec<String>) -> io::Result<()> {
         let (width, height) = size().map(|(width, height)| (usize::from(width), usize::from(height)))?;
         let mut out = io::stdout().lock();
         queue!(out, BeginSynchronizedUpdate, MoveTo(0, 0), Clear(ClearType::All))?;
@@ -42,27 +43,27 @@ impl Screen {
         out.flush()
     }
 
-    /// Waits for the next sample; tells whether somebody wants it to end.
-    pub(super) fn is_to_end(&mut self, wait: Duration) -> io::Result<bool> {
-        let next = Instant::now() + wait;
+    /// Waits this long, and returns whether a key or a signal asked `watch` to end.
+    pub(crate) fn wait_for_quit(&mut self, wait: Duration) -> io::Result<bool> {
+        let deadline = Instant::now() + wait;
         loop {
-            if self.is_over.load(Ordering::Relaxed) {
+            if self.quit_requested.load(Ordering::Relaxed) {
                 return Ok(true);
             }
-            match event::poll(next.saturating_duration_since(Instant::now())) {
+            match event::poll(deadline.saturating_duration_since(Instant::now())) {
                 Ok(true) => {}
-                Ok(false) => return Ok(self.is_over.load(Ordering::Relaxed)),
-                // a signal, perhaps the one
+                Ok(false) => return Ok(self.quit_requested.load(Ordering::Relaxed)),
+                // The signal may be one that sets `quit_requested`.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             }
             let Event::Key(key) = event::read()? else { continue };
-            let with_control = key.modifiers.contains(KeyModifiers::CONTROL);
+            let has_control = key.modifiers.contains(KeyModifiers::CONTROL);
             match key.code {
                 KeyCode::Char('q') | KeyCode::Esc => return Ok(true),
-                KeyCode::Char('c' | 'd') if with_control => return Ok(true),
+                KeyCode::Char('c' | 'd') if has_control => return Ok(true),
                 #[cfg(unix)]
-                KeyCode::Char('z') if with_control => stop()?,
+                KeyCode::Char('z') if has_control => suspend()?,
                 _ => {}
             }
         }
@@ -71,30 +72,30 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        give_terminal_back();
+        restore_terminal();
     }
 }
 
-fn take_terminal() -> io::Result<()> {
+fn enter_screen() -> io::Result<()> {
     enable_raw_mode()?;
-    execute!(io::stdout(), EnterAlternateScreen, Hide).inspect_err(|_| give_terminal_back())
+    execute!(io::stdout(), EnterAlternateScreen, Hide).inspect_err(|_| restore_terminal())
 }
 
-fn give_terminal_back() {
-    // whatever of it still works
+fn restore_terminal() {
+    // An error of one step must not prevent the other.
     let _ = execute!(io::stdout(), Show, LeaveAlternateScreen);
     let _ = disable_raw_mode();
 }
 
-/// What Ctrl+Z does where keys are only keys.
+/// Stops this process, as Ctrl+Z does outside raw mode.
 #[cfg(unix)]
-fn stop() -> io::Result<()> {
-    give_terminal_back();
+fn suspend() -> io::Result<()> {
+    restore_terminal();
     signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGTSTP)?;
-    take_terminal()
+    enter_screen()
 }
 
-/// Writes lines, each cut to the width.
+/// Writes the lines that fit the height, each cut to the width.
 fn write_lines(out: &mut impl Write, lines: &[String], width: usize, height: usize) -> io::Result<()> {
     for (row, line) in lines.iter().take(height).enumerate() {
         if row > 0 {
