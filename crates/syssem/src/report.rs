@@ -1,9 +1,11 @@
 //! The state of semaphores and their users, as `list`, `show`, `watch` and `doctor` print it.
 
+use std::fmt::Display;
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
-use system_semaphore::{Holder, Listed, Owners, Result, Snapshot, Waiter, list};
+use serde::{Serialize, Serializer};
+use system_semaphore::{Holder, KeyType, Listed, NativeIpcKey, Owners, Snapshot, Waiter, list};
 
 use crate::output::printable;
 
@@ -123,11 +125,13 @@ impl ProcessReport {
 /// A semaphore of this machine as JSON.
 #[derive(Debug, Serialize)]
 pub(crate) struct ListEntry {
-    pub(crate) key: Option<String>,
-    #[serde(rename = "type")]
-    pub(crate) key_type: String,
+    #[serde(serialize_with = "as_optional_text")]
+    pub(crate) key: Option<NativeIpcKey>,
+    #[serde(rename = "type", serialize_with = "as_text")]
+    pub(crate) key_type: KeyType,
     pub(crate) name: String,
-    pub(crate) path: Option<String>,
+    #[serde(serialize_with = "as_optional_path")]
+    pub(crate) path: Option<PathBuf>,
     pub(crate) owner: u32,
     pub(crate) error: Option<String>,
     pub(crate) state: Option<SemaphoreReport>,
@@ -136,10 +140,10 @@ pub(crate) struct ListEntry {
 impl From<&Listed> for ListEntry {
     fn from(listed: &Listed) -> Self {
         Self {
-            key: listed.native_key.as_ref().map(ToString::to_string),
-            key_type: listed.key_type.to_string(),
+            key: listed.native_key.clone(),
+            key_type: listed.key_type,
             name: listed.name.clone(),
-            path: listed.path.as_ref().map(|path| path.display().to_string()),
+            path: listed.path.clone(),
             owner: listed.owner,
             error: listed.snapshot.as_ref().err().map(ToString::to_string),
             state: listed.snapshot.as_ref().ok().map(SemaphoreReport::from),
@@ -151,15 +155,32 @@ impl ListEntry {
     /// Returns the key that opens the semaphore, or else its type and name.
     pub(crate) fn label(&self) -> String {
         match &self.key {
-            Some(key) => printable(key),
+            Some(key) => printable(&key.to_string()),
             None => format!("{}: {}", self.key_type, printable(&self.name)),
         }
     }
 }
 
 /// Lists the semaphores of this machine, ordered by type and label.
-pub(crate) fn list_entries(owners: Owners) -> Result<Vec<ListEntry>> {
+pub(crate) fn list_entries(owners: Owners) -> system_semaphore::Result<Vec<ListEntry>> {
     let mut entries: Vec<ListEntry> = list(owners)?.iter().map(ListEntry::from).collect();
-    entries.sort_by_cached_key(|entry| (entry.key_type.clone(), entry.label()));
+    entries.sort_by_cached_key(|entry| (entry.key_type.to_string(), entry.label()));
     Ok(entries)
+}
+
+/// Serialises a value as the text that it displays.
+pub(crate) fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn as_optional_text<S: Serializer>(value: &Option<impl Display>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => as_text(value, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// Serialises a path. Bytes that are not UTF-8 are replaced.
+fn as_optional_path<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    as_optional_text(&path.as_ref().map(|path| path.display()), serializer)
 }

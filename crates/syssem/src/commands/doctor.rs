@@ -9,7 +9,6 @@ mod untracked;
 use std::fmt::Write;
 
 use serde::Serialize;
-use system_semaphore::NativeIpcKey;
 
 use self::key_types::{KeyTypeReport, check_key_types};
 use self::limits::{Limit, limits};
@@ -31,7 +30,7 @@ pub(crate) fn execute(args: &DoctorArgs, output: &Output) -> Result<u8, CliError
     let mut report = DoctorReport { types: check_key_types(), limits: limits(), stale: find_stale() };
     if args.clean {
         for stale in report.stale.iter_mut().flatten().filter(|stale| stale.certain) {
-            stale.removed = stale.resource.parse::<NativeIpcKey>().is_ok_and(remove_if_unused);
+            stale.removed = stale.key.as_ref().is_some_and(remove_if_unused);
         }
     }
     output.print(&report, || format_report(&report))?;
@@ -61,7 +60,7 @@ fn format_key_types(types: &[KeyTypeReport]) -> String {
             |value: Option<bool>| value.map_or("", |value| if value { "yes" } else { "no" }).to_owned();
         let maximum = key_type.max_permits.map_or_else(String::new, |permits| permits.to_string());
         table.add_row([
-            key_type.key_type.clone(),
+            key_type.key_type.to_string(),
             works,
             yes_or_no(key_type.returns_on_death),
             yes_or_no(key_type.timeout),

@@ -6,12 +6,13 @@ use system_semaphore::{Directory, Environment, KeyType, NativeIpcKey, Platform, 
 use crate::cli::NameArgs;
 use crate::error::CliError;
 use crate::output::{Output, plain_table, printable, render_table};
+use crate::report::as_text;
 
 /// The keys that a name becomes for one type of semaphore, as JSON.
 #[derive(Serialize)]
 struct KeyReport {
-    #[serde(rename = "type")]
-    key_type: String,
+    #[serde(rename = "type", serialize_with = "as_text")]
+    key_type: KeyType,
     number: u16,
     supported: bool,
     /// Whether a plain name means this type.
@@ -35,7 +36,7 @@ fn derive_keys(name: &str, key_type: KeyType) -> KeyReport {
     let environment = environment_for(key_type);
     let text = |key: &NativeIpcKey| NativeIpcKey::new(key.native_key(), key_type).to_string();
     KeyReport {
-        key_type: key_type.to_string(),
+        key_type,
         number: key_type.number(),
         supported: SystemSemaphore::is_key_type_supported(key_type),
         default: key_type == NativeIpcKey::best_type(),
@@ -84,8 +85,11 @@ fn format_reports(reports: &[KeyReport]) -> String {
     let mut table = plain_table();
     table.set_header(["TYPE", "KEY OF THE PLAIN NAME (QT'S LEGACY KEY)", "PLATFORM-SAFE KEY"]);
     for report in reports {
-        let name =
-            if report.default { format!("{} (default)", report.key_type) } else { report.key_type.clone() };
+        let name = if report.default {
+            format!("{} (default)", report.key_type)
+        } else {
+            report.key_type.to_string()
+        };
         let note = if report.supported { "" } else { " (not on this platform)" };
         table.add_row([name + note, printable(&report.legacy), printable(&report.platform_safe)]);
     }

@@ -3,19 +3,20 @@
 use std::fmt::Write;
 
 use serde::Serialize;
-use system_semaphore::Observer;
+use system_semaphore::{KeyType, NativeIpcKey, Observer};
 
 use crate::cli::ShowArgs;
 use crate::error::CliError;
 use crate::output::{Output, plain_table, printable, render_table};
-use crate::report::{ProcessReport, SemaphoreReport};
+use crate::report::{ProcessReport, SemaphoreReport, as_text};
 
 /// The result as JSON.
 #[derive(Serialize)]
 struct ShowReport {
-    key: String,
-    #[serde(rename = "type")]
-    key_type: String,
+    #[serde(serialize_with = "as_text")]
+    key: NativeIpcKey,
+    #[serde(rename = "type", serialize_with = "as_text")]
+    key_type: KeyType,
     #[serde(flatten)]
     state: SemaphoreReport,
 }
@@ -24,8 +25,8 @@ pub(crate) fn execute(args: &ShowArgs, output: &Output) -> Result<u8, CliError> 
     let observer = Observer::new(args.key.native_key()?)?;
     let key = observer.native_key();
     let report = ShowReport {
-        key: key.to_string(),
-        key_type: key.key_type().to_string(),
+        key: key.clone(),
+        key_type: key.key_type(),
         state: SemaphoreReport::from(&observer.look()?),
     };
     output.print(&report, || format_report(&report))?;
@@ -40,7 +41,7 @@ fn format_report(ShowReport { key, state, .. }: &ShowReport) -> String {
         }
     };
     let number = |number: Option<u32>| number.map(|number| number.to_string());
-    row("key", Some(printable(key)));
+    row("key", Some(printable(&key.to_string())));
     row("free", Some(state.available.to_string()));
     row("held", state.held.map(|held| held.to_string()));
     row(

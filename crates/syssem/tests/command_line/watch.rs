@@ -140,10 +140,17 @@ fn watch_without_keys_follows_all_semaphores() {
     let mut watch = crate::harness::syssem("watch");
     let mut watch = Process::start(watch.arg("--json").stdout(Stdio::piped()));
     let mut lines = BufReader::new(watch.0.stdout.take().expect("standard output is a pipe")).lines();
-    let contains_key = |line: &str| line.contains(&format!("\"robust:{}\"", fixture.key));
-    assert!(lines.any(|line| contains_key(&line.expect("the output is UTF-8"))));
+    let key = format!("robust:{}", fixture.key);
+    let mut read_sample = || -> Option<Value> {
+        let line = lines.next().expect("watch runs on").expect("the output is UTF-8");
+        let samples: Vec<Value> = serde_json::from_str(&line).expect("it is JSON");
+        samples.into_iter().find(|sample| sample["key"] == *key)
+    };
+    while read_sample().is_none() {}
     drop(semaphore);
-    assert!(lines.any(|line| !contains_key(&line.expect("the output is UTF-8"))));
+    while let Some(sample) = read_sample() {
+        assert_eq!(sample["error"], Value::Null, "a removed semaphore is not reported");
+    }
 }
 
 #[test]

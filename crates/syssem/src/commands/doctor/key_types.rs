@@ -3,11 +3,13 @@
 use serde::Serialize;
 use system_semaphore::{AccessMode, Capabilities, KeyType, SystemSemaphore};
 
+use crate::report::as_text;
+
 /// What a type of semaphore can do here, as JSON.
 #[derive(Serialize)]
 pub(crate) struct KeyTypeReport {
-    #[serde(rename = "type")]
-    pub(crate) key_type: String,
+    #[serde(rename = "type", serialize_with = "as_text")]
+    pub(crate) key_type: KeyType,
     pub(crate) supported: bool,
     /// Why the type does not work, although the platform supports it.
     pub(crate) error: Option<String>,
@@ -31,7 +33,7 @@ fn check_key_type(key_type: KeyType) -> KeyTypeReport {
     let capabilities = outcome.as_ref().and_then(|outcome| outcome.as_ref().ok());
     let capability = |field: fn(&Capabilities) -> bool| capabilities.map(field);
     KeyTypeReport {
-        key_type: key_type.to_string(),
+        key_type,
         supported,
         returns_on_death: capability(|can| can.returns_on_death),
         timeout: capability(|can| can.timeout),

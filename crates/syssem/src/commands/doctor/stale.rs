@@ -10,6 +10,9 @@ use crate::report::{ListEntry, SemaphoreReport, list_entries};
 /// A semaphore or key file that seems to have no users, as JSON.
 #[derive(Serialize)]
 pub(crate) struct StaleResource {
+    /// The key that opens the semaphore, if there is one.
+    #[serde(skip)]
+    pub(crate) key: Option<NativeIpcKey>,
     pub(crate) resource: String,
     pub(crate) reason: String,
     /// Whether the resource certainly has no users.
@@ -32,7 +35,7 @@ pub(crate) fn find_stale() -> Option<Vec<StaleResource>> {
 fn stale_semaphore(entry: &ListEntry) -> Option<StaleResource> {
     let state = entry.state.as_ref()?;
     let remove_with = match &entry.key {
-        Some(key) => format!("syssem remove {}", shell_quoted(key)),
+        Some(key) => format!("syssem remove {}", shell_quoted(&key.to_string())),
         None => format!("ipcrm -s {}", entry.name.rsplit(' ').next()?),
     };
     let reason = match state {
@@ -46,7 +49,8 @@ fn stale_semaphore(entry: &ListEntry) -> Option<StaleResource> {
         _ => return None,
     };
     Some(StaleResource {
-        resource: entry.key.clone().unwrap_or_else(|| entry.label()),
+        key: entry.key.clone(),
+        resource: entry.key.as_ref().map_or_else(|| entry.label(), ToString::to_string),
         reason,
         certain: state.stale == Some(true),
         remove_with,
@@ -57,6 +61,7 @@ fn stale_semaphore(entry: &ListEntry) -> Option<StaleResource> {
 #[cfg(target_os = "linux")]
 fn stale_key_file(path: String) -> StaleResource {
     StaleResource {
+        key: None,
         remove_with: format!("rm {}", shell_quoted(&path)),
         resource: path,
         reason: "it is the key file of a System V semaphore that does not exist".to_owned(),
@@ -74,7 +79,7 @@ fn shell_quoted(text: &str) -> String {
 /// Removes a robust semaphore unless it has users, and returns whether it was removed.
 ///
 /// An open of an existing robust semaphore removes a stale one, and fails with `NotFound`.
-pub(crate) fn remove_if_unused(key: NativeIpcKey) -> bool {
+pub(crate) fn remove_if_unused(key: &NativeIpcKey) -> bool {
     match SystemSemaphore::builder(key).mode(AccessMode::OpenExisting).build() {
         Ok(_) => false,
         Err(error) => error.kind() == ErrorKind::NotFound,

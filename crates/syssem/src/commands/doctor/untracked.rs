@@ -15,7 +15,7 @@ pub(crate) fn why_unused(entry: &ListEntry) -> Option<String> {
     if state.waiting.is_some_and(|waiting| waiting > 0) {
         return None;
     }
-    if entry.key_type == KeyType::Posix.to_string() {
+    if entry.key_type == KeyType::Posix {
         let path = entry.path.as_deref()?;
         return (!is_mapped(path)).then(|| "no process that is visible from here has it open".to_owned());
     }
@@ -27,7 +27,7 @@ pub(crate) fn why_unused(entry: &ListEntry) -> Option<String> {
 /// Returns whether a process maps the file.
 ///
 /// The mapping is identified by device and inode, because the creator's may show another path.
-fn is_mapped(path: &str) -> bool {
+fn is_mapped(path: &Path) -> bool {
     let Ok(data) = fs::metadata(path) else { return false };
     let (device, inode) = (data.dev(), data.ino().to_string());
     let device = format!("{:02x}:{:02x}", rustix::fs::major(device), rustix::fs::minor(device));
@@ -49,7 +49,7 @@ pub(crate) fn key_files_without_a_set(entries: &[ListEntry]) -> Vec<String> {
     let paths =
         names.filter(|name| name.starts_with("qipc_systemsem_")).map(|name| format!("{directory}/{name}"));
     let has_set = |path: &String| {
-        entries.iter().any(|entry| entry.path.as_ref() == Some(path))
+        entries.iter().any(|entry| entry.path.as_deref() == Some(Path::new(path)))
             // The entries lack the sets of other users.
             || Observer::new(NativeIpcKey::new(path, KeyType::SYSTEM_V)).is_ok()
     };

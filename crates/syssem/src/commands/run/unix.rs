@@ -59,7 +59,8 @@ pub(crate) fn run_to_end(args: &RunArgs) -> Result<ExitStatus, CliError> {
         SignalsInfo::<WithOrigin>::new(signals).map_err(|error| CliError::failed(error.to_string()))?;
     let mut child = command(args).spawn().map_err(|error| start_error(&args.command[0], &error))?;
     loop {
-        if let Some(status) = child.try_wait()? {
+        let status = child.try_wait().map_err(|error| CliError::failed(error.to_string()))?;
+        if let Some(status) = status {
             return Ok(status);
         }
         for Origin { signal, cause, .. } in signals.wait() {

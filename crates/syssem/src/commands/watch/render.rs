@@ -6,9 +6,9 @@ use crate::report::{ProcessReport, SemaphoreReport};
 
 /// Renders a sample as one line.
 pub(crate) fn render_line(sample: &Sample) -> String {
-    let text = match (&sample.state, &sample.error) {
-        (Some(state), _) => render_state(state),
-        (None, error) => error.as_deref().map_or_else(String::new, printable),
+    let text = match &sample.state {
+        Ok(state) => render_state(state),
+        Err(unavailable) => printable(&unavailable.to_string()),
     };
     format!("{}: {text}\n", printable(&sample.key))
 }
@@ -25,7 +25,7 @@ fn render_state(state: &SemaphoreReport) -> String {
 
 /// Renders a sample as several lines for a screen of this width. The last line is empty.
 pub(crate) fn render_paragraph(sample: &Sample, width: usize) -> Vec<String> {
-    let Some(state) = &sample.state else {
+    let Ok(state) = &sample.state else {
         return vec![render_line(sample).trim_end().to_owned(), String::new()];
     };
     let mut lines = vec![printable(&sample.key), format!("  {}", render_bar(state, width.saturating_sub(2)))];

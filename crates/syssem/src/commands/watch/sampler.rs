@@ -1,9 +1,10 @@
 //! Samples the state of the watched semaphores.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-use system_semaphore::{ErrorKind, NativeIpcKey, Observer, Owners, list};
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+use system_semaphore::{Error, ErrorKind, NativeIpcKey, Observer, Owners, list};
 
 use crate::error::CliError;
 use crate::report::SemaphoreReport;
@@ -12,15 +13,50 @@ use crate::report::SemaphoreReport;
 ///
 /// A listing opens and closes each semaphore, which a sample does not.
 const LIST_INTERVAL: Duration = Duration::from_secs(1);
-const MISSING: &str = "there is no such semaphore";
 
-/// The state of one semaphore at one moment, as JSON.
-#[derive(PartialEq, Serialize)]
+/// The state of one semaphore at one moment.
+#[derive(PartialEq)]
 pub(crate) struct Sample {
     pub(crate) key: String,
-    /// Why there is no state.
-    pub(crate) error: Option<String>,
-    pub(crate) state: Option<SemaphoreReport>,
+    pub(crate) state: Result<SemaphoreReport, Unavailable>,
+}
+
+/// Serialises as `{"key", "error", "state"}`, of which either `error` or `state` is null.
+impl Serialize for Sample {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Sample", 3)?;
+        fields.serialize_field("key", &self.key)?;
+        fields.serialize_field("error", &self.state.as_ref().err().map(ToString::to_string))?;
+        fields.serialize_field("state", &self.state.as_ref().ok())?;
+        fields.end()
+    }
+}
+
+/// Why a sample has no state.
+#[derive(PartialEq)]
+pub(crate) enum Unavailable {
+    /// No semaphore has this key.
+    Missing,
+    /// The semaphore cannot be read, for the reason given.
+    Unreadable(String),
+}
+
+impl From<Error> for Unavailable {
+    fn from(error: Error) -> Self {
+        match error.kind() {
+            ErrorKind::NotFound => Self::Missing,
+            _ => Self::Unreadable(error.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("there is no such semaphore"),
+            Self::Unreadable(reason) => f.write_str(reason),
+        }
+    }
 }
 
 /// Samples either the given keys or all semaphores of this user.
@@ -49,7 +85,7 @@ impl Sampler {
         }
         let mut samples: Vec<Sample> = self.watched.iter_mut().map(WatchedKey::sample).collect();
         // A user who named no key did not ask for removed semaphores.
-        samples.retain(|sample| !self.follows_all || sample.error.as_deref() != Some(MISSING));
+        samples.retain(|sample| !self.follows_all || sample.state != Err(Unavailable::Missing));
         Ok(samples)
     }
 
@@ -78,11 +114,10 @@ impl WatchedKey {
     }
 
     fn sample(&mut self) -> Sample {
-        let state = self.observe();
-        Sample { key: self.key.to_string(), error: state.as_ref().err().cloned(), state: state.ok() }
+        Sample { key: self.key.to_string(), state: self.observe() }
     }
 
-    fn observe(&mut self) -> Result<SemaphoreReport, String> {
+    fn observe(&mut self) -> Result<SemaphoreReport, Unavailable> {
         if let Some(Ok(snapshot)) = self.observer.as_ref().map(Observer::look) {
             return Ok(SemaphoreReport::from(&snapshot));
         }
@@ -90,7 +125,7 @@ impl WatchedKey {
         let snapshot = Observer::new(&self.key).and_then(|observer| self.observer.insert(observer).look());
         snapshot.map(|snapshot| SemaphoreReport::from(&snapshot)).map_err(|error| {
             self.observer = None;
-            if error.kind() == ErrorKind::NotFound { MISSING.to_owned() } else { error.to_string() }
+            Unavailable::from(error)
         })
     }
 }
