@@ -121,7 +121,7 @@ fn open_or_join(key: &NativeIpcKey, key_text: &Arc<str>, request: &Request) -> R
     let Opened { backend, removal, needs_reset } = before.map_or_else(open, Ok)?;
     let identity = (key.key_type(), backend.identity());
     let (entry, spare) = registry.enter(identity, backend);
-    let attachment = entry.attachment(identity, key_text);
+    let attachment = entry.attachment(|open, shared| Attachment::new(open, shared, identity, key_text));
     // closing it may take as long as opening did
     drop(registry);
     drop(spare);
@@ -129,6 +129,27 @@ fn open_or_join(key: &NativeIpcKey, key_text: &Arc<str>, request: &Request) -> R
 }
 
 impl Attachment {
+    fn new(
+        open: &Arc<Open>,
+        shared: &Weak<Self>,
+        identity: (KeyType, Identity),
+        key_text: &Arc<str>,
+    ) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        Self {
+            quick: backend::fast_path(&*open.backend),
+            now: fork::cell(),
+            generation: fork::generation(),
+            open: Arc::clone(open),
+            shared: Weak::clone(shared),
+            key_text: Arc::clone(key_text),
+            capabilities: open.backend.capabilities(),
+            identity,
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            duties: Mutex::default(),
+        }
+    }
+
     /// What this process has of it: itself, or, in a forked child that has inherited it, what stands for it there.
     #[inline]
     pub(crate) fn here(&self) -> Result<ArcOrRef<'_, Self>, Fault> {
@@ -177,12 +198,14 @@ impl Attachment {
             None => {
                 let as_it_is = || Entry::of(Arc::clone(&self.open));
                 let entry = registry.entries.entry(self.identity).or_insert_with(as_it_is);
-                (entry.attachment(self.identity, &self.key_text), None)
+                let new = |open: &_, shared: &_| Self::new(open, shared, self.identity, &self.key_text);
+                (entry.attachment(new), None)
             }
             Some(Opened { backend, .. }) => {
                 let identity = (self.identity.0, backend.identity());
                 let (entry, spare) = registry.enter(identity, backend);
-                (entry.attachment(identity, &self.key_text), spare)
+                let new = |open: &_, shared: &_| Self::new(open, shared, identity, &self.key_text);
+                (entry.attachment(new), spare)
             }
         };
         // another thread may have been first, with another file that has gone since
@@ -384,54 +407,48 @@ impl Account {
     }
 }
 
-/// What this process has open.
-#[derive(Default)]
-struct Registry {
-    entries: HashMap<(KeyType, Identity), Entry>,
+/// The semaphores that this process has open. An `A` is what the handles of one of them share.
+struct Registry<A> {
+    entries: HashMap<(KeyType, Identity), Entry<A>>,
     /// What stands for attachments inherited from a parent, by their numbers.
-    inherited: HashMap<u64, Arc<Attachment>>,
+    inherited: HashMap<u64, Arc<A>>,
 }
 
-struct Entry {
-    attachment: Weak<Attachment>,
+struct Entry<A> {
+    attachment: Weak<A>,
     open: Arc<Open>,
 }
 
-impl Entry {
+impl<A> Entry<A> {
     fn of(open: Arc<Open>) -> Self {
         Self { attachment: Weak::new(), open }
     }
 
-    /// What the handles share.
-    fn attachment(&mut self, identity: (KeyType, Identity), key_text: &Arc<str>) -> Arc<Attachment> {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
+    /// Returns what the handles share; if they share nothing yet, `new` makes it, from the open semaphore and a
+    /// reference to the result.
+    fn attachment(&mut self, new: impl FnOnce(&Arc<Open>, &Weak<A>) -> A) -> Arc<A> {
         if let Some(attachment) = self.attachment.upgrade() {
             return attachment;
         }
-        let attachment = Arc::new_cyclic(|shared| Attachment {
-            quick: backend::fast_path(&*self.open.backend),
-            now: fork::cell(),
-            generation: fork::generation(),
-            open: Arc::clone(&self.open),
-            shared: Weak::clone(shared),
-            key_text: Arc::clone(key_text),
-            capabilities: self.open.backend.capabilities(),
-            identity,
-            number: NUMBER.fetch_add(1, Ordering::Relaxed),
-            duties: Mutex::default(),
-        });
+        let attachment = Arc::new_cyclic(|shared| new(&self.open, shared));
         self.attachment = Arc::downgrade(&attachment);
         attachment
     }
 }
 
-impl Registry {
+impl<A> Default for Registry<A> {
+    fn default() -> Self {
+        Self { entries: HashMap::new(), inherited: HashMap::new() }
+    }
+}
+
+impl<A> Registry<A> {
     /// The entry of what was opened; the backend comes back if it is open already.
     fn enter(
         &mut self,
         identity: (KeyType, Identity),
         backend: Box<dyn Backend>,
-    ) -> (&mut Entry, Option<Box<dyn Backend>>) {
+    ) -> (&mut Entry<A>, Option<Box<dyn Backend>>) {
         match self.entries.entry(identity) {
             hash_map::Entry::Occupied(entry) => (entry.into_mut(), Some(backend)),
             hash_map::Entry::Vacant(entry) => (entry.insert(Entry::of(Arc::new(Open::new(backend)))), None),
@@ -440,7 +457,7 @@ impl Registry {
 
     /// Takes an entry out if no handle needs it any more, nor, unless the semaphore ends anyway, what is held without
     /// a guard.
-    fn forget_unneeded(&mut self, identity: (KeyType, Identity), ends: bool) -> Option<Entry> {
+    fn forget_unneeded(&mut self, identity: (KeyType, Identity), ends: bool) -> Option<Entry<A>> {
         let entry = self.entries.get(&identity)?;
         let is_needed = entry.attachment.strong_count() > 0 || !ends && entry.open.held() > 0;
         if is_needed { None } else { self.entries.remove(&identity) }
@@ -449,8 +466,8 @@ impl Registry {
 
 /// This process's registry. A forked child begins with an empty one: it owns nothing, and another thread of its
 /// parent may have held the lock at the fork.
-fn registry() -> MutexGuard<'static, Registry> {
-    static REGISTRY: PerProcess<Mutex<Registry>> = PerProcess::new();
+fn registry() -> MutexGuard<'static, Registry<Attachment>> {
+    static REGISTRY: PerProcess<Mutex<Registry<Attachment>>> = PerProcess::new();
     lock(REGISTRY.get())
 }
 
