@@ -4,7 +4,7 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use crate::attachment::Attachment;
+use crate::process::Attachment;
 use crate::sys::fork;
 
 /// Permits that belong to a descriptor, made by

@@ -60,7 +60,6 @@
 //! once, nor tell how many are free. What each type of semaphore can do is told by [`Capabilities`]; what it cannot is the
 //! error [`Unsupported`](ErrorKind::Unsupported), at once.
 
-mod attachment;
 mod backend;
 mod error;
 #[cfg(unix)]
@@ -69,6 +68,7 @@ mod key;
 mod observer;
 mod options;
 mod permit;
+mod process;
 mod semaphore;
 mod sys;
 mod types;

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::attachment::Attachment;
 use crate::error::{Error, Result};
+use crate::process::Attachment;
 use crate::sys::arc_or_ref::ArcOrRef;
 use crate::types::Epoch;
 

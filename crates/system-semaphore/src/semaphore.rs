@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::attachment::{Attachment, attach};
 use crate::backend;
 use crate::backend::api::{Backend, Patience, Wait};
 use crate::error::{Error, ErrorKind, Fault, Result};
@@ -13,6 +12,7 @@ use crate::inheritable::InheritablePermit;
 use crate::key::{Key, KeyType, NativeIpcKey};
 use crate::options::Builder;
 use crate::permit::Permit;
+use crate::process::{Attachment, attach};
 use crate::sys::arc_or_ref::ArcOrRef;
 use crate::sys::standard_descriptors::Reservation;
 use crate::types::{AccessMode, Capabilities, Holder};

@@ -3,7 +3,7 @@
 //!
 //! A backend knows one semaphore and says what the system said; what a permit is, who holds what without a
 //! guard, what a fork changes and which texts name the key is the business of the layer above
-//! (`attachment`, `permit`, `semaphore`), the same for all.
+//! (`process`, `permit`, `semaphore`), the same for all.
 
 pub(crate) mod api;
 #[cfg(unix)]
