@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::poll;
+use super::poll::poll;
 use crate::error::{ErrorKind, Fault};
 use crate::key::ProjectId;
 use crate::sys::system_v::{self as sys, SetId, SetKey};

@@ -3,8 +3,10 @@
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::error::{MAX_PERMITS, fault, not_there, was_removed};
 use super::key_file::{FileId, KeyFile, PinnedKey};
-use super::{MAX_PERMITS, SystemV, count, fault, not_there, poll, was_removed};
+use super::poll::poll;
+use super::set::{SystemV, count};
 use crate::backend::api::{Opened, Removal, Request, Subject};
 use crate::error::{ErrorKind, Fault};
 use crate::key::ProjectId;

@@ -1,7 +1,7 @@
 //! Looking at a set without using it.
 
+use super::error::{MAX_PERMITS, fault, not_there};
 use super::key_file::KeyFile;
-use super::{MAX_PERMITS, fault, not_there};
 use crate::backend::api::Observe;
 use crate::error::{ErrorKind, Fault};
 use crate::key::ProjectId;
