@@ -64,6 +64,8 @@ impl PrivateDescriptor {
         let generation = fork::generation();
         let descriptor = raise(descriptor)?;
         let entry = make_entry(descriptor.as_raw_fd())?;
+        // before the entry can be seen in a child
+        fork::on_new_generation(&CLOSE_INHERITED);
         let ticket = TICKET.fetch_add(1, Ordering::Relaxed) + 1;
         // whoever is listed with this number has lost it
         entry.ticket.store(FREE, Ordering::Relaxed);
@@ -201,7 +203,7 @@ fn make_entry(descriptor: RawFd) -> io::Result<&'static Entry> {
 }
 
 /// Closes what was listed by another generation than `keep`. May be called in a new child.
-pub(super) fn close_inherited(keep: Option<u32>) {
+fn close_inherited(keep: Option<u32>) {
     // before 2^31, as all descriptors
     for number in 0..=HIGHEST.load(Ordering::Acquire) {
         let Some(entry) = entry(number) else { continue };
@@ -219,22 +221,8 @@ pub(super) fn close_inherited(keep: Option<u32>) {
     }
 }
 
-/// How many forks have begun and ended.
-static STARTED: AtomicU32 = AtomicU32::new(0);
-static ENDED: AtomicU32 = AtomicU32::new(0);
-
-pub(super) extern "C" fn before_fork() {
-    STARTED.fetch_add(1, Ordering::SeqCst);
-}
-
-pub(super) extern "C" fn after_fork_in_parent() {
-    ENDED.fetch_add(1, Ordering::SeqCst);
-}
-
-pub(super) fn after_fork_in_child(generation: Option<u32>) {
-    ENDED.store(STARTED.load(Ordering::SeqCst), Ordering::SeqCst);
-    close_inherited(generation);
-}
+/// The hook by which a new child closes what it has inherited.
+static CLOSE_INHERITED: fork::Hook = close_inherited;
 
 /// Makes something that a forked child must not inherit, in a time without forks: else it is thrown away and made anew.
 pub(crate) fn undisturbed<T, E>(mut make: impl FnMut() -> Result<T, E>) -> Result<T, E> {
@@ -243,13 +231,13 @@ pub(crate) fn undisturbed<T, E>(mut make: impl FnMut() -> Result<T, E>) -> Resul
     let _ = fork::generation();
     let mut tries = 0u32;
     loop {
-        let started = STARTED.load(Ordering::SeqCst);
+        let started = fork::started();
         // if the handlers were set up during a fork, one more has ended than begun
-        let is_quiet = started.wrapping_sub(ENDED.load(Ordering::SeqCst)) as i32 <= 0;
+        let is_quiet = started.wrapping_sub(fork::ended()) as i32 <= 0;
         // a handler of somebody else's that takes so long must not keep us
         if is_quiet || tries > 2000 {
             let made = make();
-            if made.is_err() || STARTED.load(Ordering::SeqCst) == started || tries > 4000 {
+            if made.is_err() || fork::started() == started || tries > 4000 {
                 return made;
             }
         }

@@ -31,7 +31,7 @@ fn take_next(cell: &AtomicU32) -> u32 {
         Ok(_) => {
             // after a `clone` that ran no handlers
             #[cfg(target_os = "linux")]
-            super::descriptor::close_inherited(Some(next));
+            run_hook(Some(next));
             next
         }
         // another thread of this child was first
@@ -62,7 +62,7 @@ fn make_cell() -> &'static AtomicU32 {
     // If another thread was first, what we made is not worth giving back.
     if CELL.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire).is_ok() {
         #[cfg(target_os = "linux")]
-        let after: Option<Handler> = Some(super::descriptor::after_fork_in_parent);
+        let after: Option<Handler> = Some(in_parent);
         #[cfg(not(target_os = "linux"))]
         let after = None;
         // SAFETY: the handlers do nothing but atomic stores and `close`, which are allowed in a forked child
@@ -98,7 +98,12 @@ static PARENT: AtomicU32 = AtomicU32::new(0);
 extern "C" fn before() {
     PARENT.store(generation(), Ordering::Relaxed);
     #[cfg(target_os = "linux")]
-    super::descriptor::before_fork();
+    STARTED.fetch_add(1, Ordering::SeqCst);
+}
+
+#[cfg(target_os = "linux")]
+extern "C" fn in_parent() {
+    ENDED.fetch_add(1, Ordering::SeqCst);
 }
 
 extern "C" fn in_child() {
@@ -106,12 +111,56 @@ extern "C" fn in_child() {
     let parent = PARENT.load(Ordering::Relaxed);
     // unless it was wiped, and perhaps taken anew since
     let _ = cell.compare_exchange(parent, 0, Ordering::Relaxed, Ordering::Relaxed);
-    // not 0 if a handler of somebody else's has used this library before
     #[cfg(target_os = "linux")]
-    super::descriptor::after_fork_in_child(match cell.load(Ordering::Relaxed) {
-        0 => None,
-        generation => Some(generation),
-    });
+    {
+        ENDED.store(STARTED.load(Ordering::SeqCst), Ordering::SeqCst);
+        // not 0 if a handler of somebody else's has used this library before
+        run_hook(match cell.load(Ordering::Relaxed) {
+            0 => None,
+            generation => Some(generation),
+        });
+    }
+}
+
+/// How many forks of this process have begun and ended, as far as its handlers saw them.
+#[cfg(target_os = "linux")]
+static STARTED: AtomicU32 = AtomicU32::new(0);
+#[cfg(target_os = "linux")]
+static ENDED: AtomicU32 = AtomicU32::new(0);
+
+/// Returns how many forks of this process have begun.
+#[cfg(target_os = "linux")]
+pub(crate) fn started() -> u32 {
+    STARTED.load(Ordering::SeqCst)
+}
+
+/// Returns how many forks of this process have ended.
+#[cfg(target_os = "linux")]
+pub(crate) fn ended() -> u32 {
+    ENDED.load(Ordering::SeqCst)
+}
+
+/// A function that a new child runs. Its argument is the child's generation, if the child has one yet.
+#[cfg(target_os = "linux")]
+pub(crate) type Hook = fn(Option<u32>);
+
+/// The hook, or null.
+#[cfg(target_os = "linux")]
+static HOOK: AtomicPtr<Hook> = AtomicPtr::new(ptr::null_mut());
+
+/// Sets the hook of this process and its later children. A child runs the hook in its `pthread_atfork` handler, and
+/// again when it takes its generation. The hook must be async-signal-safe. There is one hook, of `descriptor`.
+#[cfg(target_os = "linux")]
+pub(crate) fn on_new_generation(hook: &'static Hook) {
+    HOOK.store(ptr::from_ref(hook).cast_mut(), Ordering::Release);
+}
+
+#[cfg(target_os = "linux")]
+fn run_hook(generation: Option<u32>) {
+    // SAFETY: null or from a `&'static`, of which nobody has a `&mut`
+    if let Some(hook) = unsafe { HOOK.load(Ordering::Acquire).as_ref() } {
+        hook(generation);
+    }
 }
 
 /// A value that every process has for itself: a forked child starts with a new one and leaves its parent's alone.
