@@ -60,18 +60,18 @@ pub struct Error(Box<Context>);
 struct Context {
     action: Cow<'static, str>,
     key: Arc<str>,
-    fault: Fault,
+    cause: Cause,
 }
 
 impl Error {
-    pub(crate) fn new(action: impl Into<Cow<'static, str>>, key: impl Into<Arc<str>>, fault: Fault) -> Self {
-        Self(Box::new(Context { action: action.into(), key: key.into(), fault }))
+    pub(crate) fn new(action: impl Into<Cow<'static, str>>, key: impl Into<Arc<str>>, cause: Cause) -> Self {
+        Self(Box::new(Context { action: action.into(), key: key.into(), cause }))
     }
 
     /// What went wrong, for programs.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
-        self.0.fault.kind
+        self.0.cause.kind
     }
 
     /// The text of the key the operation was tried on, as [`NativeIpcKey`](crate::NativeIpcKey)'s text form where
@@ -84,14 +84,14 @@ impl Error {
     /// The operating system's error number, where it gave one (`errno` on Unix).
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
-        self.0.fault.os
+        self.0.cause.os
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Context { action, key, fault } = &*self.0;
-        write!(f, "cannot {action} {key:?}: {fault}")
+        let Context { action, key, cause } = &*self.0;
+        write!(f, "cannot {action} {key:?}: {cause}")
     }
 }
 
@@ -123,15 +123,15 @@ impl From<Error> for std::io::Error {
     }
 }
 
-/// The part of an error that a backend knows: the reason, not yet what was tried on which key.
+/// The part of an error that a backend knows: the reason. The layer above adds the action and the key.
 #[derive(Clone, Debug)]
-pub(crate) struct Fault {
+pub(crate) struct Cause {
     pub(crate) kind: ErrorKind,
     pub(crate) os: Option<i32>,
     reason: Cow<'static, str>,
 }
 
-impl Fault {
+impl Cause {
     pub(crate) fn new(kind: ErrorKind, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, os: None, reason: reason.into() }
     }
@@ -140,21 +140,21 @@ impl Fault {
         Self::new(ErrorKind::Unsupported, reason)
     }
 
-    /// The same reason, of this thing.
+    /// Puts the thing that the reason is about in front of it.
     #[cfg(target_os = "linux")]
-    pub(crate) fn about(mut self, what: impl fmt::Display) -> Self {
+    pub(crate) fn context(mut self, what: impl fmt::Display) -> Self {
         self.reason = format!("{what}: {}", self.reason).into();
         self
     }
 
-    /// The same reason, with the number that the operating system gave for it.
+    /// Adds the error number of the operating system, if there is one.
     pub(crate) fn with_os(mut self, number: Option<i32>) -> Self {
         self.os = number;
         self
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reason)?;
         match self.os {

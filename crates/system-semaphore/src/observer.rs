@@ -46,7 +46,7 @@ impl Observer {
         let _reservation = Reservation::new();
         match backend::namespace_of(&key).and_then(|namespace| namespace.observe(key.native_key())) {
             Ok(observation) => Ok(Self { key, observation }),
-            Err(fault) => Err(Error::new("look at", key.to_string(), fault)),
+            Err(cause) => Err(Error::new("look at", key.to_string(), cause)),
         }
     }
 
@@ -63,7 +63,7 @@ impl Observer {
     /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) if it may not be read,
     /// [`Corrupt`](crate::ErrorKind::Corrupt) if its file makes no sense.
     pub fn look(&self) -> Result<Snapshot> {
-        self.observation.look().map_err(|fault| Error::new("look at", self.key.to_string(), fault))
+        self.observation.look().map_err(|cause| Error::new("look at", self.key.to_string(), cause))
     }
 }
 
@@ -94,5 +94,5 @@ pub fn list(owners: Owners) -> Result<Vec<Listed>> {
         Owners::All => "all users",
     };
     let _reservation = Reservation::new();
-    backend::list(owners).map_err(|fault| Error::new("list the semaphores of", whose, fault))
+    backend::list(owners).map_err(|cause| Error::new("list the semaphores of", whose, cause))
 }

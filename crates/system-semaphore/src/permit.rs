@@ -102,7 +102,7 @@ impl<'a> Permit<'a> {
         let count = self.take();
         self.attachment
             .with_open(|open| open.backend.give_back(count, epoch))
-            .map_err(|fault| self.error(format!("give back {count} of"), fault))
+            .map_err(|cause| self.error(format!("give back {count} of"), cause))
     }
 
     /// Gives the permits back if that is a matter of nanoseconds, and tells whether it did: the guard is empty then. `false`:
@@ -133,7 +133,7 @@ impl<'a> Permit<'a> {
         }
         self.attachment
             .with_open(|open| open.backend.forget(count, epoch))
-            .map_err(|fault| self.error(format!("forget {count} of"), fault))
+            .map_err(|cause| self.error(format!("forget {count} of"), cause))
     }
 
     /// Lets the process hold the permits without a guard, until a
@@ -203,8 +203,8 @@ impl<'a> Permit<'a> {
         }
     }
 
-    fn error(&self, action: String, fault: crate::error::Fault) -> Error {
-        Error::new(action, Arc::clone(&self.attachment.key_text), fault)
+    fn error(&self, action: String, cause: crate::error::Cause) -> Error {
+        Error::new(action, Arc::clone(&self.attachment.key_text), cause)
     }
 }
 

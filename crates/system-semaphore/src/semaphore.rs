@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend;
 use crate::backend::api::{Backend, Patience, Wait};
-use crate::error::{Error, ErrorKind, Fault, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 #[cfg(unix)]
 use crate::inheritable::InheritablePermit;
 use crate::key::{Key, KeyType, NativeIpcKey};
@@ -115,7 +115,7 @@ impl SystemSemaphore {
         let _reservation = Reservation::new();
         backend::namespace_of(&key)
             .and_then(|namespace| namespace.remove(key.native_key()))
-            .map_err(|fault| Error::new("remove", key.to_string(), fault))
+            .map_err(|cause| Error::new("remove", key.to_string(), cause))
     }
 
     /// Whether this platform has semaphores of this type.
@@ -317,7 +317,7 @@ impl SystemSemaphore {
         });
         match descriptor {
             Ok(descriptor) => Ok(InheritablePermit::new(Arc::clone(&self.attachment), descriptor, count)),
-            Err(fault) => Err(self.error(format!("acquire {count} inheritable permits of"), fault)),
+            Err(cause) => Err(self.error(format!("acquire {count} inheritable permits of"), cause)),
         }
     }
 
@@ -383,8 +383,8 @@ impl SystemSemaphore {
         });
         match outcome {
             Ok(permit) => Ok(permit),
-            Err(fault) if count == 1 => Err(self.error("acquire a permit of", fault)),
-            Err(fault) => Err(self.error(format!("acquire {count} permits of"), fault)),
+            Err(cause) if count == 1 => Err(self.error("acquire a permit of", cause)),
+            Err(cause) => Err(self.error(format!("acquire {count} permits of"), cause)),
         }
     }
 
@@ -421,7 +421,7 @@ impl SystemSemaphore {
                 refuse_too_many(count, open.backend.capabilities())?;
                 open.release(count)
             })
-            .map_err(|fault| self.error(format!("release {count} permits of"), fault))
+            .map_err(|cause| self.error(format!("release {count} permits of"), cause))
     }
 
     /// Creates `count` permits. Unlike [`release`](Self::release) it can never discharge what another thread of the
@@ -438,7 +438,7 @@ impl SystemSemaphore {
                 refuse_too_many(count, open.backend.capabilities())?;
                 open.backend.release(0, 0, count)
             })
-            .map_err(|fault| self.error(format!("add {count} permits to"), fault))
+            .map_err(|cause| self.error(format!("add {count} permits to"), cause))
     }
 
     /// Forgets what this process holds without a guard, up to `count`: those permits stay taken, owed by nobody.
@@ -450,7 +450,7 @@ impl SystemSemaphore {
     pub fn forget_held(&self, count: u32) -> Result<u32> {
         self.attachment
             .with_open(|open| open.forget_held(count))
-            .map_err(|fault| self.error(format!("forget {count} of"), fault))
+            .map_err(|cause| self.error(format!("forget {count} of"), cause))
     }
 
     /// How many permits this process holds without a guard.
@@ -521,34 +521,34 @@ impl SystemSemaphore {
     fn ask<T>(
         &self,
         action: &'static str,
-        question: impl FnOnce(&dyn Backend) -> Result<T, Fault>,
+        question: impl FnOnce(&dyn Backend) -> Result<T, Cause>,
     ) -> Result<T> {
-        self.attachment.with_open(|open| question(&*open.backend)).map_err(|fault| self.error(action, fault))
+        self.attachment.with_open(|open| question(&*open.backend)).map_err(|cause| self.error(action, cause))
     }
 
-    fn error(&self, action: impl Into<std::borrow::Cow<'static, str>>, fault: Fault) -> Error {
-        Error::new(action, Arc::clone(&self.name.text), fault)
+    fn error(&self, action: impl Into<std::borrow::Cow<'static, str>>, cause: Cause) -> Error {
+        Error::new(action, Arc::clone(&self.name.text), cause)
     }
 }
 
 /// Refuses an acquire that can never succeed on a semaphore of these capabilities.
-fn refuse(count: u32, patience: Patience, capabilities: Capabilities) -> Result<(), Fault> {
+fn refuse(count: u32, patience: Patience, capabilities: Capabilities) -> Result<(), Cause> {
     refuse_too_many(count, capabilities)?;
     if count > 1 && !capabilities.several_at_once {
-        return Err(Fault::unsupported(
+        return Err(Cause::unsupported(
             "this type of semaphore cannot give several permits at once, all or none",
         ));
     }
     if matches!(patience, Patience::Until(_)) && !capabilities.timeout {
-        return Err(Fault::unsupported("this type of semaphore has no timeouts on this platform"));
+        return Err(Cause::unsupported("this type of semaphore has no timeouts on this platform"));
     }
     Ok(())
 }
 
-fn refuse_too_many(count: u32, Capabilities { max_permits, .. }: Capabilities) -> Result<(), Fault> {
+fn refuse_too_many(count: u32, Capabilities { max_permits, .. }: Capabilities) -> Result<(), Cause> {
     if count > max_permits {
         let reason = format!("it can never have more than {max_permits}");
-        return Err(Fault::new(ErrorKind::OutOfResources, reason));
+        return Err(Cause::new(ErrorKind::OutOfResources, reason));
     }
     Ok(())
 }
@@ -569,7 +569,7 @@ impl Builder {
         let key = self.key.resolve(self.key_type)?;
         let text: Arc<str> = key.text().into();
         let attachment = attach(&key, &text, &self.request)
-            .map_err(|fault| Error::new(describe(self.request.mode), Arc::clone(&text), fault))?;
+            .map_err(|cause| Error::new(describe(self.request.mode), Arc::clone(&text), cause))?;
         Ok(SystemSemaphore { attachment, name: Arc::new(Name { key, text }) })
     }
 }

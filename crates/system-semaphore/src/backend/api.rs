@@ -9,7 +9,7 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 use crate::types::{AccessMode, Capabilities, Epoch, Holder, Listed, Owners, Snapshot};
 
 /// What an opener asks for.
@@ -28,21 +28,21 @@ impl Request {
     pub(super) fn open_with_value_up_to(
         &self,
         max: u32,
-        open: impl FnOnce(&Self) -> Result<Opened, Fault>,
-    ) -> Result<Opened, Fault> {
+        open: impl FnOnce(&Self) -> Result<Opened, Cause>,
+    ) -> Result<Opened, Cause> {
         if self.initial_value <= max {
             return open(self);
         }
         let reason =
             || format!("the initial value {} is more than the {max} that it can count", self.initial_value);
-        let too_large = || Fault::new(ErrorKind::OutOfResources, reason());
+        let too_large = || Cause::new(ErrorKind::OutOfResources, reason());
         if matches!(self.mode, AccessMode::Create | AccessMode::CreateNew) {
             return Err(too_large());
         }
         let existing = Self { mode: AccessMode::OpenExisting, initial_value: 0, ..self.clone() };
-        open(&existing).map_err(|fault| match self.mode {
-            AccessMode::Open if fault.kind == ErrorKind::NotFound => too_large(),
-            _ => fault,
+        open(&existing).map_err(|cause| match self.mode {
+            AccessMode::Open if cause.kind == ErrorKind::NotFound => too_large(),
+            _ => cause,
         })
     }
 }
@@ -94,23 +94,23 @@ pub(crate) trait Backend: Any + fmt::Debug + Send + Sync {
     fn capabilities(&self) -> Capabilities;
 
     /// Takes `count` permits, all or none, so that they come back if this process dies (where the type can).
-    fn acquire(&self, count: u32, wait: &mut Wait<'_>) -> Result<Epoch, Fault>;
+    fn acquire(&self, count: u32, wait: &mut Wait<'_>) -> Result<Epoch, Cause>;
 
     /// Gives back what [`acquire`](Self::acquire) took. The permits stop being this process's in any case: if
     /// the count has no room for all, it is filled up and the rest is reported lost.
-    fn give_back(&self, count: u32, epoch: Epoch) -> Result<(), Fault>;
+    fn give_back(&self, count: u32, epoch: Epoch) -> Result<(), Cause>;
 
     /// In one step, gives back `held` permits of this epoch and creates `created`; all or nothing.
-    fn release(&self, held: u32, epoch: Epoch, created: u32) -> Result<(), Fault>;
+    fn release(&self, held: u32, epoch: Epoch, created: u32) -> Result<(), Cause>;
 
     /// Stops owning what [`acquire`](Self::acquire) took, without giving it back.
-    fn forget(&self, count: u32, epoch: Epoch) -> Result<(), Fault>;
+    fn forget(&self, count: u32, epoch: Epoch) -> Result<(), Cause>;
 
     /// Takes note that what the process holds, it holds for longer.
     fn holds_from_now(&self) {}
 
     /// How many permits are free.
-    fn available(&self) -> Result<u32, Fault>;
+    fn available(&self) -> Result<u32, Cause>;
 
     /// The epoch of what is acquired now.
     fn epoch(&self) -> Epoch {
@@ -118,43 +118,43 @@ pub(crate) trait Backend: Any + fmt::Debug + Send + Sync {
     }
 
     /// Sets the count, and begins a new epoch. Asked for only after an open that said so.
-    fn reset(&self, _count: u32) -> Result<(), Fault> {
-        Err(Fault::unsupported("this type of semaphore cannot be reset"))
+    fn reset(&self, _count: u32) -> Result<(), Cause> {
+        Err(Cause::unsupported("this type of semaphore cannot be reset"))
     }
 
-    fn waiting(&self) -> Result<u32, Fault> {
-        Err(Fault::unsupported("this type of semaphore does not tell how many wait"))
+    fn waiting(&self) -> Result<u32, Cause> {
+        Err(Cause::unsupported("this type of semaphore does not tell how many wait"))
     }
 
-    fn last_pid(&self) -> Result<Option<u32>, Fault> {
-        Err(Fault::unsupported("this type of semaphore does not tell who used it last"))
+    fn last_pid(&self) -> Result<Option<u32>, Cause> {
+        Err(Cause::unsupported("this type of semaphore does not tell who used it last"))
     }
 
-    fn holders(&self) -> Result<Vec<Holder>, Fault> {
-        Err(Fault::unsupported("this type of semaphore does not tell who holds it"))
+    fn holders(&self) -> Result<Vec<Holder>, Cause> {
+        Err(Cause::unsupported("this type of semaphore does not tell who holds it"))
     }
 
-    fn recoveries(&self) -> Result<u64, Fault> {
-        Err(Fault::unsupported("this type of semaphore does not count dead holders"))
+    fn recoveries(&self) -> Result<u64, Cause> {
+        Err(Cause::unsupported("this type of semaphore does not count dead holders"))
     }
 
-    fn initial_value(&self) -> Result<u32, Fault> {
-        Err(Fault::unsupported("this type of semaphore does not remember its initial value"))
+    fn initial_value(&self) -> Result<u32, Cause> {
+        Err(Cause::unsupported("this type of semaphore does not remember its initial value"))
     }
 
-    fn is_persistent(&self) -> Result<bool, Fault> {
-        Err(Fault::unsupported("this type of semaphore ends when its maker says so"))
+    fn is_persistent(&self) -> Result<bool, Cause> {
+        Err(Cause::unsupported("this type of semaphore ends when its maker says so"))
     }
 
     /// What a forked child has to open to use what it inherited; `None`: it can use that as it is.
-    fn open_in_child(&self) -> Option<Result<Opened, Fault>> {
+    fn open_in_child(&self) -> Option<Result<Opened, Cause>> {
         None
     }
 
     /// Takes permits that live as long as anybody has the descriptor, which programs started from here inherit.
     #[cfg(unix)]
-    fn acquire_inheritable(&self, _count: u32, _wait: &mut Wait<'_>) -> Result<OwnedFd, Fault> {
-        Err(Fault::unsupported("permits of this type of semaphore end with the process or program"))
+    fn acquire_inheritable(&self, _count: u32, _wait: &mut Wait<'_>) -> Result<OwnedFd, Cause> {
+        Err(Cause::unsupported("permits of this type of semaphore end with the process or program"))
     }
 
     /// Gives back what the dead held, if the kernel does not.
@@ -170,7 +170,7 @@ pub(crate) trait Namespace {
     }
 
     /// Opens or makes the semaphore of this name.
-    fn open(&self, name: &str, request: &Request) -> Result<Opened, Fault>;
+    fn open(&self, name: &str, request: &Request) -> Result<Opened, Cause>;
 
     /// Whether [`open`](Self::open) by itself sees to it that nobody removes what it has opened. Where it does not, it must
     /// not run while the last handle of another thread goes.
@@ -179,11 +179,11 @@ pub(crate) trait Namespace {
     }
 
     /// Removes it from the system.
-    fn remove(&self, name: &str) -> Result<(), Fault>;
+    fn remove(&self, name: &str) -> Result<(), Cause>;
 
     /// Finds it, to look at it without using it.
-    fn observe(&self, _name: &str) -> Result<Box<dyn Observe>, Fault> {
-        Err(Fault::unsupported("semaphores of this type cannot be looked at from outside on this platform"))
+    fn observe(&self, _name: &str) -> Result<Box<dyn Observe>, Cause> {
+        Err(Cause::unsupported("semaphores of this type cannot be looked at from outside on this platform"))
     }
 
     /// Which there are; `None` where the platform does not tell.
@@ -194,7 +194,7 @@ pub(crate) trait Namespace {
 
 /// Looks at a semaphore without using it.
 pub(crate) trait Observe: Send + Sync {
-    fn look(&self) -> Result<Snapshot, Fault>;
+    fn look(&self) -> Result<Snapshot, Cause>;
 }
 
 /// How long an acquire may wait, and who may end it.
@@ -223,19 +223,19 @@ impl Patience {
     }
 
     /// What to report when it is at its end.
-    pub(super) fn exhausted(self) -> Fault {
+    pub(super) fn exhausted(self) -> Cause {
         match self {
-            Self::None => Fault::new(ErrorKind::NoPermits, "there are not enough free permits now"),
-            _ => Fault::new(ErrorKind::TimedOut, "not enough permits became free in time"),
+            Self::None => Cause::new(ErrorKind::NoPermits, "there are not enough free permits now"),
+            _ => Cause::new(ErrorKind::TimedOut, "not enough permits became free in time"),
         }
     }
 }
 
 impl Wait<'_> {
     /// To be called before each sleep, the first and those after a signal: goes on, or ends the wait.
-    pub(super) fn before_sleep(&mut self) -> Result<(), Fault> {
+    pub(super) fn before_sleep(&mut self) -> Result<(), Cause> {
         if self.interrupted.as_mut().is_some_and(|ends| ends()) {
-            return Err(Fault::new(ErrorKind::Interrupted, "the wait was ended by its caller"));
+            return Err(Cause::new(ErrorKind::Interrupted, "the wait was ended by its caller"));
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ mod windows;
 use std::any::Any;
 
 use self::api::{Backend, Namespace};
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 use crate::key::{KeyType, NativeIpcKey};
 #[cfg(not(target_os = "linux"))]
 use crate::types::Epoch;
@@ -91,20 +91,20 @@ fn namespace(key_type: KeyType) -> Option<Box<dyn Namespace>> {
 }
 
 /// Where the semaphore of this key is found.
-pub(crate) fn namespace_of(key: &NativeIpcKey) -> Result<Box<dyn Namespace>, Fault> {
+pub(crate) fn namespace_of(key: &NativeIpcKey) -> Result<Box<dyn Namespace>, Cause> {
     namespace(key.key_type()).ok_or_else(|| {
         let reason = format!("keys of type {} are not supported on this platform", key.key_type());
-        Fault::new(ErrorKind::KeyError, reason)
+        Cause::new(ErrorKind::KeyError, reason)
     })
 }
 
 /// What semaphores there are, of the types that the platform tells of.
-pub(crate) fn list(owners: Owners) -> Result<Vec<Listed>, Fault> {
+pub(crate) fn list(owners: Owners) -> Result<Vec<Listed>, Cause> {
     let types = [KeyType::Robust, KeyType::SYSTEM_V, KeyType::Posix, KeyType::Windows];
     let namespaces = types.into_iter().filter_map(namespace);
     let told: Vec<Vec<Listed>> = namespaces.filter_map(|namespace| namespace.list(owners)).collect();
     if told.is_empty() {
-        return Err(Fault::unsupported("this platform does not tell which semaphores there are"));
+        return Err(Cause::unsupported("this platform does not tell which semaphores there are"));
     }
     Ok(told.into_iter().flatten().collect())
 }

@@ -16,7 +16,7 @@ use windows_sys::Win32::Foundation::{
 };
 
 use super::api::{Backend, Identity, Namespace, Opened, Patience, Request, Wait};
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 use crate::sys::windows::{self as sys, Name, Origin, Semaphore};
 use crate::types::{AccessMode, Capabilities, Epoch};
 
@@ -29,20 +29,20 @@ const HOOK_INTERVAL: Duration = Duration::from_millis(50);
 pub(super) struct KernelObjects;
 
 impl Namespace for KernelObjects {
-    fn open(&self, name: &str, request: &Request) -> Result<Opened, Fault> {
+    fn open(&self, name: &str, request: &Request) -> Result<Opened, Cause> {
         let native_name = native_name(name)?;
         if request.permissions.is_some() {
             let reason = "a Windows semaphore has no Unix permissions; it is its user's, in every session if its name \
                           begins with Global\\";
-            return Err(Fault::unsupported(reason));
+            return Err(Cause::unsupported(reason));
         }
         if request.persistent {
-            return Err(Fault::unsupported(NOT_PERSISTENT));
+            return Err(Cause::unsupported(NOT_PERSISTENT));
         }
         let max = request.max_permits.unwrap_or(MAX_PERMITS);
         if !(1..=MAX_PERMITS).contains(&max) {
             let reason = format!("the maximum {max} is not between 1 and {MAX_PERMITS}");
-            return Err(Fault::unsupported(reason));
+            return Err(Cause::unsupported(reason));
         }
         request.open_with_value_up_to(max, |request| {
             let (semaphore, origin) = open(&native_name, request, max)?;
@@ -53,47 +53,47 @@ impl Namespace for KernelObjects {
         })
     }
 
-    fn remove(&self, name: &str) -> Result<(), Fault> {
-        sys::open_existing(&native_name(name)?).map_err(|error| fault(&error))?;
+    fn remove(&self, name: &str) -> Result<(), Cause> {
+        sys::open_existing(&native_name(name)?).map_err(|error| cause_of(&error))?;
         let reason =
             "a Windows semaphore is gone when the last process that has it open closes it, and not before";
-        Err(Fault::unsupported(reason))
+        Err(Cause::unsupported(reason))
     }
 }
 
 const NOT_PERSISTENT: &str =
     "a Windows semaphore cannot outlive its last user; keep one process that has it open";
 
-fn native_name(name: &str) -> Result<Name, Fault> {
+fn native_name(name: &str) -> Result<Name, Cause> {
     if name.is_empty() {
-        return Err(Fault::new(ErrorKind::KeyError, "the key is empty; give the semaphore a name"));
+        return Err(Cause::new(ErrorKind::KeyError, "the key is empty; give the semaphore a name"));
     }
     if name.encode_utf16().count() > MAX_PATH as usize {
         return Err(too_long());
     }
-    Name::new(name).ok_or_else(|| Fault::new(ErrorKind::KeyError, "the name contains a NUL character"))
+    Name::new(name).ok_or_else(|| Cause::new(ErrorKind::KeyError, "the name contains a NUL character"))
 }
 
-fn too_long() -> Fault {
-    Fault::new(ErrorKind::KeyError, format!("the name is longer than {MAX_PATH} UTF-16 units"))
+fn too_long() -> Cause {
+    Cause::new(ErrorKind::KeyError, format!("the name is longer than {MAX_PATH} UTF-16 units"))
 }
 
-fn open(name: &Name, request: &Request, max: u32) -> Result<(Semaphore, Origin), Fault> {
+fn open(name: &Name, request: &Request, max: u32) -> Result<(Semaphore, Origin), Cause> {
     if request.mode == AccessMode::OpenExisting {
-        let semaphore = sys::open_existing(name).map_err(|error| fault(&error))?;
+        let semaphore = sys::open_existing(name).map_err(|error| cause_of(&error))?;
         return Ok((semaphore, Origin::Found));
     }
     // neither is more than the largest i32
     let (count, max) = (request.initial_value as i32, max as i32);
-    let (semaphore, origin) = sys::create(name, count, max).map_err(|error| fault(&error))?;
+    let (semaphore, origin) = sys::create(name, count, max).map_err(|error| cause_of(&error))?;
     match (origin, request.mode) {
         (Origin::Found, AccessMode::CreateNew) => {
-            Err(Fault::new(ErrorKind::AlreadyExists, "it exists already"))
+            Err(Cause::new(ErrorKind::AlreadyExists, "it exists already"))
         }
         (Origin::Found, AccessMode::Create) => {
             let reason = "it is in use, and nobody can set the count of a Windows semaphore; open it as it is, or let \
                           all its users close it first";
-            Err(Fault::unsupported(reason))
+            Err(Cause::unsupported(reason))
         }
         _ => Ok((semaphore, origin)),
     }
@@ -140,7 +140,7 @@ impl Backend for Object {
         }
     }
 
-    fn acquire(&self, _one: u32, wait: &mut Wait<'_>) -> Result<Epoch, Fault> {
+    fn acquire(&self, _one: u32, wait: &mut Wait<'_>) -> Result<Epoch, Cause> {
         // a deadline in the past must not keep from taking what is free
         if self.take(Some(0))? {
             return Ok(0);
@@ -165,41 +165,41 @@ impl Backend for Object {
         }
     }
 
-    fn give_back(&self, count: u32, _: Epoch) -> Result<(), Fault> {
+    fn give_back(&self, count: u32, _: Epoch) -> Result<(), Cause> {
         match self.add(count) {
             // one by one, until the count is full
-            Err(fault) if fault.kind == ErrorKind::OutOfResources && count > 1 => {
+            Err(cause) if cause.kind == ErrorKind::OutOfResources && count > 1 => {
                 (0..count).try_for_each(|_| self.add(1))
             }
             outcome => outcome,
         }
     }
 
-    fn release(&self, held: u32, _: Epoch, created: u32) -> Result<(), Fault> {
+    fn release(&self, held: u32, _: Epoch, created: u32) -> Result<(), Cause> {
         self.add(held.checked_add(created).ok_or_else(no_room)?)
     }
 
-    fn forget(&self, _: u32, _: Epoch) -> Result<(), Fault> {
+    fn forget(&self, _: u32, _: Epoch) -> Result<(), Cause> {
         Ok(())
     }
 
-    fn available(&self) -> Result<u32, Fault> {
-        Err(Fault::unsupported("Windows does not tell the count of a semaphore"))
+    fn available(&self) -> Result<u32, Cause> {
+        Err(Cause::unsupported("Windows does not tell the count of a semaphore"))
     }
 
-    fn is_persistent(&self) -> Result<bool, Fault> {
+    fn is_persistent(&self) -> Result<bool, Cause> {
         Ok(false)
     }
 }
 
 impl Object {
-    fn take(&self, milliseconds: Option<u32>) -> Result<bool, Fault> {
-        self.semaphore.wait(milliseconds).map_err(|error| fault(&error))
+    fn take(&self, milliseconds: Option<u32>) -> Result<bool, Cause> {
+        self.semaphore.wait(milliseconds).map_err(|error| cause_of(&error))
     }
 
-    fn add(&self, count: u32) -> Result<(), Fault> {
+    fn add(&self, count: u32) -> Result<(), Cause> {
         let count = i32::try_from(count).map_err(|_| no_room())?;
-        self.semaphore.release(count).map_err(|error| fault(&error))
+        self.semaphore.release(count).map_err(|error| cause_of(&error))
     }
 }
 
@@ -208,14 +208,14 @@ fn milliseconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
 }
 
-fn no_room() -> Fault {
+fn no_room() -> Cause {
     let reason = format!(
         "the count would be more than its maximum, which is {MAX_PERMITS} unless its maker said less"
     );
-    Fault::new(ErrorKind::OutOfResources, reason)
+    Cause::new(ErrorKind::OutOfResources, reason)
 }
 
-fn fault(error: &io::Error) -> Fault {
+fn cause_of(error: &io::Error) -> Cause {
     let code = error.raw_os_error();
     let (kind, reason) = match code.map(|code| code as WIN32_ERROR) {
         Some(ERROR_FILE_NOT_FOUND) => (ErrorKind::NotFound, "there is no such semaphore"),
@@ -237,5 +237,5 @@ fn fault(error: &io::Error) -> Fault {
         }
         _ => (ErrorKind::Unknown, "the system refused"),
     };
-    Fault::new(kind, reason).with_os(code)
+    Cause::new(kind, reason).with_os(code)
 }

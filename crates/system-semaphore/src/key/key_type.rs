@@ -3,7 +3,7 @@
 use std::fmt;
 use std::num::NonZeroU8;
 
-use crate::error::{Error, ErrorKind, Fault, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 
 /// Which kind of operating-system object a key names.
 ///
@@ -68,7 +68,7 @@ impl KeyType {
             Self::WINDOWS_NUMBER => Ok(Self::Windows),
             _ => u8::try_from(number).ok().and_then(ProjectId::new).map(Self::SystemV).ok_or_else(|| {
                 let reason = "key types are 1 to 255 (System V), 256 (POSIX), 257 (Windows) and 512 (robust)";
-                Error::new("use the key type", number.to_string(), Fault::new(ErrorKind::KeyError, reason))
+                Error::new("use the key type", number.to_string(), Cause::new(ErrorKind::KeyError, reason))
             }),
         }
     }

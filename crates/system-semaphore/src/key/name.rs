@@ -4,7 +4,7 @@ use super::derive::legacy_native_key;
 use super::environment::Platform;
 use super::key_type::KeyType;
 use super::native::NativeIpcKey;
-use crate::error::{Error, ErrorKind, Fault, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 
 /// What a user may name a semaphore by: a plain name, or the exact [`NativeIpcKey`].
 ///
@@ -33,7 +33,7 @@ impl Key {
                     } else {
                         format!("keys of type {key_type} are not supported on this platform")
                     };
-                    return Err(Error::new("name", name, Fault::new(ErrorKind::KeyError, reason)));
+                    return Err(Error::new("name", name, Cause::new(ErrorKind::KeyError, reason)));
                 }
                 Ok(key)
             }
@@ -41,7 +41,7 @@ impl Key {
                 Some(wanted) if wanted != key.key_type => {
                     let reason =
                         format!("the key is of type {}, but the type {wanted} was asked for", key.key_type);
-                    Err(Error::new("use", key.to_string(), Fault::new(ErrorKind::KeyError, reason)))
+                    Err(Error::new("use", key.to_string(), Cause::new(ErrorKind::KeyError, reason)))
                 }
                 _ => Ok(key),
             },

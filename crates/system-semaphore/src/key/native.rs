@@ -2,7 +2,7 @@
 
 use super::environment::Platform;
 use super::key_type::KeyType;
-use crate::error::{Error, ErrorKind, Fault, Result};
+use crate::error::{Cause, Error, ErrorKind, Result};
 
 /// The exact name of a semaphore in the operating system: a type, a native name and, for keys derived the old
 /// way, the name they were derived from. Qt's `QNativeIpcKey`.
@@ -101,8 +101,8 @@ impl NativeIpcKey {
                 "it was derived for the type {} from {:?}; derive the key for the type {key_type} anew",
                 self.key_type, self.legacy
             );
-            let fault = Fault::new(ErrorKind::KeyError, reason);
-            return Err(Error::new("change the type of the key", self.to_string(), fault));
+            let cause = Cause::new(ErrorKind::KeyError, reason);
+            return Err(Error::new("change the type of the key", self.to_string(), cause));
         }
         self.key_type = key_type;
         Ok(())

@@ -8,7 +8,7 @@ use std::str::{FromStr, Utf8Chunk};
 
 use super::key_type::{KeyType, ProjectId};
 use super::native::NativeIpcKey;
-use crate::error::{Error, ErrorKind, Fault};
+use crate::error::{Cause, Error, ErrorKind};
 
 const LEGACY_ITEM: &str = "legacyKey";
 
@@ -32,7 +32,7 @@ impl FromStr for NativeIpcKey {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         parse(text).map_err(|reason| {
-            Error::new("read the key text", text, Fault::new(ErrorKind::KeyError, reason.to_string()))
+            Error::new("read the key text", text, Cause::new(ErrorKind::KeyError, reason.to_string()))
         })
     }
 }

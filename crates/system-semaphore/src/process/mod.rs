@@ -14,7 +14,7 @@ use self::open::Open;
 use self::registry::{Entry, Registry};
 use crate::backend::api::{Identity, Opened, Removal, Request};
 use crate::backend::{self, FastPath};
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 use crate::key::{KeyType, NativeIpcKey};
 use crate::sys::arc_or_ref::ArcOrRef;
 use crate::sys::fork::{self, PerProcess};
@@ -49,18 +49,18 @@ pub(crate) fn attach(
     key: &NativeIpcKey,
     key_text: &Arc<str>,
     request: &Request,
-) -> Result<Arc<Attachment>, Fault> {
+) -> Result<Arc<Attachment>, Cause> {
     for _ in 0..RESET_ATTEMPTS {
         let Joined { attachment, removal, needs_reset } = open_or_join(key, key_text, request)?;
         if needs_reset {
             match attachment.with_open(|open| open.backend.reset(request.initial_value)) {
                 Ok(()) => {}
                 // removed since; a new one is to be made, with a file of its own if we made this one
-                Err(fault) if fault.kind == ErrorKind::NotFound => {
+                Err(cause) if cause.kind == ErrorKind::NotFound => {
                     removal.into_iter().for_each(|removal| (removal.run)());
                     continue;
                 }
-                Err(fault) => return Err(fault),
+                Err(cause) => return Err(cause),
             }
         }
         // Only now: an open that failed removes nothing.
@@ -68,7 +68,7 @@ pub(crate) fn attach(
         return Ok(attachment);
     }
     let reason = "others removed it again and again while it was being reset";
-    Err(Fault::new(ErrorKind::Unknown, reason))
+    Err(Cause::new(ErrorKind::Unknown, reason))
 }
 
 /// How often a semaphore that vanishes before it can be reset is opened anew.
@@ -80,7 +80,7 @@ struct Joined {
     needs_reset: bool,
 }
 
-fn open_or_join(key: &NativeIpcKey, key_text: &Arc<str>, request: &Request) -> Result<Joined, Fault> {
+fn open_or_join(key: &NativeIpcKey, key_text: &Arc<str>, request: &Request) -> Result<Joined, Cause> {
     let _reservation = Reservation::new();
     let namespace = backend::namespace_of(key)?;
     let open = || namespace.open(key.native_key(), request);
@@ -122,7 +122,7 @@ impl Attachment {
 
     /// What this process has of it: itself, or, in a forked child that has inherited it, what stands for it there.
     #[inline]
-    pub(crate) fn here(&self) -> Result<ArcOrRef<'_, Self>, Fault> {
+    pub(crate) fn here(&self) -> Result<ArcOrRef<'_, Self>, Cause> {
         if self.is_own() {
             return Ok(ArcOrRef::from_ref(self));
         }
@@ -132,7 +132,7 @@ impl Attachment {
     /// Does something with the open semaphore as this process shares it. A forked child that uses what it inherited
     /// shares it with what it opens itself.
     #[inline]
-    pub(crate) fn with_open<T>(&self, operation: impl FnOnce(&Open) -> Result<T, Fault>) -> Result<T, Fault> {
+    pub(crate) fn with_open<T>(&self, operation: impl FnOnce(&Open) -> Result<T, Cause>) -> Result<T, Cause> {
         operation(&self.here()?.open)
     }
 
@@ -156,7 +156,7 @@ impl Attachment {
 
     /// What a forked child uses in the place of what it inherited.
     #[cold]
-    fn in_child(&self) -> Result<Arc<Self>, Fault> {
+    fn in_child(&self) -> Result<Arc<Self>, Cause> {
         if let Some(attachment) = registry().inherited.get(&self.number) {
             return Ok(Arc::clone(attachment));
         }

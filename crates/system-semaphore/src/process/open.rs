@@ -3,7 +3,7 @@
 use super::detached::Account;
 use crate::backend::FastPath;
 use crate::backend::api::Backend;
-use crate::error::Fault;
+use crate::error::Cause;
 use crate::types::Epoch;
 
 /// An open semaphore. It outlives the handles while permits are held without a guard.
@@ -39,7 +39,7 @@ impl Open {
     }
 
     /// Gives back what is held without a guard, up to `count`, and creates the rest.
-    pub(crate) fn release(&self, count: u32) -> Result<(), Fault> {
+    pub(crate) fn release(&self, count: u32) -> Result<(), Cause> {
         let (held, epoch) = self.take(count);
         self.backend.release(held, epoch, count - held).inspect_err(|_| self.hold(held, epoch))
     }
@@ -60,7 +60,7 @@ impl Open {
     }
 
     /// Forgets what is held without a guard, up to `count`; tells how many those were.
-    pub(crate) fn forget_held(&self, count: u32) -> Result<u32, Fault> {
+    pub(crate) fn forget_held(&self, count: u32) -> Result<u32, Cause> {
         let (held, epoch) = self.take(count);
         if held > 0 {
             self.backend.forget(held, epoch).inspect_err(|_| self.hold(held, epoch))?;

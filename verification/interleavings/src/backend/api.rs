@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use super::robust::Instant;
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 
 /// How long a wait may be: none has an end here.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,8 +19,8 @@ impl Patience {
         self == Self::None
     }
 
-    pub(crate) fn exhausted(self) -> Fault {
-        Fault::new(ErrorKind::NoPermits, "no permits")
+    pub(crate) fn exhausted(self) -> Cause {
+        Cause::new(ErrorKind::NoPermits, "no permits")
     }
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Wait<'a> {
 
 impl Wait<'_> {
     #[expect(clippy::unused_self, reason = "the real one uses it")]
-    pub(crate) fn before_sleep(&mut self) -> Result<(), Fault> {
+    pub(crate) fn before_sleep(&mut self) -> Result<(), Cause> {
         Ok(())
     }
 }

@@ -44,7 +44,7 @@ use self::algorithm::operation::{Actor, Operation, Outcome};
 pub(crate) use self::clock::Instant;
 use self::error::Trouble;
 pub(crate) use self::tests::me;
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 use crate::sys::descriptor::PrivateDescriptor;
 
 mod clock {
@@ -223,6 +223,6 @@ impl Robust {
     fn note_since(&self) {}
 }
 
-pub(crate) fn holds_too_many() -> Fault {
-    Fault::new(ErrorKind::OutOfResources, "too many")
+pub(crate) fn holds_too_many() -> Cause {
+    Cause::new(ErrorKind::OutOfResources, "too many")
 }

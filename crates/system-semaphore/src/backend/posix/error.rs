@@ -2,16 +2,16 @@
 
 use std::io;
 
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 use crate::sys::posix as sys;
 
 pub(super) const MAX_PERMITS: u32 = sys::MAX_VALUE;
 
-pub(super) fn no_room() -> Fault {
-    Fault::new(ErrorKind::OutOfResources, format!("a POSIX semaphore counts to {MAX_PERMITS}"))
+pub(super) fn no_room() -> Cause {
+    Cause::new(ErrorKind::OutOfResources, format!("a POSIX semaphore counts to {MAX_PERMITS}"))
 }
 
-pub(super) fn fault(error: &io::Error) -> Fault {
+pub(super) fn cause_of(error: &io::Error) -> Cause {
     let (kind, reason) = match error.raw_os_error() {
         Some(libc::ENOENT) => (ErrorKind::NotFound, "there is no such semaphore"),
         Some(libc::EPERM | libc::EACCES) => {
@@ -29,5 +29,5 @@ pub(super) fn fault(error: &io::Error) -> Fault {
         Some(libc::ENOSPC | libc::ENOMEM) => (ErrorKind::OutOfResources, "the system has no memory for it"),
         _ => (ErrorKind::Unknown, "the system refused"),
     };
-    Fault::new(kind, reason).with_os(error.raw_os_error())
+    Cause::new(kind, reason).with_os(error.raw_os_error())
 }

@@ -17,13 +17,13 @@ mod semaphore;
 
 use std::ffi::{CStr, CString};
 
-use self::error::{MAX_PERMITS, fault};
+use self::error::{MAX_PERMITS, cause_of};
 use self::name::{c_name, check_file};
 use self::semaphore::Posix;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 use super::api::Observe;
 use super::api::{Namespace, Opened, Removal, Request, Subject};
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 use crate::sys::posix::{self as sys, Handle};
 use crate::types::AccessMode;
 
@@ -40,16 +40,16 @@ impl Namespace for Names {
         sys::is_supported()
     }
 
-    fn open(&self, name: &str, request: &Request) -> Result<Opened, Fault> {
+    fn open(&self, name: &str, request: &Request) -> Result<Opened, Cause> {
         open(name, request)
     }
 
-    fn remove(&self, name: &str) -> Result<(), Fault> {
-        sys::unlink(&c_name(name)?).map_err(|error| fault(&error))
+    fn remove(&self, name: &str) -> Result<(), Cause> {
+        sys::unlink(&c_name(name)?).map_err(|error| cause_of(&error))
     }
 
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    fn observe(&self, name: &str) -> Result<Box<dyn Observe>, Fault> {
+    fn observe(&self, name: &str) -> Result<Box<dyn Observe>, Cause> {
         observe::observe(name)
     }
 
@@ -59,11 +59,11 @@ impl Namespace for Names {
     }
 }
 
-fn open(name: &str, request: &Request) -> Result<Opened, Fault> {
+fn open(name: &str, request: &Request) -> Result<Opened, Cause> {
     let name = c_name(name)?;
     if request.max_permits.is_some_and(|max| max != MAX_PERMITS) {
         let reason = format!("a POSIX semaphore has no maximum of its own; it counts to {MAX_PERMITS}");
-        return Err(Fault::unsupported(reason));
+        return Err(Cause::unsupported(reason));
     }
     request.open_with_value_up_to(MAX_PERMITS, |request| {
         for _ in 0..OPEN_ATTEMPTS {
@@ -72,12 +72,12 @@ fn open(name: &str, request: &Request) -> Result<Opened, Fault> {
             }
         }
         let reason = "others made and removed it again and again while it was being opened";
-        Err(Fault::new(ErrorKind::Unknown, reason))
+        Err(Cause::new(ErrorKind::Unknown, reason))
     })
 }
 
 /// One attempt; `None` if the name came or went between two steps.
-fn try_open(name: &CString, request: &Request) -> Result<Option<Opened>, Fault> {
+fn try_open(name: &CString, request: &Request) -> Result<Option<Opened>, Cause> {
     if request.mode != AccessMode::OpenExisting {
         match sys::create_new(name, request.permissions.unwrap_or(MODE), request.initial_value) {
             Ok(handle) => {
@@ -85,28 +85,28 @@ fn try_open(name: &CString, request: &Request) -> Result<Option<Opened>, Fault> 
                 return Ok(Some(Opened { backend: Box::new(Posix(handle)), removal, needs_reset: false }));
             }
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
-            Err(error) => return Err(fault(&error)),
+            Err(error) => return Err(cause_of(&error)),
         }
     }
     match request.mode {
-        AccessMode::CreateNew => Err(Fault::new(ErrorKind::AlreadyExists, "it exists already")),
+        AccessMode::CreateNew => Err(Cause::new(ErrorKind::AlreadyExists, "it exists already")),
         AccessMode::Create => match check_file(name).map(|()| sys::unlink(name))? {
-            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(fault(&error)),
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(cause_of(&error)),
             _ => Ok(None),
         },
         AccessMode::Open | AccessMode::OpenExisting => match open_existing(name) {
             Ok(handle) => {
                 Ok(Some(Opened { backend: Box::new(Posix(handle)), removal: None, needs_reset: false }))
             }
-            Err(fault) if fault.kind == ErrorKind::NotFound && request.mode == AccessMode::Open => Ok(None),
-            Err(fault) => Err(fault),
+            Err(cause) if cause.kind == ErrorKind::NotFound && request.mode == AccessMode::Open => Ok(None),
+            Err(cause) => Err(cause),
         },
     }
 }
 
-fn open_existing(name: &CStr) -> Result<Handle, Fault> {
+fn open_existing(name: &CStr) -> Result<Handle, Cause> {
     check_file(name)?;
-    sys::open_existing(name).map_err(|error| fault(&error))
+    sys::open_existing(name).map_err(|error| cause_of(&error))
 }
 
 fn removal(name: CString, address: usize) -> Removal {

@@ -2,19 +2,19 @@
 
 use std::ffi::{CStr, CString};
 
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 
-pub(super) fn c_name(name: &str) -> Result<CString, Fault> {
+pub(super) fn c_name(name: &str) -> Result<CString, Cause> {
     if name.is_empty() {
-        return Err(Fault::new(ErrorKind::KeyError, "the key is empty; give the semaphore a name"));
+        return Err(Cause::new(ErrorKind::KeyError, "the key is empty; give the semaphore a name"));
     }
-    CString::new(name).map_err(|_| Fault::new(ErrorKind::KeyError, "the name contains a NUL character"))
+    CString::new(name).map_err(|_| Cause::new(ErrorKind::KeyError, "the name contains a NUL character"))
 }
 
 /// The GNU C library maps whatever stands in a semaphore's place, and the first access beyond the end of a file
 /// that is too short is SIGBUS. So that is looked at first.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-pub(super) fn check_file(name: &CStr) -> Result<(), Fault> {
+pub(super) fn check_file(name: &CStr) -> Result<(), Cause> {
     let name = name.to_string_lossy();
     let path = format!("/dev/shm/sem.{}", name.trim_start_matches('/'));
     // what cannot be looked at is left to sem_open, which says why
@@ -27,10 +27,10 @@ pub(super) fn check_file(name: &CStr) -> Result<(), Fault> {
         return Ok(());
     };
     let reason = format!("the file {path} {trouble}; remove it if nobody needs it");
-    Err(Fault::new(ErrorKind::Corrupt, reason))
+    Err(Cause::new(ErrorKind::Corrupt, reason))
 }
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-pub(super) fn check_file(_: &CStr) -> Result<(), Fault> {
+pub(super) fn check_file(_: &CStr) -> Result<(), Cause> {
     Ok(())
 }

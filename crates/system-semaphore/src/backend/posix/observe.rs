@@ -5,10 +5,10 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::error::{MAX_PERMITS, fault};
+use super::error::{MAX_PERMITS, cause_of};
 use super::name::{c_name, check_file};
 use crate::backend::api::Observe;
-use crate::error::{Error, ErrorKind, Fault};
+use crate::error::{Cause, Error, ErrorKind};
 use crate::key::{KeyType, NativeIpcKey};
 use crate::sys::user;
 use crate::types::{Listed, Owners, Snapshot};
@@ -18,12 +18,12 @@ const PREFIX: &str = "sem.";
 
 struct Observation(File);
 
-pub(super) fn observe(name: &str) -> Result<Box<dyn Observe>, Fault> {
+pub(super) fn observe(name: &str) -> Result<Box<dyn Observe>, Cause> {
     let name = c_name(name)?;
     check_file(&name)?;
     let name = name.to_string_lossy();
     let path = Path::new(DIRECTORY).join(format!("{PREFIX}{}", name.trim_start_matches('/')));
-    Ok(Box::new(Observation(File::open(path).map_err(|error| fault(&error))?)))
+    Ok(Box::new(Observation(File::open(path).map_err(|error| cause_of(&error))?)))
 }
 
 /// How many permits are free, and how many threads wait, as glibc keeps them at the beginning of the file.
@@ -40,14 +40,14 @@ fn counts(bytes: [u8; 16]) -> (u32, u32) {
 }
 
 impl Observe for Observation {
-    fn look(&self) -> Result<Snapshot, Fault> {
+    fn look(&self) -> Result<Snapshot, Cause> {
         let mut bytes = [0; 16];
-        let data = self.0.metadata().map_err(|error| fault(&error))?;
+        let data = self.0.metadata().map_err(|error| cause_of(&error))?;
         if data.nlink() == 0 {
-            return Err(Fault::new(ErrorKind::NotFound, "it was removed from the system"));
+            return Err(Cause::new(ErrorKind::NotFound, "it was removed from the system"));
         }
         self.0.read_exact_at(&mut bytes, 0).map_err(|_| {
-            Fault::new(
+            Cause::new(
                 ErrorKind::Corrupt,
                 "its file is too short for a semaphore; remove it if nobody needs it",
             )
@@ -88,7 +88,7 @@ fn describe(path: &PathBuf, owners: Owners) -> Option<Listed> {
         key_type: KeyType::Posix,
         path: Some(path.clone()),
         owner: data.uid(),
-        snapshot: snapshot.map_err(|fault| Error::new("look at", name.as_str(), fault)),
+        snapshot: snapshot.map_err(|cause| Error::new("look at", name.as_str(), cause)),
         name,
     })
 }

@@ -1,8 +1,8 @@
 //! An open POSIX semaphore.
 
-use super::error::{MAX_PERMITS, fault, no_room};
+use super::error::{MAX_PERMITS, cause_of, no_room};
 use crate::backend::api::{Backend, Identity, Patience, Wait};
-use crate::error::Fault;
+use crate::error::Cause;
 use crate::sys::posix::{self as sys, Handle};
 use crate::types::{Capabilities, Epoch};
 
@@ -33,14 +33,14 @@ impl Backend for Posix {
         }
     }
 
-    fn acquire(&self, _one: u32, wait: &mut Wait<'_>) -> Result<Epoch, Fault> {
+    fn acquire(&self, _one: u32, wait: &mut Wait<'_>) -> Result<Epoch, Cause> {
         loop {
             // a deadline in the past must not keep from taking what is free
             match self.0.try_wait() {
                 Ok(()) => return Ok(0),
                 Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {}
                 Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
-                Err(error) => return Err(fault(&error)),
+                Err(error) => return Err(cause_of(&error)),
             }
             let deadline = match wait.patience {
                 Patience::None => return Err(wait.patience.exhausted()),
@@ -53,20 +53,20 @@ impl Backend for Posix {
                 Err(error) => match error.raw_os_error() {
                     Some(libc::ETIMEDOUT) => return Err(wait.patience.exhausted()),
                     Some(libc::EINTR) => {}
-                    _ => return Err(fault(&error)),
+                    _ => return Err(cause_of(&error)),
                 },
             }
         }
     }
 
-    fn give_back(&self, count: u32, _: Epoch) -> Result<(), Fault> {
+    fn give_back(&self, count: u32, _: Epoch) -> Result<(), Cause> {
         for _ in 0..count {
-            self.0.post().map_err(|error| fault(&error))?;
+            self.0.post().map_err(|error| cause_of(&error))?;
         }
         Ok(())
     }
 
-    fn release(&self, held: u32, _: Epoch, created: u32) -> Result<(), Fault> {
+    fn release(&self, held: u32, _: Epoch, created: u32) -> Result<(), Cause> {
         let count = u64::from(held) + u64::from(created);
         if count > u64::from(MAX_PERMITS)
             || sys::HAS_VALUE && count > u64::from(MAX_PERMITS - self.available()?)
@@ -78,21 +78,21 @@ impl Backend for Posix {
         for done in 0..count {
             if let Err(error) = self.0.post() {
                 let _ = (0..done).try_for_each(|_| self.0.try_wait());
-                return Err(fault(&error));
+                return Err(cause_of(&error));
             }
         }
         Ok(())
     }
 
-    fn forget(&self, _: u32, _: Epoch) -> Result<(), Fault> {
+    fn forget(&self, _: u32, _: Epoch) -> Result<(), Cause> {
         Ok(())
     }
 
-    fn available(&self) -> Result<u32, Fault> {
+    fn available(&self) -> Result<u32, Cause> {
         if !sys::HAS_VALUE {
-            return Err(Fault::unsupported("this system does not tell the count of a POSIX semaphore"));
+            return Err(Cause::unsupported("this system does not tell the count of a POSIX semaphore"));
         }
         // POSIX allows a negative value that counts waiters
-        self.0.value().map(|value| value.max(0).unsigned_abs()).map_err(|error| fault(&error))
+        self.0.value().map(|value| value.max(0).unsigned_abs()).map_err(|error| cause_of(&error))
     }
 }

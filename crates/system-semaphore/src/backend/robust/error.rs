@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
@@ -31,7 +31,7 @@ impl From<rustix::io::Errno> for Trouble {
     }
 }
 
-impl From<Trouble> for Fault {
+impl From<Trouble> for Cause {
     #[cold]
     fn from(trouble: Trouble) -> Self {
         match trouble {

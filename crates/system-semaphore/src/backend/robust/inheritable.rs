@@ -8,10 +8,10 @@ use super::error::Trouble;
 use super::lifetime::registry_lock::Registered;
 use super::lifetime::slots::take_slot;
 use super::mapped_file::Core;
-use crate::error::Fault;
+use crate::error::Cause;
 
 /// Opens another description of the same file, with a slot of its own.
-pub(crate) fn open_again(core: &Core) -> Result<Core, Fault> {
+pub(crate) fn open_again(core: &Core) -> Result<Core, Cause> {
     let path = format!("/proc/self/fd/{}", core.file()?.as_fd().as_raw_fd());
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
     let open = || rustix::fs::open(&*path, flags, Mode::empty());

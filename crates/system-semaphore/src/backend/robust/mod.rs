@@ -42,14 +42,14 @@ use self::mapped_file::Core;
 use self::participant::holds_too_many;
 use self::process_id::describe;
 use super::api::{Backend, Identity, Namespace, Observe, Opened, Patience, Request, Wait};
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 use crate::types::{AccessMode, Capabilities, Epoch, Holder, Listed, Owners};
 
 /// Files in shared memory, at the [`path`](lifetime::path) that the name says.
 pub(super) struct Files;
 
 impl Namespace for Files {
-    fn open(&self, name: &str, request: &Request) -> Result<Opened, Fault> {
+    fn open(&self, name: &str, request: &Request) -> Result<Opened, Cause> {
         open(name, request)
     }
 
@@ -57,11 +57,11 @@ impl Namespace for Files {
         true
     }
 
-    fn remove(&self, name: &str) -> Result<(), Fault> {
+    fn remove(&self, name: &str) -> Result<(), Cause> {
         remove::remove(&Arc::new(Place::of(name)?))
     }
 
-    fn observe(&self, name: &str) -> Result<Box<dyn Observe>, Fault> {
+    fn observe(&self, name: &str) -> Result<Box<dyn Observe>, Cause> {
         observe::observe(name)
     }
 
@@ -70,12 +70,12 @@ impl Namespace for Files {
     }
 }
 
-fn open(name: &str, request: &Request) -> Result<Opened, Fault> {
+fn open(name: &str, request: &Request) -> Result<Opened, Cause> {
     let likely = Arc::new(Place::likely_of(name)?);
     let core = match life::open(&likely, request) {
         Ok(core) => core,
-        Err(fault) => match Place::of(name)? {
-            place if place == *likely => return Err(fault),
+        Err(cause) => match Place::of(name)? {
+            place if place == *likely => return Err(cause),
             place => life::open(&Arc::new(place), request)?,
         },
     };
@@ -83,9 +83,9 @@ fn open(name: &str, request: &Request) -> Result<Opened, Fault> {
 }
 
 /// What to say where there is no room.
-fn no_room(core: &Core) -> Fault {
+fn no_room(core: &Core) -> Cause {
     let max = core.max_permits();
-    Fault::new(ErrorKind::OutOfResources, format!("it can have at most {max} permits"))
+    Cause::new(ErrorKind::OutOfResources, format!("it can have at most {max} permits"))
 }
 
 impl Backend for Robust {
@@ -112,7 +112,7 @@ impl Backend for Robust {
         }
     }
 
-    fn acquire(&self, count: u32, wait: &mut Wait<'_>) -> Result<Epoch, Fault> {
+    fn acquire(&self, count: u32, wait: &mut Wait<'_>) -> Result<Epoch, Cause> {
         let queues = wait.patience != Patience::None;
         match self.operate(&Operation::acquire(count, queues, Waiters::Keep)) {
             Ok(Outcome::Done { epoch, .. }) => Ok(epoch),
@@ -123,7 +123,7 @@ impl Backend for Robust {
         }
     }
 
-    fn give_back(&self, count: u32, epoch: Epoch) -> Result<(), Fault> {
+    fn give_back(&self, count: u32, epoch: Epoch) -> Result<(), Cause> {
         match self.give(&Operation::give_back(count, epoch, Waiters::Clear))? {
             Outcome::Done { before, after, .. } if after.count() - before.count() < count => {
                 Err(no_room(&self.core))
@@ -132,7 +132,7 @@ impl Backend for Robust {
         }
     }
 
-    fn release(&self, held: u32, epoch: Epoch, created: u32) -> Result<(), Fault> {
+    fn release(&self, held: u32, epoch: Epoch, created: u32) -> Result<(), Cause> {
         match self.give(&Operation::release(held, epoch, created))? {
             Outcome::TooMany => Err(no_room(&self.core)),
             // what was held was voided by a reset
@@ -141,7 +141,7 @@ impl Backend for Robust {
         }
     }
 
-    fn forget(&self, count: u32, epoch: Epoch) -> Result<(), Fault> {
+    fn forget(&self, count: u32, epoch: Epoch) -> Result<(), Cause> {
         let _turn = self.turn.take()?;
         operation::forget(self.own(), count, epoch);
         Ok(())
@@ -151,7 +151,7 @@ impl Backend for Robust {
         self.note_since();
     }
 
-    fn available(&self) -> Result<u32, Fault> {
+    fn available(&self) -> Result<u32, Cause> {
         recover(&self.core, Pass::Holders)?;
         let layout = self.core.layout();
         let state = layout.state();
@@ -170,13 +170,13 @@ impl Backend for Robust {
         self.core.epoch()
     }
 
-    fn waiting(&self) -> Result<u32, Fault> {
+    fn waiting(&self) -> Result<u32, Cause> {
         let living = self.core.living_slots()?;
         let waiting = living.iter().map(|(_, slot)| slot.waiting_threads.load(Ordering::Relaxed));
         Ok(waiting.fold(0, u32::saturating_add))
     }
 
-    fn holders(&self) -> Result<Vec<Holder>, Fault> {
+    fn holders(&self) -> Result<Vec<Holder>, Cause> {
         let _ = recover(&self.core, Pass::Holders);
         let epoch = self.core.epoch();
         let holders = self.core.living_slots()?.into_iter().filter_map(|(_, slot)| {
@@ -187,20 +187,20 @@ impl Backend for Robust {
         Ok(holders.collect())
     }
 
-    fn recoveries(&self) -> Result<u64, Fault> {
+    fn recoveries(&self) -> Result<u64, Cause> {
         let _ = recover(&self.core, Pass::Holders);
         Ok(self.core.layout().recoveries.load(Ordering::Acquire))
     }
 
-    fn initial_value(&self) -> Result<u32, Fault> {
+    fn initial_value(&self) -> Result<u32, Cause> {
         Ok(self.core.layout().initial(reset::last_epoch(self.core.layout())))
     }
 
-    fn is_persistent(&self) -> Result<bool, Fault> {
+    fn is_persistent(&self) -> Result<bool, Cause> {
         Ok(self.core.layout().persistent.load(Ordering::Acquire) != 0)
     }
 
-    fn open_in_child(&self) -> Option<Result<Opened, Fault>> {
+    fn open_in_child(&self) -> Option<Result<Opened, Cause>> {
         let mode = match self.request.mode {
             AccessMode::OpenExisting => AccessMode::OpenExisting,
             // what its parent has made or reset, the child opens
@@ -211,7 +211,7 @@ impl Backend for Robust {
         Some(core.and_then(|core| Self::new(core, &request)).map(Self::opened))
     }
 
-    fn acquire_inheritable(&self, count: u32, wait: &mut Wait<'_>) -> Result<OwnedFd, Fault> {
+    fn acquire_inheritable(&self, count: u32, wait: &mut Wait<'_>) -> Result<OwnedFd, Cause> {
         let own = Self::new(Arc::new(inheritable::open_again(&self.core)?), &self.request)?;
         let epoch = own.acquire(count, wait)?;
         // if other code has closed the descriptor meanwhile, the lock is that of the mapping alone

@@ -19,7 +19,7 @@ use super::lifetime::path::Place;
 use super::lifetime::{file, validate};
 use super::process_id::{Identity, describe};
 use crate::backend::api::Observe;
-use crate::error::{Error, Fault};
+use crate::error::{Cause, Error};
 use crate::key::{KeyType, NativeIpcKey};
 use crate::sys::{lock, user};
 use crate::types::{Listed, Owners, Snapshot, Waiter};
@@ -27,12 +27,12 @@ use crate::types::{Listed, Owners, Snapshot, Waiter};
 #[derive(Debug)]
 struct Observation(OwnedFd);
 
-pub(crate) fn observe(name: &str) -> Result<Box<dyn Observe>, Fault> {
+pub(crate) fn observe(name: &str) -> Result<Box<dyn Observe>, Cause> {
     Ok(Box::new(Observation(file::open_to_read(&Place::of(name)?)?)))
 }
 
 impl Observe for Observation {
-    fn look(&self) -> Result<Snapshot, Fault> {
+    fn look(&self) -> Result<Snapshot, Cause> {
         let header: Image<{ offset_of!(Layout, slots) }> = self.read(0)?;
         let state = State(header.word(offset_of!(Layout, state)));
         let data = fstat(&self.0).map_err(Trouble::from)?;
@@ -157,7 +157,7 @@ fn list_file(place: Place) -> Option<Listed> {
     Some(Listed {
         native_key: native_key.map(|native| NativeIpcKey::new(native, KeyType::Robust)),
         key_type: KeyType::Robust,
-        snapshot: snapshot.map_err(|fault| Error::new("look at", name.as_str(), fault)),
+        snapshot: snapshot.map_err(|cause| Error::new("look at", name.as_str(), cause)),
         name,
         path: Some(path),
         owner,

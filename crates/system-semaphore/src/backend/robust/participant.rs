@@ -14,7 +14,7 @@ use super::error::Trouble;
 use super::lifetime::close as life;
 use super::mapped_file::Core;
 use crate::backend::api::{Opened, Request};
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 use crate::sys::standard_descriptors::move_up_inheritable;
 use crate::sys::{fork, lock};
 
@@ -39,7 +39,7 @@ pub(crate) struct Robust {
 }
 
 impl Robust {
-    pub(crate) fn new(core: Arc<Core>, request: &Request) -> Result<Self, Fault> {
+    pub(crate) fn new(core: Arc<Core>, request: &Request) -> Result<Self, Cause> {
         Ok(Self {
             number: core.own_slot().ok_or(Trouble::Corrupt)?,
             core,
@@ -66,7 +66,7 @@ impl Robust {
     }
 
     /// Gives everything up but the descriptor, with which the slot and its permits live on.
-    pub(crate) fn into_descriptor(self) -> Result<OwnedFd, Fault> {
+    pub(crate) fn into_descriptor(self) -> Result<OwnedFd, Cause> {
         self.keeps_slot.store(true, Ordering::Relaxed);
         let core = Arc::clone(&self.core);
         drop(self);
@@ -121,6 +121,6 @@ impl Drop for Robust {
 }
 
 /// What to say to who holds more than any count of free permits can be.
-pub(crate) fn holds_too_many() -> Fault {
-    Fault::new(ErrorKind::OutOfResources, format!("this process would hold more than {} permits", u32::MAX))
+pub(crate) fn holds_too_many() -> Cause {
+    Cause::new(ErrorKind::OutOfResources, format!("this process would hold more than {} permits", u32::MAX))
 }

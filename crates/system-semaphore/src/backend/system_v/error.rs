@@ -2,18 +2,18 @@
 
 use std::io;
 
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 
 /// `SEMVMX`: the largest count, and the largest adjustment that the kernel keeps for a process.
 pub(super) const MAX_PERMITS: u32 = 32_767;
 
-pub(super) fn too_many() -> Fault {
+pub(super) fn too_many() -> Cause {
     let reason = format!("a System V semaphore counts to {MAX_PERMITS}");
-    Fault::new(ErrorKind::OutOfResources, reason)
+    Cause::new(ErrorKind::OutOfResources, reason)
 }
 
-pub(super) fn not_there() -> Fault {
-    Fault::new(ErrorKind::NotFound, "there is no such semaphore")
+pub(super) fn not_there() -> Cause {
+    Cause::new(ErrorKind::NotFound, "there is no such semaphore")
 }
 
 /// The set is gone, and with it what this process held.
@@ -26,7 +26,7 @@ pub(super) fn is_out_of_room(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ERANGE | libc::EAGAIN))
 }
 
-pub(super) fn fault(error: &io::Error) -> Fault {
+pub(super) fn cause_of(error: &io::Error) -> Cause {
     let (kind, reason) = match error.raw_os_error() {
         Some(libc::EIDRM | libc::EINVAL) => {
             (ErrorKind::NotFound, "it was removed from the system; open it again for a new one")
@@ -43,5 +43,5 @@ pub(super) fn fault(error: &io::Error) -> Fault {
         Some(libc::ERANGE) => return too_many(),
         _ => (ErrorKind::Unknown, "the system refused"),
     };
-    Fault::new(kind, reason).with_os(error.raw_os_error())
+    Cause::new(kind, reason).with_os(error.raw_os_error())
 }

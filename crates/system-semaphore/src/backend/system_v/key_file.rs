@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::poll::poll;
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 use crate::key::ProjectId;
 use crate::sys::system_v::{self as sys, SetId, SetKey};
 
@@ -43,8 +43,8 @@ impl FileId {
 }
 
 impl KeyFile {
-    pub(super) fn new(path: &str, project: ProjectId) -> Result<Self, Fault> {
-        let key_error = |reason| Fault::new(ErrorKind::KeyError, reason);
+    pub(super) fn new(path: &str, project: ProjectId) -> Result<Self, Cause> {
+        let key_error = |reason| Cause::new(ErrorKind::KeyError, reason);
         if path.is_empty() {
             return Err(key_error("the key is empty; give the path of a key file"));
         }
@@ -53,7 +53,7 @@ impl KeyFile {
     }
 
     /// Makes the file. `None` if something stands there already: anything will do.
-    pub(super) fn make(&self) -> Result<Option<FileId>, Fault> {
+    pub(super) fn make(&self) -> Result<Option<FileId>, Cause> {
         let made = OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(&self.path);
         match made.and_then(|file: File| file.metadata()) {
             Ok(data) => Ok(Some(FileId::of(&data))),
@@ -61,26 +61,26 @@ impl KeyFile {
             Err(error) => {
                 let reason =
                     "the key file cannot be made; check the directory, its rights and the path's length";
-                Err(Fault::new(ErrorKind::KeyError, reason).with_os(error.raw_os_error()))
+                Err(Cause::new(ErrorKind::KeyError, reason).with_os(error.raw_os_error()))
             }
         }
     }
 
     /// The key; `None` if nothing stands at the path.
-    pub(super) fn key(&self) -> Result<Option<SetKey>, Fault> {
+    pub(super) fn key(&self) -> Result<Option<SetKey>, Cause> {
         match sys::key(&self.c_path, self.project.get()) {
             Ok(key) => Ok(Some(key)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if fs::symlink_metadata(&self.path).is_ok_and(|data| data.is_symlink()) {
                     let reason =
                         "the key file is a symbolic link to nothing; remove the link or make its target";
-                    return Err(Fault::new(ErrorKind::KeyError, reason));
+                    return Err(Cause::new(ErrorKind::KeyError, reason));
                 }
                 Ok(None)
             }
             Err(error) => {
-                let fault = Fault::new(ErrorKind::KeyError, "ftok cannot read the key file's data");
-                Err(fault.with_os(error.raw_os_error()))
+                let cause = Cause::new(ErrorKind::KeyError, "ftok cannot read the key file's data");
+                Err(cause.with_os(error.raw_os_error()))
             }
         }
     }
@@ -95,7 +95,7 @@ impl KeyFile {
     }
 
     /// The key, and a hold on the file that it is of; `None` if nothing stands at the path, or something else each time.
-    pub(super) fn pinned_key(&self) -> Result<Option<PinnedKey<'_>>, Fault> {
+    pub(super) fn pinned_key(&self) -> Result<Option<PinnedKey<'_>>, Cause> {
         for _ in 0..PIN_ATTEMPTS {
             let pin = self.pin();
             let Some(key) = self.key()? else { return Ok(None) };

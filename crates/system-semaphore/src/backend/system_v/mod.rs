@@ -28,7 +28,7 @@ mod poll;
 mod set;
 
 use super::api::{Namespace, Observe, Opened, Request};
-use crate::error::Fault;
+use crate::error::Cause;
 use crate::key::ProjectId;
 use crate::sys::system_v as sys;
 
@@ -40,15 +40,15 @@ impl Namespace for KeyFiles {
         sys::is_supported()
     }
 
-    fn open(&self, path: &str, request: &Request) -> Result<Opened, Fault> {
+    fn open(&self, path: &str, request: &Request) -> Result<Opened, Cause> {
         open::open(path, self.0, request)
     }
 
-    fn remove(&self, path: &str) -> Result<(), Fault> {
+    fn remove(&self, path: &str) -> Result<(), Cause> {
         open::remove(path, self.0)
     }
 
-    fn observe(&self, path: &str) -> Result<Box<dyn Observe>, Fault> {
+    fn observe(&self, path: &str) -> Result<Box<dyn Observe>, Cause> {
         observe::observe(path, self.0)
     }
 

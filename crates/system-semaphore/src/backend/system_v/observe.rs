@@ -1,29 +1,29 @@
 //! Looking at a set without using it.
 
-use super::error::{MAX_PERMITS, fault, not_there};
+use super::error::{MAX_PERMITS, cause_of, not_there};
 use super::key_file::KeyFile;
 use crate::backend::api::Observe;
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 use crate::key::ProjectId;
 use crate::sys::system_v::{self as sys, SetId};
 use crate::types::Snapshot;
 
 struct Observation(SetId);
 
-pub(super) fn observe(path: &str, project: ProjectId) -> Result<Box<dyn Observe>, Fault> {
+pub(super) fn observe(path: &str, project: ProjectId) -> Result<Box<dyn Observe>, Cause> {
     let key = KeyFile::new(path, project)?.key()?.ok_or_else(not_there)?;
-    let set = sys::find(key).map_err(|error| fault(&error))?;
+    let set = sys::find(key).map_err(|error| cause_of(&error))?;
     Ok(Box::new(Observation(set)))
 }
 
 impl Observe for Observation {
-    fn look(&self) -> Result<Snapshot, Fault> {
+    fn look(&self) -> Result<Snapshot, Cause> {
         look(self.0).map_err(|error| match error.raw_os_error() {
             Some(libc::EACCES) => {
                 let reason = "it belongs to another user, who does not allow it to be looked at";
-                Fault::new(ErrorKind::PermissionDenied, reason).with_os(error.raw_os_error())
+                Cause::new(ErrorKind::PermissionDenied, reason).with_os(error.raw_os_error())
             }
-            _ => fault(&error),
+            _ => cause_of(&error),
         })
     }
 }
@@ -79,7 +79,7 @@ mod listing {
             key_type: KeyType::SYSTEM_V,
             path: key_file.map(Into::into),
             owner: set.status.owner,
-            snapshot: snapshot.map_err(|fault| Error::new("look at", name.as_str(), fault)),
+            snapshot: snapshot.map_err(|cause| Error::new("look at", name.as_str(), cause)),
             name,
         }
     }

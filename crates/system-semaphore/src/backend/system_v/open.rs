@@ -3,12 +3,12 @@
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::error::{MAX_PERMITS, fault, not_there, was_removed};
+use super::error::{MAX_PERMITS, cause_of, not_there, was_removed};
 use super::key_file::{FileId, KeyFile, PinnedKey};
 use super::poll::poll;
 use super::set::{SystemV, count};
 use crate::backend::api::{Opened, Removal, Request, Subject};
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 use crate::key::ProjectId;
 use crate::sys::system_v::{self as sys, SetId, Step};
 use crate::types::AccessMode;
@@ -21,11 +21,11 @@ const ATTEMPTS: u32 = 100;
 const INITIALISATION_WAIT: Duration = Duration::from_secs(1);
 const INITIALISATION_AGE_SECONDS: i64 = 2;
 
-pub(super) fn open(path: &str, project: ProjectId, request: &Request) -> Result<Opened, Fault> {
+pub(super) fn open(path: &str, project: ProjectId, request: &Request) -> Result<Opened, Cause> {
     let file = KeyFile::new(path, project)?;
     if request.max_permits.is_some_and(|max| max != MAX_PERMITS) {
         let reason = format!("a System V semaphore has no maximum of its own; it counts to {MAX_PERMITS}");
-        return Err(Fault::unsupported(reason));
+        return Err(Cause::unsupported(reason));
     }
     request.open_with_value_up_to(MAX_PERMITS, |request| {
         let mut made_file = None;
@@ -38,25 +38,25 @@ fn try_again_and_again(
     file: &KeyFile,
     request: &Request,
     made_file: &mut Option<FileId>,
-) -> Result<Opened, Fault> {
+) -> Result<Opened, Cause> {
     for _ in 0..ATTEMPTS {
         if let Some(opened) = try_open(file, request, made_file)? {
             return Ok(opened);
         }
     }
     let reason = "others removed it again and again while it was being opened; keep one process that made it";
-    Err(Fault::new(ErrorKind::Unknown, reason))
+    Err(Cause::new(ErrorKind::Unknown, reason))
 }
 
 /// The file is taken away before its set is looked for: between a look and a deletion by path another may have made
 /// both anew, and its set without its file could be found by nobody.
-pub(super) fn remove(path: &str, project: ProjectId) -> Result<(), Fault> {
+pub(super) fn remove(path: &str, project: ProjectId) -> Result<(), Cause> {
     let file = KeyFile::new(path, project)?;
     let key = file.pinned_key()?.ok_or_else(not_there)?;
     let set = sys::open_existing(key.get()).and_then(|set| sys::may_remove(set).map(|may| (set, may)));
     match set {
-        Ok((_, false)) => return Err(fault(&io::Error::from_raw_os_error(libc::EPERM))),
-        Err(error) if error.raw_os_error() == Some(libc::EACCES) => return Err(fault(&error)),
+        Ok((_, false)) => return Err(cause_of(&io::Error::from_raw_os_error(libc::EPERM))),
+        Err(error) if error.raw_os_error() == Some(libc::EACCES) => return Err(cause_of(&error)),
         _ => {}
     }
     match file.take_conventional() {
@@ -64,7 +64,7 @@ pub(super) fn remove(path: &str, project: ProjectId) -> Result<(), Fault> {
             // without a set it was a leftover, which is something to remove, too
             Err(error) if error.raw_os_error() != Some(libc::ENOENT) && !was_removed(&error) => {
                 taken.put_back();
-                Err(fault(&error))
+                Err(cause_of(&error))
             }
             _ => {
                 taken.delete();
@@ -73,7 +73,7 @@ pub(super) fn remove(path: &str, project: ProjectId) -> Result<(), Fault> {
         },
         // a file of the user's, or of another user: it stays
         Ok(None) | Err(_) => match set {
-            Ok((set, _)) if key.is_current() => sys::remove(set).map_err(|error| fault(&error)),
+            Ok((set, _)) if key.is_current() => sys::remove(set).map_err(|error| cause_of(&error)),
             _ => Err(not_there()),
         },
     }
@@ -85,7 +85,7 @@ fn try_open(
     file: &KeyFile,
     request: &Request,
     made_file: &mut Option<FileId>,
-) -> Result<Option<Opened>, Fault> {
+) -> Result<Option<Opened>, Cause> {
     let may_create = request.mode != AccessMode::OpenExisting;
     let just_made = if may_create { file.make()? } else { None };
     *made_file = just_made.or(*made_file);
@@ -97,19 +97,19 @@ fn try_open(
         match sys::create_new(key.get(), request.permissions.unwrap_or(MODE)) {
             Ok(set) => return initialise(file, &key, set, *made_file, request.initial_value),
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
-            Err(error) => return Err(creation_fault(&error)),
+            Err(error) => return Err(creation_cause(&error)),
         }
     }
     if request.mode == AccessMode::CreateNew {
         if !key.is_current() {
             return Ok(None);
         }
-        return Err(Fault::new(ErrorKind::AlreadyExists, "it exists already"));
+        return Err(Cause::new(ErrorKind::AlreadyExists, "it exists already"));
     }
     let set = match sys::open_existing(key.get()) {
         Ok(set) => set,
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) && may_create => return Ok(None),
-        Err(error) => return Err(fault(&error)),
+        Err(error) => return Err(cause_of(&error)),
     };
     if !key.is_current() {
         return Ok(None);
@@ -117,7 +117,7 @@ fn try_open(
     match wait_until_initialised(set) {
         Ok(()) => {}
         Err(error) if was_removed(&error) && may_create => return Ok(None),
-        Err(error) => return Err(fault(&error)),
+        Err(error) => return Err(cause_of(&error)),
     }
     let needs_reset = request.mode == AccessMode::Create;
     let removal = match (needs_reset, *made_file) {
@@ -135,10 +135,10 @@ fn initialise(
     set: SetId,
     made_file: Option<FileId>,
     value: u32,
-) -> Result<Option<Opened>, Fault> {
+) -> Result<Option<Opened>, Cause> {
     if !key.is_current() {
         return match sys::remove(set) {
-            Err(error) if !was_removed(&error) => Err(fault(&error)),
+            Err(error) if !was_removed(&error) => Err(cause_of(&error)),
             _ => Ok(None),
         };
     }
@@ -148,7 +148,7 @@ fn initialise(
         Err(error) => {
             // what the system said first is worth reporting, not what it says to the clearing up
             let _ = sys::remove(set);
-            return Err(fault(&error));
+            return Err(cause_of(&error));
         }
     }
     let removal = Some(set_removal(file.clone(), made_file, set));
@@ -229,13 +229,13 @@ fn looks_uninitialised(set: SetId) -> io::Result<bool> {
 }
 
 /// Here nothing can have been removed yet.
-fn creation_fault(error: &io::Error) -> Fault {
+fn creation_cause(error: &io::Error) -> Cause {
     match error.raw_os_error() {
         Some(libc::EINVAL) => {
             let reason = "the system allows no semaphore sets; see /proc/sys/kernel/sem";
-            Fault::new(ErrorKind::OutOfResources, reason).with_os(error.raw_os_error())
+            Cause::new(ErrorKind::OutOfResources, reason).with_os(error.raw_os_error())
         }
-        _ => fault(error),
+        _ => cause_of(error),
     }
 }
 

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use super::error::{MAX_PERMITS, fault, is_out_of_room, too_many};
+use super::error::{MAX_PERMITS, cause_of, is_out_of_room, too_many};
 use crate::backend::api::{Backend, Identity, Patience, Wait};
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 use crate::sys::system_v::{self as sys, SetId, Step};
 use crate::types::{Capabilities, Epoch};
 
@@ -55,7 +55,7 @@ impl Backend for SystemV {
         }
     }
 
-    fn acquire(&self, permits: u32, wait: &mut Wait<'_>) -> Result<Epoch, Fault> {
+    fn acquire(&self, permits: u32, wait: &mut Wait<'_>) -> Result<Epoch, Cause> {
         let step = Step::undone(-count(permits)?);
         let mut outcome = sys::operate(self.set, &[step.or_fail()], None);
         loop {
@@ -73,9 +73,9 @@ impl Backend for SystemV {
                 (Some(libc::EAGAIN | libc::EINTR), Patience::None) => return Err(wait.patience.exhausted()),
                 (Some(libc::ERANGE), _) => {
                     let reason = format!("this process would hold more than {MAX_PERMITS} permits");
-                    return Err(Fault::new(ErrorKind::OutOfResources, reason));
+                    return Err(Cause::new(ErrorKind::OutOfResources, reason));
                 }
-                _ => return Err(fault(&error)),
+                _ => return Err(cause_of(&error)),
             };
             if timeout.is_some_and(|timeout| timeout.is_zero()) {
                 return Err(wait.patience.exhausted());
@@ -85,17 +85,17 @@ impl Backend for SystemV {
         }
     }
 
-    fn give_back(&self, permits: u32, epoch: Epoch) -> Result<(), Fault> {
+    fn give_back(&self, permits: u32, epoch: Epoch) -> Result<(), Cause> {
         let permits = count(permits)?;
         let owed = epoch == self.epoch();
         let step = if owed { Step::undone(permits) } else { Step::lasting(permits) };
         match sys::operate(self.set, &[step.or_fail()], None) {
             Err(error) if error.raw_os_error() == Some(libc::ERANGE) => self.fill_up(permits, owed),
-            outcome => outcome.map_err(|error| fault(&error)),
+            outcome => outcome.map_err(|error| cause_of(&error)),
         }
     }
 
-    fn release(&self, held: u32, _: Epoch, created: u32) -> Result<(), Fault> {
+    fn release(&self, held: u32, _: Epoch, created: u32) -> Result<(), Cause> {
         let total = held.saturating_add(created);
         let (give, create) = (Step::undone(count(held)?).or_fail(), Step::lasting(count(created)?).or_fail());
         let add_all = Step::lasting(count(total)?).or_fail();
@@ -114,13 +114,13 @@ impl Backend for SystemV {
                         break;
                     }
                 }
-                outcome => return outcome.map_err(|error| fault(&error)),
+                outcome => return outcome.map_err(|error| cause_of(&error)),
             }
         }
         Err(too_many())
     }
 
-    fn forget(&self, permits: u32, epoch: Epoch) -> Result<(), Fault> {
+    fn forget(&self, permits: u32, epoch: Epoch) -> Result<(), Cause> {
         if epoch != self.epoch() {
             return Ok(());
         }
@@ -138,7 +138,7 @@ impl Backend for SystemV {
             for steps in [&up_first, &down_first] {
                 match sys::operate(self.set, steps, None) {
                     Err(error) if is_out_of_room(&error) => {}
-                    outcome => return outcome.map_err(|error| fault(&error)),
+                    outcome => return outcome.map_err(|error| cause_of(&error)),
                 }
             }
         }
@@ -147,36 +147,36 @@ impl Backend for SystemV {
         Ok(())
     }
 
-    fn available(&self) -> Result<u32, Fault> {
-        sys::value(self.set).map(i32::unsigned_abs).map_err(|error| fault(&error))
+    fn available(&self) -> Result<u32, Cause> {
+        sys::value(self.set).map(i32::unsigned_abs).map_err(|error| cause_of(&error))
     }
 
     fn epoch(&self) -> Epoch {
         self.epoch.load(Ordering::Acquire)
     }
 
-    fn reset(&self, permits: u32) -> Result<(), Fault> {
+    fn reset(&self, permits: u32) -> Result<(), Cause> {
         let value = count(permits)?;
         self.epoch.fetch_add(1, Ordering::AcqRel);
         sys::set_value(self.set, i32::from(value)).map_err(|error| {
             self.epoch.fetch_sub(1, Ordering::AcqRel);
-            fault(&error)
+            cause_of(&error)
         })
     }
 
-    fn waiting(&self) -> Result<u32, Fault> {
-        sys::waiting(self.set).map(i32::unsigned_abs).map_err(|error| fault(&error))
+    fn waiting(&self) -> Result<u32, Cause> {
+        sys::waiting(self.set).map(i32::unsigned_abs).map_err(|error| cause_of(&error))
     }
 
-    fn last_pid(&self) -> Result<Option<u32>, Fault> {
-        let pid = sys::last_pid(self.set).map_err(|error| fault(&error))?;
+    fn last_pid(&self) -> Result<Option<u32>, Cause> {
+        let pid = sys::last_pid(self.set).map_err(|error| cause_of(&error))?;
         Ok(u32::try_from(pid).ok().filter(|&pid| pid != 0))
     }
 }
 
 impl SystemV {
     /// Gives back as many as the count has room for, and cancels the debt for the rest.
-    fn fill_up(&self, permits: i16, mut owed: bool) -> Result<(), Fault> {
+    fn fill_up(&self, permits: i16, mut owed: bool) -> Result<(), Cause> {
         let mut attempts = 0;
         loop {
             // as in `forget`: a debt that cannot be cancelled time after time is one that others have cleared
@@ -196,14 +196,14 @@ impl SystemV {
             };
             match outcome {
                 Err(error) if is_out_of_room(&error) => {}
-                Err(error) => return Err(fault(&error)),
+                Err(error) => return Err(cause_of(&error)),
                 Ok(()) if lost == 0 => return Ok(()),
                 Ok(()) => {
                     let reason = format!(
                         "others created so many permits that the count, {MAX_PERMITS} at most, had no room for \
                          {lost} of the {permits} given back"
                     );
-                    return Err(Fault::new(ErrorKind::OutOfResources, reason));
+                    return Err(Cause::new(ErrorKind::OutOfResources, reason));
                 }
             }
         }
@@ -211,6 +211,6 @@ impl SystemV {
 }
 
 /// A number of permits as a step. More than a step can say is an error, where C would cut off its upper half.
-pub(super) fn count(permits: u32) -> Result<i16, Fault> {
+pub(super) fn count(permits: u32) -> Result<i16, Cause> {
     i16::try_from(permits).map_err(|_| too_many())
 }

@@ -34,7 +34,7 @@ use crate::backend::robust::error::Trouble;
 use crate::backend::robust::failpoint as breakpoint;
 use crate::backend::robust::mapped_file::Core;
 use crate::backend::robust::participant::{Robust, holds_too_many};
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 use crate::sys::atomic::fence;
 use crate::sys::{fork, futex};
 use crate::types::Epoch;
@@ -74,7 +74,7 @@ impl Robust {
 
     /// Takes permits that are not to be had at once.
     #[cold]
-    pub(crate) fn wait(&self, count: u32, mut state: State, wait: &mut Wait<'_>) -> Result<Epoch, Fault> {
+    pub(crate) fn wait(&self, count: u32, mut state: State, wait: &mut Wait<'_>) -> Result<Epoch, Cause> {
         let mut waiter = Waiter {
             semaphore: self,
             count,
@@ -108,9 +108,9 @@ impl Robust {
     }
 
     /// What to report when a wait is at its end, or none was allowed.
-    fn exhausted(&self, patience: Patience) -> Fault {
+    fn exhausted(&self, patience: Patience) -> Cause {
         match self.core.stopped_recoverer() {
-            Some((recoverer, dead)) if patience != Patience::None => Fault::new(
+            Some((recoverer, dead)) if patience != Patience::None => Cause::new(
                 ErrorKind::TimedOut,
                 format!(
                     "not enough permits became free in time; process {recoverer} was stopped while it gave back \
@@ -124,7 +124,7 @@ impl Robust {
 
 impl Waiter<'_> {
     /// Lets time pass until another attempt makes sense, or tells why there is to be none.
-    fn pause(&mut self, state: State, wait: &mut Wait<'_>) -> Result<(), Fault> {
+    fn pause(&mut self, state: State, wait: &mut Wait<'_>) -> Result<(), Cause> {
         let must_queue = self.must_queue(state);
         if !must_queue && self.spin(state, wait.patience) {
             return Ok(());
@@ -145,7 +145,7 @@ impl Waiter<'_> {
         wait.before_sleep()?;
         if self.semaphore.generation != fork::generation() {
             let reason = "this is a forked child; it cannot go on with its parent's wait";
-            return Err(Fault::new(ErrorKind::Interrupted, reason));
+            return Err(Cause::new(ErrorKind::Interrupted, reason));
         }
         Ok(self.sleep(state, wait.patience)?)
     }

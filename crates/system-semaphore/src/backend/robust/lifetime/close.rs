@@ -10,7 +10,7 @@ use crate::backend::robust::algorithm::recovery::free;
 use crate::backend::robust::error::Trouble;
 use crate::backend::robust::failpoint as breakpoint;
 use crate::backend::robust::mapped_file::Core;
-use crate::error::Fault;
+use crate::error::Cause;
 use crate::sys::lock;
 
 /// Stops using it, and removes the file if nobody else does.
@@ -19,7 +19,7 @@ pub(crate) fn close(core: &Core) {
     let _ = try_close(core);
 }
 
-fn try_close(core: &Core) -> Result<(), Fault> {
+fn try_close(core: &Core) -> Result<(), Cause> {
     let own = core.own_slot();
     own.map_or(Ok(()), |own| free(core, own))?;
     let file = core.file()?;
@@ -39,7 +39,7 @@ fn try_close(core: &Core) -> Result<(), Fault> {
 }
 
 /// Unlinks the file if it is to end with its last user, and nobody uses it. The caller has the registry lock.
-pub(crate) fn unlink_if_unused(core: &Core) -> Result<(), Fault> {
+pub(crate) fn unlink_if_unused(core: &Core) -> Result<(), Cause> {
     if core.layout().persistent.load(Ordering::Acquire) == 0
         && !is_anybody_here(core)?
         && let Some(directory) = core.place.open_directory()?

@@ -15,7 +15,7 @@ use crate::backend::api::Request;
 use crate::backend::robust::algorithm::layout::{FILE_SIZE, INITIAL, MAGIC, MAX_PERMITS, PAGE, VERSION};
 use crate::backend::robust::algorithm::state::State;
 use crate::backend::robust::mapped_file::{Core, reserve};
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 
 /// Who may use a semaphore if nothing is said.
 const MODE: u32 = 0o600;
@@ -25,7 +25,7 @@ pub(crate) fn create(
     place: &Arc<Place>,
     directory: &OwnedFd,
     request: &Request,
-) -> Result<Option<Core>, Fault> {
+) -> Result<Option<Core>, Cause> {
     let max_permits = max_permits(request)?.unwrap_or(MAX_PERMITS);
     check_value(request.initial_value, max_permits)?;
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
@@ -37,7 +37,7 @@ pub(crate) fn create(
                 "the file system of {} cannot make files without a name (O_TMPFILE)",
                 place.path().display()
             );
-            return Err(Fault::unsupported(reason));
+            return Err(Cause::unsupported(reason));
         }
         Err(error) => return Err(explain_at(place, error.into())),
     };
@@ -52,7 +52,7 @@ pub(crate) fn create(
              raise its limit of file sizes (ulimit -f)",
             path.display()
         );
-        return Err(Fault::new(ErrorKind::OutOfResources, reason));
+        return Err(Cause::new(ErrorKind::OutOfResources, reason));
     }
     // what the umask has taken off is put on again: the permissions are explicit
     if Mode::from_raw_mode(data.st_mode) != mode(request) {
@@ -100,20 +100,20 @@ pub(crate) fn mode(request: &Request) -> Mode {
 }
 
 /// The maximum that was asked for.
-pub(crate) fn max_permits(request: &Request) -> Result<Option<u32>, Fault> {
+pub(crate) fn max_permits(request: &Request) -> Result<Option<u32>, Cause> {
     match request.max_permits {
-        Some(0) => Err(Fault::unsupported("a semaphore must be able to have at least one permit")),
+        Some(0) => Err(Cause::unsupported("a semaphore must be able to have at least one permit")),
         Some(max) if max > MAX_PERMITS => {
-            Err(Fault::unsupported(format!("the largest maximum is {MAX_PERMITS}, and {max} was asked for")))
+            Err(Cause::unsupported(format!("the largest maximum is {MAX_PERMITS}, and {max} was asked for")))
         }
         max => Ok(max),
     }
 }
 
-pub(crate) fn check_value(initial_value: u32, max: u32) -> Result<(), Fault> {
+pub(crate) fn check_value(initial_value: u32, max: u32) -> Result<(), Cause> {
     if initial_value <= max {
         return Ok(());
     }
     let reason = format!("the initial value {initial_value} is more than the {max} that it can count");
-    Err(Fault::new(ErrorKind::OutOfResources, reason))
+    Err(Cause::new(ErrorKind::OutOfResources, reason))
 }

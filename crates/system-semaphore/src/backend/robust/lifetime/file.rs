@@ -10,10 +10,10 @@ use super::path::{Place, open_in};
 use super::validate::{check, explain, not_found};
 use crate::backend::robust::error::Trouble;
 use crate::backend::robust::mapped_file::Core;
-use crate::error::Fault;
+use crate::error::Cause;
 
 /// The file of an existing semaphore, to be read.
-pub(crate) fn open_to_read(place: &Place) -> Result<OwnedFd, Fault> {
+pub(crate) fn open_to_read(place: &Place) -> Result<OwnedFd, Cause> {
     let directory = place.open_directory()?.ok_or_else(not_found)?;
     let open = |access| retry_on_intr(|| open_in(place, &directory, access));
     // for writing, too, where that is allowed: the close of what cannot write calls all deputies, and of this the watcher alone
@@ -30,7 +30,7 @@ pub(crate) fn open_to_read(place: &Place) -> Result<OwnedFd, Fault> {
 }
 
 /// The file, if there is one and it is a semaphore's.
-pub(crate) fn open_file(place: &Arc<Place>, directory: &OwnedFd) -> Result<Option<Core>, Fault> {
+pub(crate) fn open_file(place: &Arc<Place>, directory: &OwnedFd) -> Result<Option<Core>, Cause> {
     match Core::open(place, || open_in(place, directory, OFlags::RDWR)) {
         Ok((core, data)) => check(place, core.new_file().as_fd(), &data).map(|()| Some(core)),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),

@@ -20,14 +20,14 @@ use crate::backend::robust::algorithm::reset::reset;
 use crate::backend::robust::error::Trouble;
 use crate::backend::robust::failpoint as breakpoint;
 use crate::backend::robust::mapped_file::Core;
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 use crate::types::AccessMode;
 
 /// How often an open begins again when the name comes or goes between two steps.
 pub(crate) const OPEN_ATTEMPTS: u32 = 100;
 
 /// Opens or makes the semaphore, and takes a slot in it.
-pub(crate) fn open(place: &Arc<Place>, request: &Request) -> Result<Arc<Core>, Fault> {
+pub(crate) fn open(place: &Arc<Place>, request: &Request) -> Result<Arc<Core>, Cause> {
     if matches!(request.mode, AccessMode::Create | AccessMode::CreateNew) {
         check_value(request.initial_value, max_permits(request)?.unwrap_or(MAX_PERMITS))?;
     }
@@ -43,7 +43,7 @@ fn open_again_and_again(
     place: &Arc<Place>,
     request: &Request,
     made_directory: &mut bool,
-) -> Result<Core, Fault> {
+) -> Result<Core, Cause> {
     let makes = request.mode != AccessMode::OpenExisting;
     for _ in 0..OPEN_ATTEMPTS {
         let directory = if makes { place.make_directory(made_directory) } else { place.open_directory() };
@@ -72,11 +72,11 @@ fn open_again_and_again(
          needed to make one before Linux 6.10)",
         place.path().display()
     );
-    Err(Fault::new(ErrorKind::Unknown, reason))
+    Err(Cause::new(ErrorKind::Unknown, reason))
 }
 
 /// Becomes a user of an existing one. `false` if the name is another file's by now, or other code has closed the descriptor.
-fn join(core: &Core, directory: &OwnedFd, request: &Request) -> Result<bool, Fault> {
+fn join(core: &Core, directory: &OwnedFd, request: &Request) -> Result<bool, Cause> {
     let registered = Registered::for_open(core)?;
     breakpoint::pass(breakpoint::Step::Registered);
     if !names(directory, core) {
@@ -84,10 +84,10 @@ fn join(core: &Core, directory: &OwnedFd, request: &Request) -> Result<bool, Fau
     }
     let outcome = match join_registered(core, directory, request) {
         Err(_) if !core.new_file().is_ours() => Ok(false),
-        Err(fault) => {
+        Err(cause) => {
             // who closed meanwhile may have left it to us, or have taken us for a user, by a lock of a dead one's slot
             let _ = unlink_if_unused(core);
-            Err(fault)
+            Err(cause)
         }
         joined => joined,
     };
@@ -96,7 +96,7 @@ fn join(core: &Core, directory: &OwnedFd, request: &Request) -> Result<bool, Fau
 }
 
 /// The same, with the registry lock.
-fn join_registered(core: &Core, directory: &OwnedFd, request: &Request) -> Result<bool, Fault> {
+fn join_registered(core: &Core, directory: &OwnedFd, request: &Request) -> Result<bool, Cause> {
     let (layout, place) = (core.layout(), &core.place);
     let file = core.new_file();
     let user = find_user(core, &file)?;
@@ -123,7 +123,7 @@ fn join_registered(core: &Core, directory: &OwnedFd, request: &Request) -> Resul
             return Err(not_found());
         }
         AccessMode::CreateNew if !is_leftover => {
-            return Err(Fault::new(ErrorKind::AlreadyExists, "it exists already"));
+            return Err(Cause::new(ErrorKind::AlreadyExists, "it exists already"));
         }
         _ => {}
     }

@@ -14,7 +14,7 @@ use sha1::{Digest, Sha1};
 
 use crate::backend::robust::algorithm::layout::MAX_NAME;
 use crate::backend::robust::error::Trouble;
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 use crate::sys::user;
 
 /// The longest file name that a name is turned into as it is.
@@ -43,17 +43,17 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    pub(crate) fn of(native: &str) -> Result<Self, Fault> {
+    pub(crate) fn of(native: &str) -> Result<Self, Cause> {
         Self::of_in(root, native)
     }
 
     /// The same, if shared memory is where it should be. Who finds the file there need not look.
-    pub(crate) fn likely_of(native: &str) -> Result<Self, Fault> {
+    pub(crate) fn likely_of(native: &str) -> Result<Self, Cause> {
         Self::of_in(|| Ok(SHARED_MEMORY), native)
     }
 
-    fn of_in(root: impl FnOnce() -> Result<&'static str, Fault>, native: &str) -> Result<Self, Fault> {
-        let bad = |reason: &str| Err(Fault::new(ErrorKind::KeyError, reason.to_owned()));
+    fn of_in(root: impl FnOnce() -> Result<&'static str, Cause>, native: &str) -> Result<Self, Cause> {
+        let bad = |reason: &str| Err(Cause::new(ErrorKind::KeyError, reason.to_owned()));
         let (is_global, name) = match native.split_once('\\') {
             Some(("Global", name)) => (true, name),
             Some(("Local", name)) => (false, name),
@@ -92,7 +92,7 @@ impl Place {
     }
 
     /// All files that are there, and that this user may see: those for all users, and those in the directories of these users.
-    pub(crate) fn all(of: impl Fn(u32) -> bool) -> Result<Vec<Self>, Fault> {
+    pub(crate) fn all(of: impl Fn(u32) -> bool) -> Result<Vec<Self>, Cause> {
         let root = root()?;
         let mut places = Vec::new();
         for file in file_names(Path::new(root)) {
@@ -139,7 +139,7 @@ impl Place {
     }
 
     /// Opens the directory that the file is in, if it is there.
-    pub(crate) fn open_directory(&self) -> Result<Option<OwnedFd>, Fault> {
+    pub(crate) fn open_directory(&self) -> Result<Option<OwnedFd>, Cause> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let path = &self.directory;
         let directory = match retry_on_intr(|| openat(CWD, path, flags, Mode::empty())) {
@@ -163,7 +163,7 @@ impl Place {
     }
 
     /// The same, after making it if need be. Notes in `made` that it was made.
-    pub(crate) fn make_directory(&self, made: &mut bool) -> Result<Option<OwnedFd>, Fault> {
+    pub(crate) fn make_directory(&self, made: &mut bool) -> Result<Option<OwnedFd>, Cause> {
         let existing = self.open_directory()?;
         if existing.is_some() || !self.is_private() {
             return Ok(existing);
@@ -218,12 +218,12 @@ pub(crate) fn open_in(place: &Place, directory: &OwnedFd, access: OFlags) -> Res
 pub(crate) fn open_by_name(place: &Place) -> Result<OwnedFd, Errno> {
     let directory = place.open_directory();
     // what has no number is somebody else's directory, in which ours is not to be found
-    let directory = directory.map_err(|fault| fault.os.map_or(Errno::NOENT, Errno::from_raw_os_error))?;
+    let directory = directory.map_err(|cause| cause.os.map_or(Errno::NOENT, Errno::from_raw_os_error))?;
     let directory = directory.ok_or(Errno::NOENT)?;
     retry_on_intr(|| open_in(place, &directory, OFlags::RDWR))
 }
 
-fn root() -> Result<&'static str, Fault> {
+fn root() -> Result<&'static str, Cause> {
     match statat(CWD, SHARED_MEMORY, AtFlags::empty()) {
         Ok(_) => Ok(SHARED_MEMORY),
         Err(Errno::NOENT) => Ok(WITHOUT_SHARED_MEMORY),
@@ -252,18 +252,18 @@ fn owner(path: &Path) -> Option<u32> {
     statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).ok().map(|data| data.st_uid)
 }
 
-fn squatted(path: &Path, trouble: &str, owner: Option<u32>) -> Fault {
+fn squatted(path: &Path, trouble: &str, owner: Option<u32>) -> Cause {
     let owner = owner.map(|owner| format!(" (its owner is user {owner})")).unwrap_or_default();
     let reason = format!(
         "{} {trouble}{owner}; semaphores of this user are kept there: have it removed",
         path.display()
     );
-    Fault::new(ErrorKind::PermissionDenied, reason)
+    Cause::new(ErrorKind::PermissionDenied, reason)
 }
 
-fn refused(action: &str, path: &Path, errno: Errno) -> Fault {
-    let kind = Fault::from(Trouble::from(errno)).kind;
-    Fault::new(kind, format!("cannot {action} {}", path.display())).with_os(Some(errno.raw_os_error()))
+fn refused(action: &str, path: &Path, errno: Errno) -> Cause {
+    let kind = Cause::from(Trouble::from(errno)).kind;
+    Cause::new(kind, format!("cannot {action} {}", path.display())).with_os(Some(errno.raw_os_error()))
 }
 
 /// Makes a file name of a name, so that no two names make the same.

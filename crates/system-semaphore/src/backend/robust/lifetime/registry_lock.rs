@@ -10,7 +10,7 @@ use crate::backend::robust::algorithm::layout::REGISTRY_BYTE;
 use crate::backend::robust::error::Trouble;
 use crate::backend::robust::mapped_file::Core;
 use crate::backend::robust::process_id::{self as people, Identity};
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 use crate::sys::descriptor::PrivateDescriptor;
 use crate::sys::lock;
 
@@ -32,7 +32,7 @@ pub(crate) struct Registered<'a> {
 
 impl<'a> Registered<'a> {
     /// For an open, which waits as long as others get it in turn: a thousand that come at once are no reason to fail.
-    pub(crate) fn for_open(core: &'a Core) -> Result<Self, Fault> {
+    pub(crate) fn for_open(core: &'a Core) -> Result<Self, Cause> {
         let (mut owner, mut since) = (0, Duration::ZERO);
         Self::new(core, core.new_file(), |registrar, waited| {
             if registrar != owner {
@@ -42,7 +42,7 @@ impl<'a> Registered<'a> {
         })
     }
 
-    pub(crate) fn for_close(core: &'a Core) -> Result<Self, Fault> {
+    pub(crate) fn for_close(core: &'a Core) -> Result<Self, Cause> {
         Self::new(core, core.file()?, |_, waited| waited >= CLOSE_PATIENCE)
     }
 
@@ -51,7 +51,7 @@ impl<'a> Registered<'a> {
         core: &'a Core,
         file: Arc<PrivateDescriptor>,
         mut is_over: impl FnMut(u32, Duration) -> bool,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, Cause> {
         let registrar = &core.layout().registrar;
         let (mut begin, mut tries) = (None, 0);
         while !lock::try_lock(file.as_fd(), REGISTRY_BYTE).map_err(Trouble::from)? {
@@ -82,16 +82,16 @@ impl Drop for Registered<'_> {
 }
 
 /// That one has it, or many had it, for so long that who waits gives up.
-fn in_the_way(pid: u32, waited: Duration) -> Fault {
+fn in_the_way(pid: u32, waited: Duration) -> Cause {
     let seconds = waited.as_secs();
     if pid == 0 {
         let reason =
             format!("its registry lock was not free for {seconds} s, and who has it does not say so");
-        return Fault::new(ErrorKind::TimedOut, reason);
+        return Cause::new(ErrorKind::TimedOut, reason);
     }
     let stopped = people::is_stopped(pid);
     let what = if stopped { "is stopped while it opens or closes it" } else { "is opening or closing it" };
     let reason =
         format!("process {pid} {what}, and others have to wait; after {seconds} s: let it go on, or end it");
-    Fault::new(ErrorKind::TimedOut, reason)
+    Cause::new(ErrorKind::TimedOut, reason)
 }

@@ -19,10 +19,10 @@ use crate::backend::robust::algorithm::wake as waiting;
 use crate::backend::robust::error::Trouble;
 use crate::backend::robust::failpoint as breakpoint;
 use crate::backend::robust::mapped_file::Core;
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 
 /// Removes the semaphore, whoever uses it: they are told.
-pub(crate) fn remove(place: &Arc<Place>) -> Result<(), Fault> {
+pub(crate) fn remove(place: &Arc<Place>) -> Result<(), Cause> {
     for _ in 0..OPEN_ATTEMPTS {
         let Some(directory) = place.open_directory()? else { return Err(not_found()) };
         let Some(core) = open_file(place, &directory)? else { return Err(not_found()) };
@@ -46,11 +46,11 @@ pub(crate) fn remove(place: &Arc<Place>) -> Result<(), Fault> {
         drop(registered);
         return if is_leftover { Err(not_found()) } else { Ok(()) };
     }
-    Err(Fault::new(ErrorKind::Unknown, "others made and removed it again and again"))
+    Err(Cause::new(ErrorKind::Unknown, "others made and removed it again and again"))
 }
 
 /// In a directory where only owners may remove files, whether this user may.
-fn check_unlinkable(core: &Core, directory: &OwnedFd) -> Result<(), Fault> {
+fn check_unlinkable(core: &Core, directory: &OwnedFd) -> Result<(), Cause> {
     let (file, directory) =
         (fstat(core.file()?.as_fd()).map_err(Trouble::from)?, fstat(directory).map_err(Trouble::from)?);
     let user = crate::sys::user::effective_id();

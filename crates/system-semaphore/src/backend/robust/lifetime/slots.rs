@@ -9,7 +9,7 @@ use crate::backend::robust::algorithm::recovery::{Pass, recover_through};
 use crate::backend::robust::error::Trouble;
 use crate::backend::robust::mapped_file::Core;
 use crate::backend::robust::process_id::Identity;
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 use crate::sys::descriptor::PrivateDescriptor;
 use crate::sys::lock;
 
@@ -18,7 +18,7 @@ pub(crate) fn recover_and_take_slot(
     core: &Core,
     file: &PrivateDescriptor,
     user: Option<u16>,
-) -> Result<bool, Fault> {
+) -> Result<bool, Cause> {
     let is_full = (0..SLOTS).all(|number| core.layout().is_used(number));
     // before anybody is told that there is no place
     recover_through(core, file, user, if is_full { Pass::All } else { Pass::Users })?;
@@ -27,7 +27,7 @@ pub(crate) fn recover_and_take_slot(
 
 /// Makes a free slot this process's. The caller has the registry lock, or the file has no name yet. `false` if other code
 /// has closed the descriptor, and the lock is perhaps another file's.
-pub(crate) fn take_slot(core: &Core, file: &PrivateDescriptor) -> Result<bool, Fault> {
+pub(crate) fn take_slot(core: &Core, file: &PrivateDescriptor) -> Result<bool, Cause> {
     let layout = core.layout();
     for number in (0..SLOTS).filter(|number| !layout.is_used(*number)) {
         // a recoverer may be about to free it
@@ -60,7 +60,7 @@ pub(crate) fn take_slot(core: &Core, file: &PrivateDescriptor) -> Result<bool, F
         return Ok(true);
     }
     let reason = format!("{SLOTS} processes use it already; end some, or use several semaphores");
-    Err(Fault::new(ErrorKind::OutOfResources, reason))
+    Err(Cause::new(ErrorKind::OutOfResources, reason))
 }
 
 /// Whether anybody but this open uses the semaphore.

@@ -9,10 +9,10 @@ use rustix::io::{Errno, pread, pwrite, retry_on_intr};
 use super::path::{Place, describe_file_type};
 use crate::backend::robust::algorithm::layout::{FILE_SIZE, MAGIC, NAME_AT, VERSION};
 use crate::backend::robust::error::Trouble;
-use crate::error::{ErrorKind, Fault};
+use crate::error::{Cause, ErrorKind};
 
 /// Whether it is a semaphore's file. What is looked at here never changes.
-pub(crate) fn check(place: &Place, file: BorrowedFd<'_>, data: &Stat) -> Result<(), Fault> {
+pub(crate) fn check(place: &Place, file: BorrowedFd<'_>, data: &Stat) -> Result<(), Cause> {
     let bad = |trouble: &str| Err(corrupt(&place.path(), trouble));
     if let Some(trouble) = describe_file_type(data) {
         return bad(trouble);
@@ -23,7 +23,7 @@ pub(crate) fn check(place: &Place, file: BorrowedFd<'_>, data: &Stat) -> Result<
             place.path().display(),
             data.st_uid
         );
-        return Err(Fault::new(ErrorKind::PermissionDenied, reason));
+        return Err(Cause::new(ErrorKind::PermissionDenied, reason));
     }
     let mut head = [0; 12];
     let size = retry_on_intr(|| pread(file, &mut head, 0)).map_err(Trouble::from)?;
@@ -53,7 +53,7 @@ pub(crate) fn check(place: &Place, file: BorrowedFd<'_>, data: &Stat) -> Result<
         let path = place.path();
         let reason =
             format!("{} belongs to another name with the same hash; choose another name", path.display());
-        return Err(Fault::new(ErrorKind::KeyError, reason));
+        return Err(Cause::new(ErrorKind::KeyError, reason));
     }
     Ok(())
 }
@@ -75,18 +75,18 @@ pub(crate) fn read_name(file: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Errno> 
     Ok(name.get(..u32::from_ne_bytes(*length) as usize).map(<[u8]>::to_vec))
 }
 
-pub(crate) fn not_found() -> Fault {
-    Fault::new(ErrorKind::NotFound, "there is no such semaphore")
+pub(crate) fn not_found() -> Cause {
+    Cause::new(ErrorKind::NotFound, "there is no such semaphore")
 }
 
 /// Why the file cannot be opened.
-pub(crate) fn explain(place: &Place, data: Option<Stat>, error: std::io::Error) -> Fault {
+pub(crate) fn explain(place: &Place, data: Option<Stat>, error: std::io::Error) -> Cause {
     let path = place.path();
     if let Some(trouble) = data.as_ref().and_then(describe_file_type) {
         return corrupt(&path, trouble);
     }
     match (error.raw_os_error(), data) {
-        (Some(libc::EACCES | libc::EPERM), Some(data)) => Fault::new(
+        (Some(libc::EACCES | libc::EPERM), Some(data)) => Cause::new(
             ErrorKind::PermissionDenied,
             format!(
                 "{} belongs to user {}, who has not allowed it; who makes it gives the permissions",
@@ -100,11 +100,11 @@ pub(crate) fn explain(place: &Place, data: Option<Stat>, error: std::io::Error) 
 }
 
 /// Names the file that could not be made or used, and says what to do.
-pub(crate) fn explain_at(place: &Place, trouble: Trouble) -> Fault {
+pub(crate) fn explain_at(place: &Place, trouble: Trouble) -> Cause {
     let path = place.path();
     let path = path.display();
-    let fault = Fault::from(trouble);
-    let reason = match fault.os {
+    let cause = Cause::from(trouble);
+    let reason = match cause.os {
         Some(libc::ENOSPC | libc::EDQUOT) => {
             format!("there is no room for {path}; make some in its file system")
         }
@@ -112,17 +112,17 @@ pub(crate) fn explain_at(place: &Place, trouble: Trouble) -> Fault {
             format!("the system does not allow to use {path}; look at the mode of its directory")
         }
         Some(libc::EROFS) => format!("the file system of {path} is read-only"),
-        _ => return fault.about(path),
+        _ => return cause.context(path),
     };
-    Fault::new(fault.kind, reason).with_os(fault.os)
+    Cause::new(cause.kind, reason).with_os(cause.os)
 }
 
-fn corrupt(path: &Path, trouble: &str) -> Fault {
+fn corrupt(path: &Path, trouble: &str) -> Cause {
     let reason = format!("{} {trouble}; remove it if nobody needs it", path.display());
-    Fault::new(ErrorKind::Corrupt, reason)
+    Cause::new(ErrorKind::Corrupt, reason)
 }
 
-pub(crate) fn explain_unlink(place: &Place, errno: Errno) -> Fault {
-    let fault = Fault::from(Trouble::from(errno));
-    Fault::new(fault.kind, format!("cannot unlink {}", place.path().display())).with_os(fault.os)
+pub(crate) fn explain_unlink(place: &Place, errno: Errno) -> Cause {
+    let cause = Cause::from(Trouble::from(errno));
+    Cause::new(cause.kind, format!("cannot unlink {}", place.path().display())).with_os(cause.os)
 }
