@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use puppet::Puppet;
 use system_semaphore::{Environment, KeyType, NativeIpcKey, SystemSemaphore};
+use test_support::Puppet;
 
 /// A private temporary and runtime directory, in which both sides derive their keys.
 pub struct Place {

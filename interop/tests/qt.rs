@@ -10,8 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use interop::Place;
 use libtest_mimic::{Arguments, Trial};
-use puppet::{Failure, Puppet, wait_for};
 use system_semaphore::{KeyType, NativeIpcKey};
+use test_support::{Failure, Puppet, wait_for};
 
 struct Row {
     name: &'static str,
@@ -147,7 +147,7 @@ const ROWS: &[Row] = &[
 const TYPES: [KeyType; 2] = [KeyType::SYSTEM_V, KeyType::Posix];
 
 fn main() {
-    puppet::serve();
+    test_support::serve();
     let mut trials: Vec<Trial> = ROWS
         .iter()
         .map(|row| {

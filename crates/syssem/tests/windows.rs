@@ -7,8 +7,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use puppet::{PATIENCE, wait_for};
 use system_semaphore::{AccessMode, SystemSemaphore};
+use test_support::{PATIENCE, wait_for};
 
 /// Returns a name that no other test uses.
 fn unique_name() -> String {
@@ -23,7 +23,7 @@ fn syssem(arguments: &[&str]) -> Command {
 }
 
 fn output(arguments: &[&str]) -> Output {
-    puppet::output(&mut syssem(arguments)).expect("syssem can be started")
+    test_support::output(&mut syssem(arguments)).expect("syssem can be started")
 }
 
 #[track_caller]
@@ -48,7 +48,7 @@ impl Job {
         let mut command = syssem(&["run"]);
         command.args(options).args(["--", "cmd", "/c", "set /p answer=started"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = puppet::start(&mut command).expect("syssem can be started");
+        let mut child = test_support::start(&mut command).expect("syssem can be started");
         let stdout = BufReader::new(child.stdout.take().expect("standard output is a pipe"));
         Self { child, stdout }
     }
@@ -129,7 +129,7 @@ fn two_permits_admit_two_commands() {
     assert!(semaphore.try_acquire().is_err(), "the two commands hold both permits");
     assert!(jobs.pop().expect("one job runs").finish().success());
     assert!(third.finish().success());
-    assert_eq!(puppet::free(&semaphore).expect("they can be counted"), 2);
+    assert_eq!(test_support::free(&semaphore).expect("they can be counted"), 2);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn permit_of_killed_syssem_is_lost_until_the_last_close() {
 fn take_and_release_need_an_open_semaphore() {
     let name = unique_name();
     let semaphore = SystemSemaphore::open(&*name, 3).expect("it can be created");
-    let count = || puppet::free(&semaphore).expect("they can be counted");
+    let count = || test_support::free(&semaphore).expect("they can be counted");
     for (arguments, left) in [(["take", &name, "1"], 2), (["release", &name, "4"], 6)] {
         assert_code(&output(&arguments), 0);
         assert_eq!(count(), left);
@@ -180,7 +180,7 @@ fn unsupported_commands_fail_with_a_reason() {
         assert_code(&output, 125);
         assert!(stderr(&output).contains(reason), "{arguments:?}: {}", stderr(&output));
     }
-    assert_eq!(puppet::free(&semaphore).expect("they can be counted"), 1);
+    assert_eq!(test_support::free(&semaphore).expect("they can be counted"), 1);
 }
 
 #[test]

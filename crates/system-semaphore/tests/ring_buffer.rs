@@ -61,7 +61,7 @@ fn run(arguments: &[String]) -> Output {
     let temporary = tempfile::tempdir().expect("a directory for the run");
     let mut example = Command::new(example());
     example.args(arguments).envs(["TMPDIR", "TMP", "TEMP"].map(|variable| (variable, temporary.path())));
-    let output = puppet::output(&mut example).expect("the example can be started");
+    let output = test_support::output(&mut example).expect("the example can be started");
     let left: Vec<_> = fs::read_dir(temporary.path())
         .expect("it can be listed")
         .map(|entry| entry.expect("it can be read").file_name())

@@ -98,7 +98,7 @@ impl Round<'_> {
                 None => 0,
             };
             // after that: a timer may kill one that is stopped
-            let stopped = stopped.iter().filter(|(pid, _)| puppet::process::is_stopped(*pid));
+            let stopped = stopped.iter().filter(|(pid, _)| test_support::process::is_stopped(*pid));
             let held: u32 = stopped.map(|(_, seat)| seat.holds_of(semaphore)).sum();
             let most = self.most(semaphore);
             if i64::from(free) + i64::from(held) > most {

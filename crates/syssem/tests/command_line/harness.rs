@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use puppet::{Turn, wait_for};
 use serde_json::Value;
 use system_semaphore::{Observer, Snapshot, SystemSemaphore};
 use tempfile::TempDir;
+use test_support::{Turn, wait_for};
 
 /// A key and a directory that no other test uses.
 pub(crate) struct Fixture {

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 
-use puppet::{process, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
+use test_support::{process, wait_for};
 
 use crate::harness::{Fixture, INOTIFY, Process, output, read_pid, text};
 

@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use puppet::wait_for;
 use system_semaphore::{ErrorKind, KeyType, SystemSemaphore};
+use test_support::wait_for;
 
 use crate::subject::{Subject, assert_books, free};
 
@@ -154,7 +154,7 @@ pub(crate) fn a_deadline_in_the_past_still_takes_what_is_free(subject: &Subject)
 pub(crate) fn a_wait_with_a_deadline_ends_when_a_permit_comes(subject: &Subject) {
     let semaphore = subject.create("s", 0);
     let mut waiter = subject.puppet("s");
-    waiter.block(&format!("acquire\ts\t1\t{}", puppet::PATIENCE.as_millis()));
+    waiter.block(&format!("acquire\ts\t1\t{}", test_support::PATIENCE.as_millis()));
     semaphore.add_permits(1).expect("there is room");
     waiter.answer().expect("one came long before the deadline");
     waiter.must("drop\ts");

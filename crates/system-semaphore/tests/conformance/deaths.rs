@@ -1,7 +1,7 @@
 //! Processes that die.
 
-use puppet::{Puppet, wait_for};
 use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
+use test_support::{Puppet, wait_for};
 
 use crate::subject::{Subject, assert_books, exists, free};
 

@@ -1,7 +1,7 @@
 //! Opening, closing, removing, forking.
 
-use puppet::Puppet;
 use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
+use test_support::Puppet;
 
 use crate::subject::{Subject, assert_books, exists, free};
 

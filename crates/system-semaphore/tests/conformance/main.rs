@@ -234,7 +234,7 @@ fn suites() -> Vec<(KeyType, &'static str, Vec<&'static [Case]>)> {
 }
 
 fn main() {
-    puppet::serve();
+    test_support::serve();
     let arguments = Arguments::from_args();
     #[cfg(unix)]
     let before = subject::sets_of_this_run();

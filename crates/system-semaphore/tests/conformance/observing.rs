@@ -1,7 +1,7 @@
 //! Looking at semaphores without using them.
 
-use puppet::{Turn, wait_for};
 use system_semaphore::{ErrorKind, Listed, Observer, Owners, SystemSemaphore, list};
+use test_support::{Turn, wait_for};
 
 use crate::subject::{Subject, free};
 
@@ -106,17 +106,17 @@ pub(crate) fn looking_wakes_nobody(subject: &Subject) {
     let mut waiter = subject.puppet("s");
     waiter.block("acquire\ts\t1");
     let observer = Observer::new(subject.key("s")).expect("it is there");
-    wait_for("it has deaths watched", || puppet::process::threads(waiter.pid()) > 1);
-    wait_for("it sleeps", || puppet::process::is_all_asleep(waiter.pid()));
+    wait_for("it has deaths watched", || test_support::process::threads(waiter.pid()) > 1);
+    wait_for("it sleeps", || test_support::process::is_all_asleep(waiter.pid()));
     // the waiter looks by itself, more often in the beginning, and then about once a second
     let is_undisturbed = || {
-        let before = puppet::process::naps_of_all_threads(waiter.pid());
+        let before = test_support::process::naps_of_all_threads(waiter.pid());
         for _ in 0..10 {
             observer.look().expect("it can be looked at");
         }
         // who was woken is asleep again
-        wait_for("it sleeps", || puppet::process::is_all_asleep(waiter.pid()));
-        puppet::process::naps_of_all_threads(waiter.pid()) == before
+        wait_for("it sleeps", || test_support::process::is_all_asleep(waiter.pid()));
+        test_support::process::naps_of_all_threads(waiter.pid()) == before
     };
     assert!((0..50).any(|_| is_undisturbed()), "it was woken each time");
     semaphore.release(1).expect("there is room");

@@ -26,8 +26,8 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use puppet::{Puppet, wait_for};
 use system_semaphore::SystemSemaphore;
+use test_support::{Puppet, wait_for};
 
 use crate::subject::Subject;
 
@@ -41,7 +41,7 @@ fn wait_for_waiters(semaphore: &SystemSemaphore, count: u32) {
 #[track_caller]
 fn wait_for_watch(puppet: &Puppet) {
     // the other thread is started before the last look and the sleep that only a death, or a second, ends
-    let is_watched = || puppet::process::threads(puppet.pid()) == 2 && puppet.is_asleep();
+    let is_watched = || test_support::process::threads(puppet.pid()) == 2 && puppet.is_asleep();
     wait_for("deaths are watched", is_watched);
 }
 

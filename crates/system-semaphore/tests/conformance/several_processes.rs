@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::thread;
 
-use puppet::Puppet;
+use test_support::Puppet;
 
 use crate::subject::{Subject, assert_books};
 

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use puppet::Puppet;
 use system_semaphore::{AccessMode, Capabilities, ErrorKind, KeyType, NativeIpcKey, SystemSemaphore};
+use test_support::Puppet;
 
 #[cfg(unix)]
 pub(crate) use unix::{directory_of, files_of_this_run, sets_of_this_run, shared_memory, system_v};
@@ -148,5 +148,5 @@ pub(crate) fn assert_books(semaphore: &SystemSemaphore, free: u32, held: u32) {
 /// How many permits are free.
 #[track_caller]
 pub(crate) fn free(semaphore: &SystemSemaphore) -> u32 {
-    puppet::free(semaphore).expect("they can be counted")
+    test_support::free(semaphore).expect("they can be counted")
 }

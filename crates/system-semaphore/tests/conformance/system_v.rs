@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use puppet::{Puppet, raw, wait_for};
 use system_semaphore::{AccessMode, ErrorKind, KeyType, NativeIpcKey, SystemSemaphore, legacy_native_key};
+use test_support::{Puppet, system_v, wait_for};
 
 use crate::subject::{Subject, free};
 
@@ -171,13 +171,13 @@ pub(crate) fn a_key_file_that_was_replaced_stays(subject: &Subject) {
 pub(crate) fn a_maker_at_work_is_waited_for(subject: &Subject) {
     let key = subject.key("s");
     fs::write(key.native_key(), "").expect("a file can be written");
-    let set = raw::make_set(key.native_key(), project(subject));
+    let set = system_v::make_set(key.native_key(), project(subject));
     let mut opener = Puppet::of_this_program();
     opener.tell(&format!("open\ts\t{key}\t9\tOpen"));
     opener.tell("try\ts\t1");
     let naps = opener.naps();
     wait_for("the opener naps between looks at the set", || opener.naps() > naps + 5);
-    raw::set_value(set, 2);
+    system_v::set_value(set, 2);
     opener.answer().expect("it is there");
     opener.answer().expect("the open came after the value");
     opener.exit();
@@ -188,12 +188,12 @@ pub(crate) fn a_maker_at_work_is_waited_for(subject: &Subject) {
 pub(crate) fn create_waits_for_a_maker_at_work_too(subject: &Subject) {
     let key = subject.key("s");
     fs::write(key.native_key(), "").expect("a file can be written");
-    let set = raw::make_set(key.native_key(), project(subject));
+    let set = system_v::make_set(key.native_key(), project(subject));
     let mut creator = Puppet::of_this_program();
     creator.tell(&format!("open\ts\t{key}\t3\tCreate"));
     let naps = creator.naps();
     wait_for("the creator naps between looks at the set", || creator.naps() > naps + 5);
-    raw::add(set, 3);
+    system_v::add(set, 3);
     creator.answer().expect("it is there");
     assert_eq!(creator.must("available\ts"), "3");
     creator.exit();
@@ -206,7 +206,7 @@ pub(crate) fn a_left_key_file_can_be_removed(_: &Subject) {
     let key = legacy_native_key(&name, NativeIpcKey::legacy_default_type());
     let semaphore = SystemSemaphore::builder(&key).persistent(true).build().expect("nobody has the name");
     let path = key.native_key().to_owned();
-    raw::remove_set(raw::find_set(&path, b'Q'));
+    system_v::remove_set(system_v::find_set(&path, b'Q'));
     drop(semaphore);
     assert!(fs::exists(&path).expect("the directory is there"));
     SystemSemaphore::remove(&key).expect("its file is there");
@@ -284,11 +284,11 @@ pub(crate) fn neighbours_with_reused_file_numbers_stay_apart(subject: &Subject) 
 pub(crate) fn a_zero_that_was_set_is_not_waited_for(subject: &Subject) {
     let key = subject.key("s");
     fs::write(key.native_key(), "").expect("a file can be written");
-    let set = raw::make_set(key.native_key(), project(subject));
-    raw::set_value(set, 0);
-    let naps = puppet::own_naps();
+    let set = system_v::make_set(key.native_key(), project(subject));
+    system_v::set_value(set, 0);
+    let naps = test_support::own_naps();
     let semaphore = SystemSemaphore::open(&key, 9).expect("it is there");
-    assert!(puppet::own_naps() - naps < 20, "the open slept again and again");
+    assert!(test_support::own_naps() - naps < 20, "the open slept again and again");
     assert_eq!(free(&semaphore), 0);
     subject.remove(&key);
 }
@@ -298,14 +298,14 @@ pub(crate) fn a_zero_that_was_set_is_not_waited_for(subject: &Subject) {
 pub(crate) fn others_clearing_the_debt_again_and_again_does_no_harm(subject: &Subject) {
     const PART: u32 = 16_000;
     let semaphore = subject.create("s", 0);
-    let set = raw::find_set(subject.key("s").native_key(), project(subject));
+    let set = system_v::find_set(subject.key("s").native_key(), project(subject));
     for end in ["drop", "forget"] {
         let mut puppet = subject.puppet("s");
         for _ in 0..3 {
-            raw::set_value(set, PART as i32);
+            system_v::set_value(set, PART as i32);
             puppet.must(&format!("acquire\ts\t{PART}"));
         }
-        raw::set_value(set, 0);
+        system_v::set_value(set, 0);
         // the kernel notes nothing now, and has room for two parts below that
         for _ in 0..2 {
             puppet.must("drop\ts");

@@ -6,8 +6,8 @@ use std::ptr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use puppet::Puppet;
 use system_semaphore::{AccessMode, Error, ErrorKind, NativeIpcKey, Observer, Owners, SystemSemaphore, list};
+use test_support::Puppet;
 use windows_sys::Win32::Foundation::{CloseHandle, HANDLE};
 use windows_sys::Win32::System::Threading::{
     CreateEventW, CreateMutexW, CreateSemaphoreW, ReleaseSemaphore, WaitForSingleObject,

@@ -48,7 +48,7 @@ enum Outcome {
 }
 
 pub(crate) fn main() -> ExitCode {
-    puppet::serve();
+    test_support::serve();
     match chosen_scenes().and_then(|scenes| check_rights().map(|()| scenes)) {
         Ok(scenes) => run(&scenes),
         Err(reason) => {

@@ -6,8 +6,8 @@
 use std::thread;
 use std::time::Duration;
 
-use puppet::{Puppet, process, wait_for};
 use system_semaphore::AccessMode::{Create, CreateNew, Open};
+use test_support::{Puppet, process, wait_for};
 
 use super::call::{Call, Role};
 use super::stage::{Played, Stage, is_anything_left, is_watcher};

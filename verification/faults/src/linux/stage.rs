@@ -13,8 +13,8 @@ use nix::libc::IN_CLOSE_WRITE;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::time::{ClockId, clock_gettime};
-use puppet::{Failure, PATIENCE, Puppet, process, wait_for};
 use system_semaphore::{AccessMode, KeyType, NativeIpcKey, SystemSemaphore};
+use test_support::{Failure, PATIENCE, Puppet, process, wait_for};
 
 use super::call::{Fault, Role};
 use super::tracer::{Plan, Seen, Sight, trace};

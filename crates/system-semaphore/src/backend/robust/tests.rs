@@ -14,9 +14,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use puppet::{PATIENCE, wait_for};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::process::{Pid, Signal, kill_process};
+use test_support::{PATIENCE, wait_for};
 
 use super::algorithm::fairness::FAIR_MS;
 use super::algorithm::layout::{FILE_SIZE, SLOTS};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use puppet::{Puppet, kill_stray, process, wait_for};
 use system_semaphore::{AccessMode, Observer, SystemSemaphore};
+use test_support::{Puppet, kill_stray, process, wait_for};
 
 use super::wakes::must_once_be_quick;
 use super::{wait_for_waiters, wait_for_watch};

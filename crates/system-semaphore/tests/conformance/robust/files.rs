@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use puppet::{Puppet, process, wait_for};
 use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
+use test_support::{Puppet, process, wait_for};
 
 use super::wait_for_waiters;
 use crate::subject::{Subject, assert_books, exists, free};
@@ -159,7 +159,7 @@ pub(crate) fn users_and_waiters_learn_of_a_removal(subject: &Subject) {
         semaphore.acquire().expect_err("it was removed"),
         semaphore.try_acquire().expect_err("it was removed"),
         semaphore.acquire_many(3).expect_err("it was removed"),
-        semaphore.acquire_timeout(puppet::PATIENCE).expect_err("it was removed"),
+        semaphore.acquire_timeout(test_support::PATIENCE).expect_err("it was removed"),
         semaphore.release(1).expect_err("it was removed"),
         semaphore.add_permits(1).expect_err("it was removed"),
         semaphore.available_permits().expect_err("it was removed"),

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use puppet::{Puppet, kill_stray, process, wait_for};
 use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
+use test_support::{Puppet, kill_stray, process, wait_for};
 
 use super::wait_for_watch;
 use crate::subject::{Subject, assert_books, exists};

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 
-use puppet::{Puppet, process, wait_for};
+use test_support::{Puppet, process, wait_for};
 
 use super::wait_for_waiters;
 use crate::subject::{Subject, assert_books};

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use puppet::Puppet;
 use system_semaphore::{AccessMode, ErrorKind, KeyType, NativeIpcKey, SystemSemaphore};
+use test_support::Puppet;
 
 use crate::subject::{Subject, assert_books, directory_of, exists, free, shared_memory};
 

@@ -1,7 +1,7 @@
 //! `Create` of one that lives.
 
-use puppet::Puppet;
 use system_semaphore::{AccessMode, SystemSemaphore};
+use test_support::Puppet;
 
 use super::wait_for_waiters;
 use crate::subject::{Subject, assert_books, free};

@@ -1,7 +1,7 @@
 //! A process that is stopped (Ctrl-Z) is in nobody's way.
 
-use puppet::Puppet;
 use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
+use test_support::Puppet;
 
 use super::{Counter, wait_for_watch};
 use crate::subject::{Subject, assert_books, free};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use puppet::Puppet;
 use system_semaphore::SystemSemaphore;
+use test_support::Puppet;
 
 use super::{Counter, wait_for_waiters};
 use crate::subject::{Subject, assert_books, exists};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use puppet::{Puppet, process, wait_for};
 use system_semaphore::Holder;
+use test_support::{Puppet, process, wait_for};
 
 use super::wait_for_waiters;
 use crate::subject::{Subject, assert_books};

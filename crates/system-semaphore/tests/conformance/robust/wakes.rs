@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use puppet::{Puppet, process, wait_for};
 use system_semaphore::SystemSemaphore;
+use test_support::{Puppet, process, wait_for};
 
 use crate::subject::{Subject, assert_books};
 

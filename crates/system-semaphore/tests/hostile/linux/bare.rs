@@ -5,8 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Instant;
 
-use puppet::Puppet;
 use system_semaphore::{AccessMode, SystemSemaphore};
+use test_support::Puppet;
 
 use super::raw;
 use super::spot::{PROMPT, SHARED_MEMORY, Sight, Spot, directory, free, works};
@@ -93,7 +93,7 @@ pub(crate) fn without_proc_what_is_there_goes_on() {
     waiter.must(&spot.opening("Open"));
     holder.must("acquire\ts\t3");
     waiter.tell("acquire\ts\t1");
-    puppet::wait_for("it waits", || semaphore.waiting().is_ok_and(|waiting| waiting == 1));
+    test_support::wait_for("it waits", || semaphore.waiting().is_ok_and(|waiting| waiting == 1));
     let begin = Instant::now();
     holder.kill();
     waiter.answer().expect("the permits came back");

@@ -5,8 +5,8 @@ use std::io::{ErrorKind as Io, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use puppet::{Puppet, wait_for};
 use system_semaphore::{AccessMode, ErrorKind};
+use test_support::{Puppet, wait_for};
 
 use super::helper;
 use super::spot::{

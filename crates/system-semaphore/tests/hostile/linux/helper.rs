@@ -1,4 +1,4 @@
-//! Another process that does what a [puppet](puppet::Puppet) cannot. It speaks the same protocol:
+//! Another process that does what a [puppet](test_support::Puppet) cannot. It speaks the same protocol:
 //!
 //! | command | does |
 //! |---|---|
@@ -13,8 +13,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use puppet::Puppet;
 use system_semaphore::{AccessMode, NativeIpcKey, SystemSemaphore};
+use test_support::Puppet;
 
 use super::raw;
 use super::spot::{MODES, PROMPT};

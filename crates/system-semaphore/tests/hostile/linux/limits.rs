@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use puppet::{Puppet, process, wait_for};
 use system_semaphore::AccessMode;
+use test_support::{Puppet, process, wait_for};
 
 use super::raw;
 use super::spot::{PROMPT, SHARED_MEMORY, Sight, Spot, free, works};

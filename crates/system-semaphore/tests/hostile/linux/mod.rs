@@ -194,7 +194,7 @@ pub(crate) fn main() {
     if env::var_os(CASE).is_some() {
         end_with_any_thread();
     }
-    puppet::serve();
+    test_support::serve();
     helper::serve();
     if let Ok(name) = env::var(CASE) {
         let case = CASES.iter().find(|case| case.name == name).expect("there is such a case");

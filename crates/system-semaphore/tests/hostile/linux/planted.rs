@@ -5,9 +5,9 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use puppet::Puppet;
 use sha1::{Digest, Sha1};
 use system_semaphore::{AccessMode, ErrorKind, KeyType, NativeIpcKey};
+use test_support::Puppet;
 
 use super::spot::{Sight, Spot, directory, free, good_bytes, works};
 use super::{NOBODY, raw};

@@ -7,8 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use puppet::{Puppet, wait_for};
 use system_semaphore::{AccessMode, ErrorKind};
+use test_support::{Puppet, wait_for};
 
 use super::helper;
 use super::spot::{

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use puppet::{Puppet, wait_for};
 use system_semaphore::{AccessMode, Error, ErrorKind, KeyType, NativeIpcKey, SystemSemaphore};
+use test_support::{Puppet, wait_for};
 
 use super::raw;
 

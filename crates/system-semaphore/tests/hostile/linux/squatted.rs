@@ -4,8 +4,8 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use puppet::Puppet;
 use system_semaphore::{AccessMode, ErrorKind};
+use test_support::Puppet;
 
 use super::spot::{SHARED_MEMORY, Spot, directory};
 use super::{NOBODY, raw};

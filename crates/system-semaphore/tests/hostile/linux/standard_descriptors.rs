@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use puppet::wait_for;
 use system_semaphore::{ErrorKind, Observer, Owners, SystemSemaphore, list};
+use test_support::wait_for;
 
 use super::raw::{self, StandardDescriptors};
 use super::spot::{Spot, free, works};

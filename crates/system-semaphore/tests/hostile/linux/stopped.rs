@@ -4,8 +4,8 @@ use std::os::unix::fs::FileExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use puppet::{Puppet, wait_for};
 use system_semaphore::{AccessMode, Error, ErrorKind, SystemSemaphore};
+use test_support::{Puppet, wait_for};
 
 use super::helper;
 use super::raw;

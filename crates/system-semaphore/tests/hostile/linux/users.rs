@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};
 
-use puppet::{Failure, Puppet};
 use system_semaphore::{AccessMode, SystemSemaphore};
+use test_support::{Failure, Puppet};
 
 use super::spot::{SHARED_MEMORY, SLOTS, STATE_AT, Spot, free, works};
 use super::{NOBODY, USER};

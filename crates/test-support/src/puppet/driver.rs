@@ -91,7 +91,7 @@ impl Puppet {
         Self { child, stdin, answers }
     }
 
-    /// Starts this very program as a puppet: its `main` must call [`serve`](crate::serve) first of all.
+    /// Starts this very program as a puppet: its `main` must call [`serve`](super::serve) first of all.
     pub fn of_this_program() -> Self {
         Self::spawn(&mut Self::this_program())
     }
@@ -101,10 +101,10 @@ impl Puppet {
         Self::program(std::env::current_exe().expect("the program knows itself"))
     }
 
-    /// The same for another program, which must call [`serve`](crate::serve), or start one that does.
+    /// The same for another program, which must call [`serve`](super::serve), or start one that does.
     pub fn program(program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
-        command.env(crate::serve::ROLE, "puppet");
+        command.env(super::serve::ROLE, "puppet");
         command
     }
 

@@ -1,5 +1,4 @@
 //! A counter in a file that several processes have mapped.
-#![allow(unsafe_code)]
 
 use std::fs::OpenOptions;
 use std::sync::atomic::AtomicU32;

@@ -1,5 +1,4 @@
 //! System V calls as a stranger makes them, behind the library's back.
-#![allow(unsafe_code)]
 
 use std::ffi::{CString, c_int};
 use std::io;

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{Failure, PATIENCE, Puppet, parse, wait_for};
-use crate::{process, signal};
+use crate::process;
+use crate::unsafe_calls::signal;
 
 impl Puppet {
     /// From here on it can sleep nowhere but in what it was told to do.

@@ -1,5 +1,4 @@
 //! Signals and forks, for which there is no safe call.
-#![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_uint};
 use std::io::{Read, Write};

@@ -16,7 +16,9 @@ use system_semaphore::{
     AccessMode, Error, ErrorKind, Key, NativeIpcKey, OwnedPermit, Permit, SystemSemaphore,
 };
 
-use crate::{free, shared, wait_for, wild};
+use crate::free;
+use crate::puppet::{random_ops, wait_for};
+use crate::unsafe_calls::shared_counter;
 
 /// The variable that makes a program a puppet.
 pub(crate) const ROLE: &str = "SYSTEM_SEMAPHORE_TEST_ROLE";
@@ -28,7 +30,7 @@ pub fn serve() {
     match std::env::var(ROLE).as_deref() {
         Ok("puppet") => {}
         #[cfg(unix)]
-        Ok("bystander") => crate::signal::live_until_let_go(),
+        Ok("bystander") => crate::unsafe_calls::signal::live_until_let_go(),
         _ => return,
     }
     let puppet = Arc::new(Puppet::default());
@@ -144,14 +146,14 @@ impl Puppet {
             ["work", handle, counter] => work(&self.semaphore(handle), counter).map_err(say_error)?,
             ["visit", key, counter] => visit(&parse_key(key), counter).map_err(say_error)?,
             ["wild", handle, operations, ms] => {
-                let mut wild = wild::Wild::new(self.semaphore(handle), operations);
+                let mut wild = random_ops::Wild::new(self.semaphore(handle), operations);
                 return again_and_again(ms, || wild.step()).map(text).map_err(say_error);
             }
             ["come-and-go", key, ms] => {
                 return again_and_again(ms, || come_and_go(&parse_key(key))).map(text).map_err(say_error);
             }
             ["visit-alone", key, ms, counter] => {
-                let inside = shared::counter(counter);
+                let inside = shared_counter::counter(counter);
                 return again_and_again(ms, || visit_alone(&parse_key(key), inside)).map(text);
             }
             ["alone", key, ms] => return again_and_again(ms, || alone(&parse_key(key))).map(text),
@@ -319,7 +321,7 @@ fn open_many(key: &str, count: u32) -> Result<(), Error> {
 }
 
 fn work(semaphore: &SystemSemaphore, counter: &str) -> Result<(), Error> {
-    let counter = shared::counter(counter);
+    let counter = shared_counter::counter(counter);
     loop {
         let permit = semaphore.acquire()?;
         // on a machine of one core, too, others get in while we are inside
@@ -330,7 +332,7 @@ fn work(semaphore: &SystemSemaphore, counter: &str) -> Result<(), Error> {
 }
 
 fn visit(key: &Key, counter: &str) -> Result<(), Error> {
-    let counter = shared::counter(counter);
+    let counter = shared_counter::counter(counter);
     loop {
         match SystemSemaphore::new(key.clone(), 0, AccessMode::OpenExisting) {
             Ok(semaphore) => semaphore.acquire()?.release()?,
@@ -344,7 +346,7 @@ fn visit(key: &Key, counter: &str) -> Result<(), Error> {
 
 /// Goes in and out again and again; tells how many were inside at once, at most, as far as this one saw.
 fn crowd(semaphore: &SystemSemaphore, times: u32, counters: &str) -> Result<u32, Error> {
-    let inside = shared::counter(counters);
+    let inside = shared_counter::counter(counters);
     let mut most = 0;
     for round in 0..times {
         let permit = semaphore.acquire()?;

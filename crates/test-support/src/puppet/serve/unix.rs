@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use system_semaphore::SystemSemaphore;
 
 use super::{Handle, Puppet, ROLE, exit, lock, number, say_began, say_error, text};
-use crate::{forked, process, signal, wait_for};
+use crate::process;
+use crate::puppet::{child_check, wait_for};
+use crate::unsafe_calls::signal;
 
 impl Puppet {
     /// Does one command, if it is one of these.
@@ -44,7 +46,7 @@ impl Puppet {
     fn check_child(&self, name: &str) -> Result<String, String> {
         let Handle { semaphore, mut guards, .. } = self.take(name);
         let mut semaphore = Some(semaphore);
-        let outcome = forked::check(&mut semaphore, &mut guards);
+        let outcome = child_check::check(&mut semaphore, &mut guards);
         let semaphore = semaphore.expect("a child takes nothing from its parent");
         lock(&self.handles).insert(name.to_owned(), Handle::new(semaphore, guards));
         outcome.map(|()| String::new()).map_err(|message| format!("error\tForked\t{message}"))

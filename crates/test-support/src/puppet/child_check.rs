@@ -2,7 +2,7 @@
 
 use system_semaphore::{AccessMode, OwnedPermit, SystemSemaphore};
 
-use crate::signal::in_forked_child;
+use crate::unsafe_calls::signal::in_forked_child;
 
 /// The caller gives the only handle of a semaphore of which it holds the permits in `guards` (at least one) and at
 /// least one more without a guard, and of which at least one is free. Forks a child that does what it pleases with

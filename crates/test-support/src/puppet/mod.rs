@@ -1,4 +1,4 @@
-//! Drives other processes, for tests that need several of them.
+//! Processes that do as they are told, and the side that drives them.
 //!
 //! A [`Puppet`] is a process that does what it is told by a line on its standard input and answers by a line on
 //! its standard output. [`serve`] is the puppet's side in Rust; other languages can play it as well, since the
@@ -51,41 +51,13 @@
 //!
 //! An answer is `ok`, `ok VALUE`, or `error KIND MESSAGE`.
 
+#[cfg(unix)]
+mod child_check;
 mod driver;
-#[cfg(unix)]
-mod forked;
-#[cfg(unix)]
-pub mod process;
-#[cfg(unix)]
-pub mod raw;
+mod random_ops;
 mod serve;
-mod shared;
-#[cfg(unix)]
-mod signal;
-mod wild;
 
 #[cfg(unix)]
-pub use driver::own_naps;
-pub use driver::{Failure, PATIENCE, Puppet, Turn, output, start, wait_for};
-pub use serve::serve;
-#[cfg(unix)]
-pub use signal::kill_stray;
-use system_semaphore::{Error, ErrorKind, SystemSemaphore};
-
-/// How many permits are free. Where the system does not tell, they are all taken, counted, and given back.
-///
-/// # Errors
-/// As the semaphore's own.
-pub fn free(semaphore: &SystemSemaphore) -> Result<u32, Error> {
-    if semaphore.capabilities().available_permits {
-        return semaphore.available_permits();
-    }
-    let mut taken = Vec::new();
-    loop {
-        match semaphore.try_acquire() {
-            Ok(permit) => taken.push(permit),
-            Err(error) if error.kind() == ErrorKind::NoPermits => return Ok(taken.len() as u32),
-            Err(error) => return Err(error),
-        }
-    }
-}
+pub use self::driver::own_naps;
+pub use self::driver::{Failure, PATIENCE, Puppet, Turn, output, start, wait_for};
+pub use self::serve::serve;

@@ -1,0 +1,34 @@
+//! What the tests of several packages share: other processes that do as they are told ([`Puppet`]), and what the system shows
+//! of them.
+
+#[cfg(unix)]
+pub mod process;
+mod puppet;
+mod unsafe_calls;
+
+#[cfg(unix)]
+pub use self::puppet::own_naps;
+pub use self::puppet::{Failure, PATIENCE, Puppet, Turn, output, serve, start, wait_for};
+#[cfg(unix)]
+pub use self::unsafe_calls::signal::kill_stray;
+#[cfg(unix)]
+pub use self::unsafe_calls::system_v;
+use system_semaphore::{Error, ErrorKind, SystemSemaphore};
+
+/// How many permits are free. Where the system does not tell, they are all taken, counted, and given back.
+///
+/// # Errors
+/// As the semaphore's own.
+pub fn free(semaphore: &SystemSemaphore) -> Result<u32, Error> {
+    if semaphore.capabilities().available_permits {
+        return semaphore.available_permits();
+    }
+    let mut taken = Vec::new();
+    loop {
+        match semaphore.try_acquire() {
+            Ok(permit) => taken.push(permit),
+            Err(error) if error.kind() == ErrorKind::NoPermits => return Ok(taken.len() as u32),
+            Err(error) => return Err(error),
+        }
+    }
+}
