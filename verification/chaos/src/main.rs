@@ -4,19 +4,19 @@
 //! `cargo run --release -p chaos -- [--seed N] [--kills N | --seconds N] [--processes N] [--first-round N]`
 //!
 //! This program is the *driver* and starts itself as its *workers*. A round has one [`Scene`](scene::Scene), and ends with a quiet
-//! point, when all workers are gone. The workers write on a [`Board`](board::Board) what they do, so that the driver
-//! knows at each quiet point how many permits there are to be ([`books`]), and what whom it kills was about.
+//! point, when all workers are gone. The workers write on a [`Board`](shared_state::Board) what they do, so that the driver
+//! knows at each quiet point how many permits there are to be ([`accounting`]), and what whom it kills was about.
 //!
 //! With a seed the plan is the same again: the scenes, the attacks, what each worker does. How all that falls together is not.
 
-mod board;
-mod books;
-mod inside;
+mod accounting;
+mod engine_inspection;
 mod processes;
-mod room;
 mod round;
 mod scene;
-mod tally;
+mod shared_state;
+mod statistics;
+mod unsafe_calls;
 mod watch;
 mod worker;
 
@@ -28,9 +28,9 @@ use std::{env, fs};
 use lexopt::{Arg, ValueExt};
 use system_semaphore::SystemSemaphore;
 
-use self::board::SEMAPHORES;
 use self::processes::Processes;
 use self::round::Round;
+use self::shared_state::SEMAPHORES;
 use self::watch::{End, Outcome, wrong};
 use self::worker::Inherited;
 
@@ -93,8 +93,8 @@ fn options(arguments: Vec<OsString>) -> Result<Options, lexopt::Error> {
             argument => return Err(argument.unexpected()),
         }
     }
-    if !(FEWEST_PROCESSES..=board::WORKERS).contains(&options.processes) {
-        return Err(format!("--processes is from {FEWEST_PROCESSES} to {}", board::WORKERS).into());
+    if !(FEWEST_PROCESSES..=shared_state::WORKERS).contains(&options.processes) {
+        return Err(format!("--processes is from {FEWEST_PROCESSES} to {}", shared_state::WORKERS).into());
     }
     Ok(options)
 }
@@ -159,7 +159,7 @@ fn clean_up(processes: &Processes) -> Outcome {
     for semaphore in 0..SEMAPHORES {
         // there is none unless the run ended early
         let _ = SystemSemaphore::remove(scene::key(processes.board, semaphore));
-        let path = inside::path(&scene::name(std::process::id(), semaphore));
+        let path = engine_inspection::path(&scene::name(std::process::id(), semaphore));
         if path.exists() {
             let _ = fs::remove_file(&path);
             return wrong(format!("{} was left", path.display()));

@@ -16,10 +16,10 @@ use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, kill_process, set_child_subreaper, wait, waitpid,
 };
 
-use crate::board::{Board, Seat, Stage, WORKERS};
-use crate::inside::Inside;
-use crate::room;
-use crate::tally::{Situation, Tally};
+use crate::engine_inspection::Inside;
+use crate::shared_state::{Board, Seat, Stage, WORKERS};
+use crate::statistics::{Situation, Tally};
+use crate::unsafe_calls;
 use crate::watch::{Outcome, Watch, wrong};
 
 /// What is waited for comes within this time, however busy the machine is.
@@ -45,7 +45,7 @@ impl Processes {
         // not closed by exec: workers find the board by its number
         let file = memfd_create("chaos", MemfdFlags::empty())?;
         ftruncate(&file, size_of::<Board>() as u64)?;
-        let board = room::map_board(file.as_raw_fd())?;
+        let board = unsafe_calls::map_board(file.as_raw_fd())?;
         board.driver.store(std::process::id(), SeqCst);
         // the first process of a PID namespace has the orphans anyway (qemu cannot make it so)
         if std::process::id() != 1 {

@@ -9,10 +9,10 @@ use fastrand::Rng;
 use rustix::process::Signal;
 use system_semaphore::{AccessMode, SystemSemaphore};
 
-use crate::board::{Seat, Stage, WORKERS};
-use crate::inside::{self, Inside};
+use crate::engine_inspection::{self, Inside};
 use crate::processes::{Processes, signal};
 use crate::scene::{Scene, key, name};
+use crate::shared_state::{Seat, Stage, WORKERS};
 use crate::watch::{Outcome, wrong};
 
 /// How many kills there are between two quiet points, or a few more.
@@ -433,7 +433,7 @@ impl<'a> Round<'a> {
                 SystemSemaphore::remove(key(board, semaphore))
                     .or_else(|error| wrong(format!("it cannot be removed: {error:?}")))?;
             }
-            let path = inside::path(&name(std::process::id(), semaphore));
+            let path = engine_inspection::path(&name(std::process::id(), semaphore));
             if path.exists() {
                 return wrong(format!("{} is left though its last user has closed it", path.display()));
             }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use system_semaphore::{KeyType, NativeIpcKey};
 
-use crate::board::Board;
+use crate::shared_state::Board;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]

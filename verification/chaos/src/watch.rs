@@ -8,9 +8,9 @@ use std::{fs, io, process, thread};
 use rustix::process::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::board::{Board, SEMAPHORES};
 use crate::processes::signal;
-use crate::{inside, scene};
+use crate::shared_state::{Board, SEMAPHORES};
+use crate::{engine_inspection, scene};
 
 pub(crate) type Outcome<T = ()> = Result<T, End>;
 
@@ -80,7 +80,7 @@ fn watch(board: &Board, shared: &Shared) {
                 signal(pid, Signal::KILL);
             });
             (0..SEMAPHORES).for_each(|number| {
-                let _ = fs::remove_file(inside::path(&scene::name(process::id(), number)));
+                let _ = fs::remove_file(engine_inspection::path(&scene::name(process::id(), number)));
             });
             process::exit(1);
         }

@@ -15,9 +15,9 @@ use fastrand::Rng;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use system_semaphore::{AccessMode, Error, ErrorKind, OwnedPermit, SystemSemaphore};
 
-use crate::board::{Board, Hand, Seat, Stage, WORKERS};
-use crate::room;
 use crate::scene::{Scene, key};
+use crate::shared_state::{Board, Hand, Seat, Stage, WORKERS};
+use crate::unsafe_calls;
 
 type Step<T = ()> = Result<T, Error>;
 
@@ -36,24 +36,25 @@ pub(crate) struct Inherited {
 
 /// Plays the worker of a seat, or a child that has become this program.
 pub(crate) fn play(file: RawFd, number: usize, inherited: Option<Inherited>) -> ! {
-    let board = room::map_board(file).expect("the driver has made the board");
+    let board = unsafe_calls::map_board(file).expect("the driver has made the board");
     let seat = &board.seats[number];
     let driver = board.driver.load(SeqCst);
     let is_child = number >= WORKERS;
     if !is_child {
         set_parent_process_death_signal(Some(Signal::KILL)).expect("a process may ask for that");
         if parent() != driver {
-            room::exit_at_once(0);
+            unsafe_calls::exit_at_once(0);
         }
     }
     std::panic::set_hook(Box::new(|panic| {
         board.complain(&panic.to_string());
-        room::exit_at_once(1)
+        unsafe_calls::exit_at_once(1)
     }));
     let me = Myself { board, file, number, seat, driver, is_child };
     me.begin(inherited.as_ref());
     let threads = if is_child || inherited.is_some() { 1 } else { seat.threads.load(SeqCst) as usize };
-    let mut inherited = inherited.map(|inherited| (room::adopt(inherited.descriptor), inherited.count));
+    let mut inherited =
+        inherited.map(|inherited| (unsafe_calls::adopt(inherited.descriptor), inherited.count));
     thread::scope(|scope| {
         for number in 1..threads {
             // the system may have no room for a moment
@@ -63,7 +64,7 @@ pub(crate) fn play(file: RawFd, number: usize, inherited: Option<Inherited>) -> 
         }
         me.perform(0, inherited.take());
     });
-    room::exit_at_once(0)
+    unsafe_calls::exit_at_once(0)
 }
 
 fn parent() -> u32 {
@@ -110,7 +111,7 @@ impl Myself {
         };
         if let Err(error) = actor.play() {
             self.board.complain(&format!("{error:?} in {}", self.seat));
-            room::exit_at_once(1);
+            unsafe_calls::exit_at_once(1);
         }
     }
 }
@@ -151,7 +152,7 @@ impl Actor {
     }
 
     fn die_within(&mut self, microseconds: u32) {
-        room::die_in(Duration::from_nanos(self.random.u64(..1000 * u64::from(microseconds))));
+        unsafe_calls::die_in(Duration::from_nanos(self.random.u64(..1000 * u64::from(microseconds))));
     }
 
     /// Counts down to where this process is killed, at a random moment of its last steps.

@@ -9,8 +9,8 @@ use fuzz::choice;
 use fuzz::scribble::{
     EPOCH_AT, MAX_PERMITS_AT, PERSISTENT_AT, REGISTRY_BYTE, SLOTS, STATE_AT, Slot, Write, scribble,
 };
-use fuzz::spot::{Place, Sight, Spot, lock, works};
-use fuzz::visit::{Mode, Step, Visit};
+use fuzz::session::{Mode, Step, Visit};
+use fuzz::test_file::{Place, Sight, Spot, lock, works};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use system_semaphore::{ErrorKind, SystemSemaphore};

@@ -4,8 +4,8 @@
 
 use fuzz::choice;
 use fuzz::scribble::{Count, Write, scribble};
-use fuzz::spot::{Place, Sight, Spot, works};
-use fuzz::visit::{Errand, Mode, Running, Step, Visit, moment};
+use fuzz::session::{Errand, Mode, Running, Step, Visit, moment};
+use fuzz::test_file::{Place, Sight, Spot, works};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use system_semaphore::{AccessMode, SystemSemaphore};

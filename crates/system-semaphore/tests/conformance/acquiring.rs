@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use system_semaphore::{ErrorKind, KeyType, SystemSemaphore};
 use test_support::wait_for;
 
-use crate::subject::{Subject, assert_books, free};
+use crate::tested_type::{Subject, assert_books, free};
 
 pub(crate) fn the_example_of_the_documentation_counts_as_it_says(subject: &Subject) {
     let market = subject.create("market", 3);

@@ -3,7 +3,7 @@
 use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
 use test_support::{Puppet, wait_for};
 
-use crate::subject::{Subject, assert_books, exists, free};
+use crate::tested_type::{Subject, assert_books, exists, free};
 
 pub(crate) fn a_killed_holders_permits_come_back_where_promised(subject: &Subject) {
     let semaphore = subject.create("s", 3);

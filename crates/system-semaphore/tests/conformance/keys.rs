@@ -4,7 +4,7 @@ use system_semaphore::{
     AccessMode, ErrorKind, KeyType, NativeIpcKey, SystemSemaphore, legacy_native_key, platform_safe_key,
 };
 
-use crate::subject::{Subject, free};
+use crate::tested_type::{Subject, free};
 
 #[cfg(unix)]
 pub(crate) fn bad_keys_are_refused_by_name(subject: &Subject) {

@@ -3,7 +3,7 @@
 use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
 use test_support::Puppet;
 
-use crate::subject::{Subject, assert_books, exists, free};
+use crate::tested_type::{Subject, assert_books, exists, free};
 
 #[cfg(unix)]
 pub(crate) fn modes_do_what_they_say(subject: &Subject) {

@@ -17,15 +17,15 @@ mod posix;
 #[cfg(unix)]
 mod robust;
 mod several_processes;
-mod subject;
 #[cfg(unix)]
 mod system_v;
+mod tested_type;
 #[cfg(windows)]
 mod windows;
 
 use libtest_mimic::{Arguments, Trial};
-use subject::Subject;
 use system_semaphore::KeyType;
+use tested_type::Subject;
 
 type Case = (&'static str, fn(&Subject));
 
@@ -223,7 +223,7 @@ fn suites() -> Vec<(KeyType, &'static str, Vec<&'static [Case]>)> {
     vec![
         // the slowest case first
         (KeyType::Robust, "robust", vec![ROBUST_CASES, CASES, UNIX_CASES]),
-        (subject::system_v(), "system_v", vec![CASES, UNIX_CASES, SYSTEM_V_CASES]),
+        (tested_type::system_v(), "system_v", vec![CASES, UNIX_CASES, SYSTEM_V_CASES]),
         (KeyType::Posix, "posix", vec![CASES, UNIX_CASES, POSIX_CASES]),
     ]
 }
@@ -237,7 +237,7 @@ fn main() {
     test_support::serve();
     let arguments = Arguments::from_args();
     #[cfg(unix)]
-    let before = subject::sets_of_this_run();
+    let before = tested_type::sets_of_this_run();
     let mut trials = Vec::new();
     for (key_type, label, cases) in suites() {
         for (name, case) in cases.into_iter().flatten() {
@@ -255,12 +255,12 @@ fn main() {
 
 #[cfg(unix)]
 fn assert_nothing_is_left(before: &std::collections::BTreeSet<String>) {
-    let left: Vec<String> = subject::sets_of_this_run().difference(before).cloned().collect();
+    let left: Vec<String> = tested_type::sets_of_this_run().difference(before).cloned().collect();
     if !left.is_empty() {
         eprintln!("left behind by this run, see `ipcs -s`: {left:?}");
         std::process::exit(101);
     }
-    let left = subject::files_of_this_run();
+    let left = tested_type::files_of_this_run();
     if !left.is_empty() {
         eprintln!("left behind by this run: {left:?}");
         std::process::exit(101);

@@ -3,7 +3,7 @@
 use system_semaphore::{ErrorKind, Listed, Observer, Owners, SystemSemaphore, list};
 use test_support::{Turn, wait_for};
 
-use crate::subject::{Subject, free};
+use crate::tested_type::{Subject, free};
 
 pub(crate) fn who_looks_sees_what_users_see(subject: &Subject) {
     let error = Observer::new(subject.key("s")).expect_err("it is not there");

@@ -4,7 +4,7 @@ use std::thread;
 
 use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
 
-use crate::subject::{Subject, assert_books, free};
+use crate::tested_type::{Subject, assert_books, free};
 
 pub(crate) fn dropping_gives_back_and_so_does_release(subject: &Subject) {
     let semaphore = subject.create("s", 2);

@@ -4,7 +4,7 @@ use std::fs;
 
 use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
 
-use crate::subject::{Subject, free};
+use crate::tested_type::{Subject, free};
 
 pub(crate) fn create_makes_a_new_one_and_leaves_the_old_to_its_users(subject: &Subject) {
     let old = subject.create("s", 1);

@@ -5,10 +5,10 @@ mod files;
 mod forks;
 mod limits;
 mod names;
+mod reporting;
 mod resets;
 mod stops;
 mod stress;
-mod telling;
 mod wakes;
 
 pub(crate) use deaths::*;
@@ -16,10 +16,10 @@ pub(crate) use files::*;
 pub(crate) use forks::*;
 pub(crate) use limits::*;
 pub(crate) use names::*;
+pub(crate) use reporting::*;
 pub(crate) use resets::*;
 pub(crate) use stops::*;
 pub(crate) use stress::*;
-pub(crate) use telling::*;
 pub(crate) use wakes::*;
 
 use std::fs::{self, File};
@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use system_semaphore::SystemSemaphore;
 use test_support::{Puppet, wait_for};
 
-use crate::subject::Subject;
+use crate::tested_type::Subject;
 
 /// Waits until so many threads wait.
 #[track_caller]

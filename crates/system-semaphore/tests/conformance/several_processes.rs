@@ -5,7 +5,7 @@ use std::thread;
 
 use test_support::Puppet;
 
-use crate::subject::{Subject, assert_books};
+use crate::tested_type::{Subject, assert_books};
 
 pub(crate) fn never_more_than_three_at_once(subject: &Subject) {
     assert_eq!(most_at_once(subject, 3), 3);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use system_semaphore::{AccessMode, ErrorKind, KeyType, NativeIpcKey, SystemSemaphore, legacy_native_key};
 use test_support::{Puppet, system_v, wait_for};
 
-use crate::subject::{Subject, free};
+use crate::tested_type::{Subject, free};
 
 /// The largest count.
 const MAX: u32 = 32_767;

@@ -13,7 +13,7 @@ use windows_sys::Win32::System::Threading::{
     CreateEventW, CreateMutexW, CreateSemaphoreW, ReleaseSemaphore, WaitForSingleObject,
 };
 
-use crate::subject::{Subject, exists, free};
+use crate::tested_type::{Subject, exists, free};
 
 fn assert_kind<T>(outcome: Result<T, Error>, kind: ErrorKind) -> Error {
     let error = outcome.err().unwrap_or_else(|| panic!("{kind:?} was to come of it"));

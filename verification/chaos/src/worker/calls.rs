@@ -6,8 +6,8 @@ use std::time::Instant;
 use system_semaphore::{AccessMode, ErrorKind, Permit, SystemSemaphore};
 
 use super::{Actor, BOUND, Step, is_none};
-use crate::board::Stage;
 use crate::scene::key;
+use crate::shared_state::Stage;
 
 impl Actor {
     pub(super) fn count(&mut self) -> u32 {

@@ -9,8 +9,8 @@ use std::time::Instant;
 use system_semaphore::InheritablePermit;
 
 use super::{Actor, BOUND, LIFE, Myself, Step, is_none};
-use crate::board::{Seat, Stage, WORKERS};
-use crate::room;
+use crate::shared_state::{Seat, Stage, WORKERS};
+use crate::unsafe_calls;
 
 impl Actor {
     /// Forks, or becomes another program, with or without permits that follow.
@@ -44,7 +44,7 @@ impl Actor {
         }
         self.hand.set_stage(Stage::Forking);
         // if the system has no room there is no child
-        if room::fork().unwrap_or(false) {
+        if unsafe_calls::fork().unwrap_or(false) {
             self.live_as_child(permit);
         }
         drop(permit);
@@ -74,7 +74,7 @@ impl Actor {
         let is_free = |seat: &&Seat| seat.pid.compare_exchange(0, pid, SeqCst, SeqCst).is_ok();
         let children = self.me.board.children();
         let Some(number) = (0..children.len()).find(|number| is_free(&&children[*number])) else {
-            room::exit_at_once(0)
+            unsafe_calls::exit_at_once(0)
         };
         let seat = &self.me.board.seats[WORKERS + number];
         seat.seed.store(self.random.u64(..), SeqCst);
@@ -84,9 +84,9 @@ impl Actor {
         let outcome = self.live(permit);
         if let Err(error) = outcome {
             self.me.board.complain(&format!("{error:?} in the child {seat}"));
-            room::exit_at_once(1);
+            unsafe_calls::exit_at_once(1);
         }
-        room::exit_at_once(0)
+        unsafe_calls::exit_at_once(0)
     }
 
     pub(super) fn live(&mut self, permit: Option<InheritablePermit>) -> Step {

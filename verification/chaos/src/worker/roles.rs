@@ -8,9 +8,9 @@ use rustix::process::{Signal, getpid, kill_process};
 use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
 
 use super::{Actor, LONGEST_SLEEP, Step};
-use crate::board::Stage;
-use crate::room;
 use crate::scene::{Scene, key};
+use crate::shared_state::Stage;
+use crate::unsafe_calls;
 
 impl Actor {
     /// Opens, uses and closes, each time the first or the last or neither.
@@ -109,7 +109,7 @@ impl Actor {
         self.nap();
         match self.random.u8(..3) {
             0 if self.is_alone => die(),
-            1 if self.is_alone => room::exit_at_once(0),
+            1 if self.is_alone => unsafe_calls::exit_at_once(0),
             _ => self.give_back(0, permit)?,
         }
         self.hand.set_stage(Stage::Closing);

@@ -1,10 +1,10 @@
 //! The run: which paths, where on them, in which ways; and what came of it.
 
+mod kill_point;
 mod paths;
-mod point;
-mod route;
 mod stage;
 mod trace;
+mod tracee;
 mod waiter;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,10 +15,10 @@ use std::{env, fmt, io, thread};
 
 use system_semaphore::SystemSemaphore;
 
+use self::kill_point::{Cast, Finding, Recoverers, Way};
 use self::paths::{PATHS, Path};
-use self::point::{Cast, Finding, Recoverers, Way};
-use self::route::{Manner, Route};
-use self::trace::{Event, Go, Tracee};
+use self::trace::{Manner, Route};
+use self::tracee::{Event, Go, Tracee};
 
 /// Why a kill has shown nothing, or something bad.
 pub(crate) enum Mishap {

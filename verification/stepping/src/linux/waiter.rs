@@ -3,8 +3,8 @@
 
 use std::thread;
 
-use super::route::{is_wait, unbind_sleep};
-use super::trace::{Clock, Event, Go, Tracee};
+use super::trace::{is_wait, unbind_sleep};
+use super::tracee::{Clock, Event, Go, Tracee};
 use super::{Mishap, Result};
 
 pub(crate) struct Waiter {

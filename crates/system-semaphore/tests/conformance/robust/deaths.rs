@@ -8,7 +8,7 @@ use test_support::{Puppet, kill_stray, process, wait_for};
 use super::wakes::must_once_be_quick;
 use super::{wait_for_waiters, wait_for_watch};
 use crate::observing::LISTING;
-use crate::subject::{Subject, assert_books, free};
+use crate::tested_type::{Subject, assert_books, free};
 
 pub(crate) fn a_death_itself_wakes_a_waiter(subject: &Subject) {
     let semaphore = subject.create("s", 1);

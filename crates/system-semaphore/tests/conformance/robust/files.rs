@@ -6,8 +6,8 @@ use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
 use test_support::{Puppet, process, wait_for};
 
 use super::wait_for_waiters;
-use crate::subject::{Subject, assert_books, exists, free};
 use crate::system_v::assert_can_be_found;
+use crate::tested_type::{Subject, assert_books, exists, free};
 
 pub(crate) fn the_last_user_takes_the_file_along_whoever_made_it(subject: &Subject) {
     let file = subject.file("s");

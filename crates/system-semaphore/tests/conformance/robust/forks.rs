@@ -6,7 +6,7 @@ use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
 use test_support::{Puppet, kill_stray, process, wait_for};
 
 use super::wait_for_watch;
-use crate::subject::{Subject, assert_books, exists};
+use crate::tested_type::{Subject, assert_books, exists};
 
 /// The parent closes the semaphore and leaves. What the child does with what it inherited is as if it opened it first.
 pub(crate) fn a_child_whose_parent_has_left_opens_it_anew(subject: &Subject) {

@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use test_support::{Puppet, process, wait_for};
 
 use super::wait_for_waiters;
-use crate::subject::{Subject, assert_books};
+use crate::tested_type::{Subject, assert_books};
 
 /// A million pairs by a process that any system call would kill.
 pub(crate) fn uncontended_pairs_make_no_system_call(subject: &Subject) {

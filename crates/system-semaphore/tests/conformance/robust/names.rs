@@ -7,7 +7,7 @@ use std::path::Path;
 use system_semaphore::{AccessMode, ErrorKind, KeyType, NativeIpcKey, SystemSemaphore};
 use test_support::Puppet;
 
-use crate::subject::{Subject, assert_books, directory_of, exists, free, shared_memory};
+use crate::tested_type::{Subject, assert_books, directory_of, exists, free, shared_memory};
 
 fn robust(name: &str) -> NativeIpcKey {
     NativeIpcKey::new(name, KeyType::Robust)

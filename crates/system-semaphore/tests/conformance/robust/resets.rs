@@ -4,7 +4,7 @@ use system_semaphore::{AccessMode, SystemSemaphore};
 use test_support::Puppet;
 
 use super::wait_for_waiters;
-use crate::subject::{Subject, assert_books, free};
+use crate::tested_type::{Subject, assert_books, free};
 
 pub(crate) fn a_reset_feeds_waiters_and_voids_what_was_taken(subject: &Subject) {
     let semaphore = subject.create("s", 3);

@@ -4,7 +4,7 @@ use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
 use test_support::Puppet;
 
 use super::{Counter, wait_for_watch};
-use crate::subject::{Subject, assert_books, free};
+use crate::tested_type::{Subject, assert_books, free};
 
 /// Takes, gives, opens, closes, resets, all of which must go as if the stopped one were not there.
 fn everything_goes(subject: &Subject, semaphore: &SystemSemaphore, user: &mut Puppet) {

@@ -6,7 +6,7 @@ use system_semaphore::SystemSemaphore;
 use test_support::Puppet;
 
 use super::{Counter, wait_for_waiters};
-use crate::subject::{Subject, assert_books, exists};
+use crate::tested_type::{Subject, assert_books, exists};
 
 const PERMITS: u32 = 5;
 const TIME: Duration = Duration::from_secs(3);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use system_semaphore::SystemSemaphore;
 use test_support::{Puppet, process, wait_for};
 
-use crate::subject::{Subject, assert_books};
+use crate::tested_type::{Subject, assert_books};
 
 /// Waiters look for themselves once a second at the latest. Before that only a wake-up can have ended their sleep.
 const AT_ONCE: Duration = Duration::from_millis(400);

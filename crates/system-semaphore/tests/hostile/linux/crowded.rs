@@ -6,7 +6,7 @@ use system_semaphore::{AccessMode, ErrorKind};
 use test_support::{Puppet, wait_for};
 
 use super::helper;
-use super::spot::{
+use super::test_file::{
     LAST_PASS_AT, PID_IN_SLOT, SLOT_SIZE, SLOTS, SLOTS_AT, Spot, USED_AT, USED_SIZE, free, promptly, works,
 };
 

@@ -9,7 +9,7 @@ use system_semaphore::{AccessMode, ErrorKind};
 use test_support::{Puppet, wait_for};
 
 use super::helper;
-use super::spot::{
+use super::test_file::{
     FIRST_SLOTS, PROMPT, SHARED_MEMORY, Sight, Spot, USED_AT, USED_SIZE, directory, free, slot_of, works,
 };
 

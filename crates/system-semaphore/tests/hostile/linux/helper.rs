@@ -16,8 +16,8 @@ use fastrand::Rng;
 use system_semaphore::{AccessMode, NativeIpcKey, SystemSemaphore};
 use test_support::Puppet;
 
-use super::raw;
-use super::spot::{MODES, PROMPT};
+use super::syscalls;
+use super::test_file::{MODES, PROMPT};
 
 const ROLE: &str = "SYSTEM_SEMAPHORE_HOSTILE_ROLE";
 
@@ -62,7 +62,7 @@ fn number(text: &str) -> u64 {
 fn lock(path: &str, from: &str, to: &str) -> File {
     let file = OpenOptions::new().read(true).write(true).open(path).expect("the file is there");
     let bytes = number(from) as u16..number(to) as u16;
-    raw::lock(&file, bytes).expect("nobody else has the locks");
+    syscalls::lock(&file, bytes).expect("nobody else has the locks");
     file
 }
 

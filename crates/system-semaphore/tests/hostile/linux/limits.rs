@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use system_semaphore::AccessMode;
 use test_support::{Puppet, process, wait_for};
 
-use super::raw;
-use super::spot::{PROMPT, SHARED_MEMORY, Sight, Spot, free, works};
+use super::syscalls;
+use super::test_file::{PROMPT, SHARED_MEMORY, Sight, Spot, free, works};
 
 fn descriptors(pid: u32) -> Vec<(u64, String)> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("it lives, and is ours").flatten();
@@ -24,7 +24,7 @@ fn descriptors(pid: u32) -> Vec<(u64, String)> {
 fn leave_descriptors(puppet: &Puppet, more: usize) {
     let used: BTreeSet<u64> = descriptors(puppet.pid()).into_iter().map(|(number, _)| number).collect();
     let limit = (0..).filter(|number| !used.contains(number)).nth(more).expect("numbers do not end");
-    raw::limit(puppet.pid(), libc::RLIMIT_NOFILE, limit);
+    syscalls::limit(puppet.pid(), libc::RLIMIT_NOFILE, limit);
 }
 
 /// The size of its address space.
@@ -35,7 +35,7 @@ fn pages_of(puppet: &Puppet) -> u64 {
 
 /// Lets it have only so many more than these.
 fn leave_pages(puppet: &Puppet, pages: u64, more: u64) {
-    raw::limit(puppet.pid(), libc::RLIMIT_AS, (pages + more) * 4096);
+    syscalls::limit(puppet.pid(), libc::RLIMIT_AS, (pages + more) * 4096);
 }
 
 fn has_inotify(pid: u32) -> bool {
@@ -98,7 +98,7 @@ pub(crate) fn a_small_limit_of_file_sizes_is_an_error() {
     let semaphore = spot.create(3);
     for limit in [0, 4096, 100_000] {
         let mut puppet = spot.puppet();
-        raw::limit(puppet.pid(), libc::RLIMIT_FSIZE, limit);
+        syscalls::limit(puppet.pid(), libc::RLIMIT_FSIZE, limit);
         let new = Spot::own();
         let failure = puppet.ask(&new.opening("Open")).expect_err("a file may not be so long");
         assert_eq!(failure.kind, "OutOfResources", "{failure:?}");
@@ -179,7 +179,7 @@ pub(crate) fn who_waits_begins_to_be_told_when_it_can() {
     let before = waiter.naps();
     wait_for("it looks again and again", || waiter.naps() > before + 3);
     assert_eq!(process::threads(waiter.pid()), 1, "the limit has no effect");
-    raw::limit(waiter.pid(), libc::RLIMIT_NOFILE, 1000);
+    syscalls::limit(waiter.pid(), libc::RLIMIT_NOFILE, 1000);
     wait_for("it is told of deaths", || process::threads(waiter.pid()) == 2 && has_inotify(waiter.pid()));
     drop(permit);
     waiter.answer().expect("it came back");
@@ -271,7 +271,7 @@ pub(crate) fn who_waits_without_threads_sees_deaths() {
     let spot = Spot::own();
     let semaphore = spot.create(1);
     let mut waiter = spot.puppet();
-    raw::limit(waiter.pid(), libc::RLIMIT_NPROC, 1);
+    syscalls::limit(waiter.pid(), libc::RLIMIT_NPROC, 1);
     let delay = delay(&spot, &mut waiter, |waiter| {
         assert_eq!(process::threads(waiter.pid()), 1, "the limit has no effect");
     });
@@ -285,7 +285,7 @@ pub(crate) fn who_has_waited_without_threads_is_no_watcher() {
     let spot = Spot::own();
     let semaphore = spot.create(1);
     let (mut holder, mut poor, mut waiter) = (spot.puppet(), spot.puppet(), spot.puppet());
-    raw::limit(poor.pid(), libc::RLIMIT_NPROC, 1);
+    syscalls::limit(poor.pid(), libc::RLIMIT_NPROC, 1);
     holder.must("acquire\ts\t1");
     assert_eq!(poor.ask("acquire\ts\t1\t50").expect_err("there is none").kind, "TimedOut");
     assert_eq!(process::threads(poor.pid()), 1, "the limit has no effect");

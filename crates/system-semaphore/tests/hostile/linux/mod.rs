@@ -1,17 +1,17 @@
 //! The cases, and how one is run.
 
-mod bare;
 mod crowded;
 mod full;
 mod helper;
 mod limits;
+mod minimal_environment;
 mod planted;
-mod raw;
 mod scribbled;
-mod spot;
 mod squatted;
 mod standard_descriptors;
 mod stopped;
+mod syscalls;
+mod test_file;
 mod users;
 
 use std::env;
@@ -175,10 +175,10 @@ const CASES: &[Case] = cases![
         count_above_the_maximum_is_corrupt_for_its_users,
         inheritable_permit_has_a_number_that_programs_do_not_use,
     }
-    Stage::OrdinaryWithSharedMemory("size=4m") => bare {
+    Stage::OrdinaryWithSharedMemory("size=4m") => minimal_environment {
         permissions_are_what_was_said_whatever_the_umask,
     }
-    Stage::SharedMemory("size=4m") => bare {
+    Stage::SharedMemory("size=4m") => minimal_environment {
         no_environment_is_needed,
         without_shared_memory_there_is_another_place,
         without_proc_a_new_one_is_made_or_it_is_said_why_not,
@@ -189,7 +189,7 @@ const CASES: &[Case] = cases![
 pub(crate) fn main() {
     if let Ok(user) = env::var(USER) {
         let user = user.parse().expect("a number");
-        raw::become_user(user).unwrap_or_else(|error| panic!("cannot become user {user}: {error}"));
+        syscalls::become_user(user).unwrap_or_else(|error| panic!("cannot become user {user}: {error}"));
     }
     if env::var_os(CASE).is_some() {
         end_with_any_thread();
@@ -204,7 +204,7 @@ pub(crate) fn main() {
     }
     let arguments = Arguments::from_args();
     // one cannot be several users without root; in CI that is a failure, elsewhere it is shown as ignored
-    let lacks_root = raw::effective_uid() != 0 && env::var_os("CI").is_none();
+    let lacks_root = syscalls::effective_uid() != 0 && env::var_os("CI").is_none();
     let trials = CASES.iter().map(|case| {
         let is_ignored = lacks_root && matches!(case.stage, Stage::Users(_));
         Trial::test(case.name, || case.check()).with_ignored_flag(is_ignored)
@@ -228,7 +228,7 @@ impl Case {
     fn check(&self) -> Result<(), Failed> {
         let mut command = Command::new(env::current_exe()?);
         command.env(CASE, self.name).process_group(0).stdin(Stdio::null()).stderr(Stdio::piped());
-        if matches!(self.stage, Stage::Ordinary) && raw::effective_uid() == 0 {
+        if matches!(self.stage, Stage::Ordinary) && syscalls::effective_uid() == 0 {
             command.env(USER, NOBODY.to_string());
         }
         let mut child = command.spawn()?;
@@ -239,15 +239,15 @@ impl Case {
             String::from_utf8_lossy(&text).into_owned()
         });
         let begin = Instant::now();
-        while !raw::has_ended(child.id()) && begin.elapsed() < LIMIT {
+        while !syscalls::has_ended(child.id()) && begin.elapsed() < LIMIT {
             thread::sleep(Duration::from_millis(2));
         }
-        let hangs = !raw::has_ended(child.id());
+        let hangs = !syscalls::has_ended(child.id());
         // with what it has started, which a failure may have left
-        raw::kill_group(child.id());
+        syscalls::kill_group(child.id());
         let status = child.wait()?;
         let text = reader.join().expect("it does not panic");
-        spot::sweep(child.id());
+        test_file::sweep(child.id());
         match status.success() {
             true => Ok(()),
             false if hangs => Err(format!("hung for {LIMIT:?}\n{text}").into()),
@@ -260,17 +260,18 @@ impl Stage {
     fn prepare(self) {
         match self {
             Self::Here => {}
-            Self::Ordinary => assert_ne!(raw::effective_uid(), 0, "this is no ordinary user"),
+            Self::Ordinary => assert_ne!(syscalls::effective_uid(), 0, "this is no ordinary user"),
             Self::SharedMemory(options) => new_shared_memory(options),
             Self::OrdinaryWithSharedMemory(options) => {
-                let is_root = raw::effective_uid() == 0;
+                let is_root = syscalls::effective_uid() == 0;
                 new_shared_memory(options);
-                let dropped = if is_root { raw::become_user(NOBODY) } else { raw::drop_capabilities() };
+                let dropped =
+                    if is_root { syscalls::become_user(NOBODY) } else { syscalls::drop_capabilities() };
                 dropped.expect("rights can be given up");
             }
             Self::Users(options) => {
                 assert!(
-                    raw::effective_uid() == 0,
+                    syscalls::effective_uid() == 0,
                     "this case needs several users: run it as root, with the right to become another user and to \
                      mount (CAP_SETUID, CAP_SETGID, CAP_CHOWN, CAP_SYS_ADMIN)"
                 );
@@ -278,7 +279,7 @@ impl Stage {
             }
             Self::NoInotify => no_inotify(),
             Self::NoWatches => {
-                let entered = raw::enter_user_namespace();
+                let entered = syscalls::enter_user_namespace();
                 entered.expect("this case needs the right to make a user namespace");
                 forbid("max_inotify_watches");
             }
@@ -287,7 +288,7 @@ impl Stage {
 }
 
 fn new_shared_memory(options: &str) {
-    raw::enter_mount_namespace().unwrap_or_else(|error| {
+    syscalls::enter_mount_namespace().unwrap_or_else(|error| {
         panic!(
             "this case needs a mount namespace of its own: run it as root with CAP_SYS_ADMIN, or where users may make \
              user namespaces (see user.max_user_namespaces, kernel.unprivileged_userns_clone, \
@@ -295,7 +296,7 @@ fn new_shared_memory(options: &str) {
         )
     });
     let options = format!("mode=1777,{options}");
-    raw::mount_tmpfs(Path::new("/dev/shm"), &options).expect("who has a mount namespace may mount");
+    syscalls::mount_tmpfs(Path::new("/dev/shm"), &options).expect("who has a mount namespace may mount");
 }
 
 /// Lets this user namespace have none of something.
@@ -304,19 +305,19 @@ fn forbid(what: &str) {
 }
 
 fn no_inotify() {
-    if raw::enter_user_namespace().is_ok() {
+    if syscalls::enter_user_namespace().is_ok() {
         forbid("max_inotify_instances");
     } else {
-        raw::become_user(LONER).unwrap_or_else(|error| {
+        syscalls::become_user(LONER).unwrap_or_else(|error| {
             panic!(
                 "this case needs a user of whom it may use up the inotify instances: run it as root, or where users \
                  may make user namespaces: {error}"
             )
         });
         // they are gone with this process
-        while let Ok(instance) = raw::inotify_instance() {
+        while let Ok(instance) = syscalls::inotify_instance() {
             std::mem::forget(instance);
         }
     }
-    raw::inotify_instance().expect_err("there are none left");
+    syscalls::inotify_instance().expect_err("there are none left");
 }

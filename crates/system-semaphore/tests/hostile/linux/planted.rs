@@ -9,8 +9,8 @@ use sha1::{Digest, Sha1};
 use system_semaphore::{AccessMode, ErrorKind, KeyType, NativeIpcKey};
 use test_support::Puppet;
 
-use super::spot::{Sight, Spot, directory, free, good_bytes, works};
-use super::{NOBODY, raw};
+use super::test_file::{Sight, Spot, directory, free, good_bytes, works};
+use super::{NOBODY, syscalls};
 
 const CORRUPT: ErrorKind = ErrorKind::Corrupt;
 
@@ -82,7 +82,7 @@ pub(crate) fn what_is_no_file_is_refused() {
         spot.is_refused("a full directory", CORRUPT, &["is a directory", "remove it"]);
         spot.clear();
 
-        spot.plant(raw::make_fifo);
+        spot.plant(syscalls::make_fifo);
         spot.is_refused("a fifo", CORRUPT, &["no regular file", "remove it"]);
         spot.clear();
 
@@ -99,7 +99,7 @@ pub(crate) fn what_is_no_file_is_refused() {
 
 pub(crate) fn a_device_is_refused() {
     for spot in [Spot::own(), Spot::global()] {
-        spot.plant(|path| raw::make_device(path).or_else(|_| lend("/dev/null", path)));
+        spot.plant(|path| syscalls::make_device(path).or_else(|_| lend("/dev/null", path)));
         spot.is_refused("a device", CORRUPT, &["no regular file", "remove it"]);
         std::mem::forget(spot);
     }
@@ -111,7 +111,7 @@ fn lend(what: &str, path: &Path) -> std::io::Result<()> {
         true => fs::create_dir(path)?,
         false => drop(OpenOptions::new().write(true).create_new(true).open(path)?),
     }
-    raw::bind(Path::new(what), path)
+    syscalls::bind(Path::new(what), path)
 }
 
 pub(crate) fn a_link_is_never_followed() {
@@ -151,7 +151,7 @@ pub(crate) fn another_name_with_the_same_hash_is_refused() {
     // a length that is none
     other.plant(|path| {
         let file = OpenOptions::new().write(true).open(path)?;
-        file.write_all_at(&u32::MAX.to_ne_bytes(), 640 + 64 * u64::from(super::spot::SLOTS))
+        file.write_all_at(&u32::MAX.to_ne_bytes(), 640 + 64 * u64::from(super::test_file::SLOTS))
     });
     other.is_refused("a name of no length", ErrorKind::KeyError, &["same hash", "choose another name"]);
     other.clear();
@@ -211,7 +211,7 @@ pub(crate) fn what_belongs_to_somebody_else_is_refused() {
         &[&owner, "remove it"]
     } else {
         // in a user namespace of one user, what belongs to root looks like nobody's, and may not be written
-        raw::bind(Path::new("/etc/passwd"), &spot.path).expect("who has a mount namespace may mount");
+        syscalls::bind(Path::new("/etc/passwd"), &spot.path).expect("who has a mount namespace may mount");
         &[&owner]
     };
     spot.is_refused("a stranger's file", ErrorKind::PermissionDenied, words);
@@ -235,7 +235,7 @@ pub(crate) fn a_lock_of_permissions_under_its_users_is_no_trouble() {
 /// Tests run as root, to whom this does not apply, do this as another user.
 pub(crate) fn what_may_not_be_read_is_refused() {
     let good = good_bytes();
-    let owner = format!("user {}", raw::effective_uid());
+    let owner = format!("user {}", syscalls::effective_uid());
     for mode in [0o0, 0o200, 0o400] {
         for spot in [Spot::own(), Spot::global()] {
             spot.plant_bytes(&good);

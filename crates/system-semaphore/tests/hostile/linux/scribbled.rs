@@ -11,7 +11,7 @@ use system_semaphore::{AccessMode, ErrorKind};
 use test_support::{Puppet, wait_for};
 
 use super::helper;
-use super::spot::{
+use super::test_file::{
     FIRST_SLOTS, HELPED_IN_SLOT, LAST_PASS_AT, MAX_PERMITS_AT, PENDING_IN_SLOT, REGISTRAR_AT, SLOT_SIZE,
     SLOTS, SLOTS_AT, STATE_AT, Spot, USED_AT, USED_SIZE, good_bytes, slot_of, works,
 };

@@ -7,8 +7,8 @@ use std::path::Path;
 use system_semaphore::{AccessMode, ErrorKind};
 use test_support::Puppet;
 
-use super::spot::{SHARED_MEMORY, Spot, directory};
-use super::{NOBODY, raw};
+use super::test_file::{SHARED_MEMORY, Spot, directory};
+use super::{NOBODY, syscalls};
 
 #[track_caller]
 fn is_refused(what: &str, words: &[&str]) {
@@ -16,18 +16,18 @@ fn is_refused(what: &str, words: &[&str]) {
     Spot::own().is_refused_at(&directory, what, ErrorKind::PermissionDenied, words);
     // names for all users are elsewhere
     let global = Spot::global();
-    super::spot::works(&global.create(3), 3);
+    super::test_file::works(&global.create(3), 3);
 }
 
 fn owner() -> String {
-    format!("user {}", raw::effective_uid())
+    format!("user {}", syscalls::effective_uid())
 }
 
 pub(crate) fn a_file_in_the_place_of_the_directory_is_refused() {
     fs::write(directory(), "").expect("it is a new place");
     is_refused("a file", &["is no directory", &owner(), "removed"]);
     fs::remove_file(directory()).expect("it is ours");
-    raw::make_fifo(&directory()).expect("it is a new place");
+    syscalls::make_fifo(&directory()).expect("it is a new place");
     is_refused("a fifo", &["is no directory", &owner(), "removed"]);
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn a_directory_of_somebody_else_is_refused() {
     DirBuilder::new().mode(0o700).create(directory()).expect("it is a new place");
     if chown(directory(), Some(NOBODY), Some(NOBODY)).is_err() {
         // in a user namespace of one user, what belongs to root looks like nobody's
-        raw::bind(Path::new("/usr"), &directory()).expect("who has a mount namespace may mount");
+        syscalls::bind(Path::new("/usr"), &directory()).expect("who has a mount namespace may mount");
     }
     is_refused("a stranger's directory", &["somebody else", &format!("user {NOBODY}"), "removed"]);
 }
@@ -67,7 +67,7 @@ pub(crate) fn a_directory_that_comes_and_goes_is_in_nobodys_way() {
 }
 
 pub(crate) fn a_place_that_is_read_only_is_named() {
-    raw::mount_tmpfs(Path::new(SHARED_MEMORY), "ro").expect("who has a mount namespace may mount");
+    syscalls::mount_tmpfs(Path::new(SHARED_MEMORY), "ro").expect("who has a mount namespace may mount");
     for spot in [Spot::own(), Spot::global()] {
         for mode in [AccessMode::Open, AccessMode::Create, AccessMode::CreateNew] {
             let error = spot.open(3, mode).expect_err("nothing can be made");
@@ -86,5 +86,5 @@ pub(crate) fn a_directory_open_to_others_is_refused() {
     }
     fs::set_permissions(directory(), Permissions::from_mode(0o700)).expect("it is ours");
     let spot = Spot::own();
-    super::spot::works(&spot.create(3), 3);
+    super::test_file::works(&spot.create(3), 3);
 }

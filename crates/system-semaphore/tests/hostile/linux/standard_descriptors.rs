@@ -10,8 +10,8 @@ use std::time::Duration;
 use system_semaphore::{ErrorKind, Observer, Owners, SystemSemaphore, list};
 use test_support::wait_for;
 
-use super::raw::{self, StandardDescriptors};
-use super::spot::{Spot, free, works};
+use super::syscalls::{self, StandardDescriptors};
+use super::test_file::{Spot, free, works};
 
 /// What a descriptor of this process stands for; `None` if it is not open.
 fn target(number: RawFd) -> Option<PathBuf> {
@@ -53,7 +53,7 @@ pub(crate) fn no_descriptor_takes_the_number_of_a_closed_standard_stream() {
         // the thread that watches for deaths still has its descriptors
         let targets: Vec<_> = closed.iter().map(|number| target(*number)).collect();
         let is_written: Vec<_> =
-            closed.iter().map(|number| raw::write(*number, b"daemon started\n").is_ok()).collect();
+            closed.iter().map(|number| syscalls::write(*number, b"daemon started\n").is_ok()).collect();
         drop(standard);
         assert!(failures.iter().all(|(_, failure)| failure.is_none()), "{closed:?}: {failures:?}");
         assert!(targets.iter().all(Option::is_none), "{closed:?}: {targets:?}");
@@ -72,7 +72,8 @@ pub(crate) fn thread_that_prints_to_closed_streams_harms_no_semaphore() {
             while !is_over.load(Ordering::Relaxed) {
                 for number in 0..3 {
                     // /dev/null may be there
-                    let _ = raw::write(number, b"a line of output that goes nowhere, thinks the daemon\n");
+                    let _ =
+                        syscalls::write(number, b"a line of output that goes nowhere, thinks the daemon\n");
                 }
             }
         });
@@ -132,12 +133,12 @@ pub(crate) fn inheritable_permit_has_a_number_that_programs_do_not_use() {
     };
     let (first, permit) = number(&semaphore);
     assert!(first >= 100, "{first}");
-    assert!(!raw::is_closed_on_exec(first));
+    assert!(!syscalls::is_closed_on_exec(first));
     // its predecessor is closed, or the permit would outlive this one
     drop(permit);
     assert_eq!(free(&semaphore), 3);
     // with a lower limit, the highest free one
-    raw::limit(std::process::id(), libc::RLIMIT_NOFILE, 60);
+    syscalls::limit(std::process::id(), libc::RLIMIT_NOFILE, 60);
     let (second, permit) = number(&semaphore);
     assert_eq!(second, 59);
     let (third, another) = number(&semaphore);

@@ -8,14 +8,14 @@ use system_semaphore::{AccessMode, Error, ErrorKind, SystemSemaphore};
 use test_support::{Puppet, wait_for};
 
 use super::helper;
-use super::raw;
-use super::spot::{
+use super::syscalls;
+use super::test_file::{
     MODES, PROMPT, RECOVERER_IN_SLOT, REGISTRAR_AT, REGISTRY_BYTE, SLOT_SIZE, SLOTS_AT, Spot, WATCHER_BYTE,
     free, slot_of, works,
 };
 
 fn stop(pid: u32) {
-    assert!(raw::signal(pid, libc::SIGSTOP), "it lives");
+    assert!(syscalls::signal(pid, libc::SIGSTOP), "it lives");
     let is_stopped = || {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('T'))
@@ -24,7 +24,7 @@ fn stop(pid: u32) {
 }
 
 fn go_on(pid: u32) {
-    assert!(raw::signal(pid, libc::SIGCONT), "it lives");
+    assert!(syscalls::signal(pid, libc::SIGCONT), "it lives");
 }
 
 /// A process that has this lock and is stopped; `at` says so in the file.
@@ -99,7 +99,7 @@ pub(crate) fn a_registrar_says_who_it_is() {
         let mut pid = [0; 4];
         file.read_exact_at(&mut pid, REGISTRAR_AT).expect("it can be read");
         // on an open of its own, with which the lock goes
-        let is_locked = raw::lock(&spot.file(), REGISTRY_BYTE..REGISTRY_BYTE + 1).is_err();
+        let is_locked = syscalls::lock(&spot.file(), REGISTRY_BYTE..REGISTRY_BYTE + 1).is_err();
         let is_caught = is_locked && u32::from_ne_bytes(pid) == registrar.pid();
         if !is_caught {
             go_on(registrar.pid());
@@ -174,7 +174,7 @@ pub(crate) fn the_last_user_removes_the_file_whoever_has_another_lock() {
             first.must("close\ts");
         }
         let stranger = spot.file();
-        raw::lock(&stranger, WATCHER_BYTE..WATCHER_BYTE + 1).expect("nobody watches");
+        syscalls::lock(&stranger, WATCHER_BYTE..WATCHER_BYTE + 1).expect("nobody watches");
         drop(semaphore);
         assert!(!spot.exists(), "comes second: {comes_second}");
     }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};
 use system_semaphore::{AccessMode, SystemSemaphore};
 use test_support::{Failure, Puppet};
 
-use super::spot::{SHARED_MEMORY, SLOTS, STATE_AT, Spot, free, works};
+use super::test_file::{SHARED_MEMORY, SLOTS, STATE_AT, Spot, free, works};
 use super::{NOBODY, USER};
 
 fn nobody() -> Puppet {

@@ -11,7 +11,7 @@ use memmap2::{MmapOptions, MmapRaw};
 use rustix::process::geteuid;
 use system_semaphore::SystemSemaphore;
 
-use crate::room;
+use crate::unsafe_calls;
 
 const STATE: usize = 64;
 const USED: usize = 128;
@@ -69,7 +69,7 @@ impl Inside {
         if before && with_one {
             return Ok(inside);
         }
-        Err("the file is laid out otherwise than inside.rs says: bring it up to date".to_owned())
+        Err("the file is laid out otherwise than engine_inspection.rs says: bring it up to date".to_owned())
     }
 
     pub(crate) fn free(&self) -> u32 {
@@ -110,6 +110,6 @@ impl Inside {
     }
 
     fn half(&self, at: usize) -> u32 {
-        room::load(&self.0, at)
+        unsafe_calls::load(&self.0, at)
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use system_semaphore::{AccessMode, Error, ErrorKind, KeyType, NativeIpcKey, SystemSemaphore};
 use test_support::{Puppet, wait_for};
 
-use super::raw;
+use super::syscalls;
 
 pub(crate) const SHARED_MEMORY: &str = "/dev/shm";
 pub(crate) const MODES: [AccessMode; 4] =
@@ -40,7 +40,7 @@ pub(crate) const PROMPT: Duration = Duration::from_secs(20);
 
 /// The directory of this user's names.
 pub(crate) fn directory() -> PathBuf {
-    Path::new(SHARED_MEMORY).join(format!("system-semaphore-{}", raw::effective_uid()))
+    Path::new(SHARED_MEMORY).join(format!("system-semaphore-{}", syscalls::effective_uid()))
 }
 
 fn prefix(case: u32) -> String {

@@ -12,7 +12,7 @@ use system_semaphore::{AccessMode, Error, InheritablePermit, OwnedPermit, System
 
 use crate::choice;
 use crate::scribble::{Count, REGISTRY_BYTE, Slot, Write, scribble};
-use crate::spot::{Spot, lock, mend};
+use crate::test_file::{Spot, lock, mend};
 
 choice! {
     /// How a semaphore is opened.

@@ -3,9 +3,9 @@
 use std::{fmt, thread};
 
 use super::paths::{Books, Path, Scene};
-use super::route::{Alarm, Manner, Route};
 use super::stage::{LATER, Stage};
-use super::trace::Tracee;
+use super::trace::{Alarm, Manner, Route};
+use super::tracee::Tracee;
 use super::waiter::{Progress, Waiter};
 use super::{Mishap, Result, demand, start};
 
@@ -168,7 +168,7 @@ fn halt_after_the_swap(stage: &Stage) -> Result<Tracee> {
     let mut process = start("first-acquire", &stage.name)?;
     let before = stage.count()?;
     while stage.count()? == before {
-        super::route::step(&mut process)?;
+        super::trace::step(&mut process)?;
     }
     Ok(process)
 }

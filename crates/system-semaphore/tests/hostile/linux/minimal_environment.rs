@@ -8,12 +8,12 @@ use std::time::Instant;
 use system_semaphore::{AccessMode, SystemSemaphore};
 use test_support::Puppet;
 
-use super::raw;
-use super::spot::{PROMPT, SHARED_MEMORY, Sight, Spot, directory, free, works};
+use super::syscalls;
+use super::test_file::{PROMPT, SHARED_MEMORY, Sight, Spot, directory, free, works};
 
 pub(crate) fn permissions_are_what_was_said_whatever_the_umask() {
     for umask in [0, 0o022, 0o077, 0o777] {
-        raw::set_umask(umask);
+        syscalls::set_umask(umask);
         for spot in [Spot::own(), Spot::global()] {
             for (said, expected) in
                 [(None, 0o600), (Some(0o600), 0o600), (Some(0o660), 0o660), (Some(0o666), 0o666)]
@@ -49,7 +49,7 @@ pub(crate) fn no_environment_is_needed() {
 }
 
 fn hide_proc() {
-    raw::mount_tmpfs(Path::new("/proc"), "size=4k").expect("who has a mount namespace may mount");
+    syscalls::mount_tmpfs(Path::new("/proc"), "size=4k").expect("who has a mount namespace may mount");
 }
 
 /// Whether the system gives a file a name by its descriptor, whoever asks.
@@ -110,11 +110,12 @@ pub(crate) fn without_proc_what_is_there_goes_on() {
 /// Then there is another place for all, whatever the environment says.
 pub(crate) fn without_shared_memory_there_is_another_place() {
     for path in ["/dev", "/tmp"] {
-        raw::mount_tmpfs(Path::new(path), "size=4m,mode=1777").expect("who has a mount namespace may mount");
+        syscalls::mount_tmpfs(Path::new(path), "size=4m,mode=1777")
+            .expect("who has a mount namespace may mount");
     }
     let key = Spot::own();
     let semaphore = key.create(3);
-    let directory = format!("/tmp/system-semaphore-{}", raw::effective_uid());
+    let directory = format!("/tmp/system-semaphore-{}", syscalls::effective_uid());
     assert_eq!(fs::read_dir(&directory).expect("it is there").count(), 1);
     works(&semaphore, 3);
     drop(semaphore);

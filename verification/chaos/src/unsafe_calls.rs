@@ -10,7 +10,7 @@ use std::{io, ptr};
 
 use memmap2::MmapRaw;
 
-use crate::board::Board;
+use crate::shared_state::Board;
 
 /// The board in this file, for as long as the process lives.
 pub(crate) fn map_board(file: RawFd) -> io::Result<&'static Board> {

@@ -6,7 +6,7 @@ use system_semaphore::Holder;
 use test_support::{Puppet, process, wait_for};
 
 use super::wait_for_waiters;
-use crate::subject::{Subject, assert_books};
+use crate::tested_type::{Subject, assert_books};
 
 pub(crate) fn who_holds_how_many_since_when_is_told(subject: &Subject) {
     let semaphore = subject.create("s", 5);
