@@ -1,0 +1,120 @@
+//! Processes that die or stop in the middle of an operation.
+
+use super::super::algorithm::operation::{Operation, Waiters};
+use super::super::failpoint::Step;
+use super::super::lifetime::close;
+use super::super::mapped_file::Core;
+use super::actor::Actor;
+use super::{MANY, Meanwhile, Stage, operate, take_one};
+
+#[test]
+fn who_dies_in_the_middle_of_an_operation_has_done_it_or_not() {
+    // what is done before, the operation, and what is free after a death before and after the swap
+    let cases: [(&[&str], &str, u32, u32); 6] = [
+        (&[], "acquire\t1", 10, 10),
+        (&[], "acquire\t3", 10, 10),
+        (&["acquire\t2"], "drop", 10, 10),
+        (&[], "release\t5", 10, 15),
+        (&["acquire\t3", "hold"], "release\t5", 10, 12),
+        (&["acquire\t3", "forget", "acquire\t1"], "drop", 7, 7),
+    ];
+    for (before, operation, undone, done) in cases {
+        for (step, free) in [(Step::BeforeSwap, undone), (Step::AfterSwap, done)] {
+            for meanwhile in Meanwhile::ALL {
+                let stage = Stage::new(10);
+                let mut actor = Actor::with(&stage);
+                before.iter().for_each(|command| actor.must(command));
+                actor.halt_in(operation, step);
+                meanwhile.happen(&stage);
+                actor.kill();
+                let context = format!("{before:?}, {operation:?}, killed {step:?}, meanwhile {meanwhile:?}");
+                stage.assert_books(meanwhile.free(free), 0, context);
+            }
+        }
+    }
+}
+
+#[test]
+fn who_goes_on_after_others_have_helped_goes_on_rightly() {
+    for step in [Step::BeforeSwap, Step::AfterSwap] {
+        for meanwhile in Meanwhile::ALL {
+            let stage = Stage::new(10);
+            let mut actor = Actor::with(&stage);
+            actor.halt_in("acquire\t2", step);
+            meanwhile.happen(&stage);
+            actor.must("go");
+            let context = format!("{step:?}, meanwhile {meanwhile:?}");
+            // an acquire that was applied before the reset is void
+            let held = if meanwhile == Meanwhile::Reset && step == Step::AfterSwap { 0 } else { 2 };
+            let taken_after_reset = if meanwhile == Meanwhile::Reset { held } else { 0 };
+            stage.assert_books(meanwhile.free(10 - held) - taken_after_reset, held, &context);
+            actor.must("drop");
+            stage.assert_books(meanwhile.free(10), 0, &context);
+        }
+    }
+}
+
+#[test]
+fn what_several_held_who_die_together_comes_back() {
+    for number_of_others in [0, MANY] {
+        let stage = Stage::new(3 + number_of_others as u32);
+        let others: Vec<_> = (0..number_of_others).map(|_| stage.core()).collect();
+        others.iter().for_each(take_one);
+        let mut holders: Vec<Actor> = (0..3).map(|_| Actor::with(&stage)).collect();
+        holders.iter_mut().for_each(|holder| holder.must("acquire\t1"));
+        let mut waiter = Actor::with(&stage);
+        waiter.fall_asleep("acquire\t3", &stage);
+        // so that it is told of all at once, and the same reports are one
+        waiter.stop();
+        holders.into_iter().for_each(Actor::kill);
+        waiter.go_on();
+        assert_eq!(waiter.hear(), "ok", "among {number_of_others} others");
+        stage.assert_books(0, 3 + number_of_others as u32, "it has what they had");
+        let epoch = others.first().map_or(0, Core::epoch);
+        let give_back = Operation::give_back(1, epoch, Waiters::Keep);
+        others.iter().for_each(|user| operate(user, &give_back));
+        others.iter().for_each(close::close);
+        stage.assert_books(number_of_others as u32, 3, "the others have gone");
+    }
+}
+
+#[test]
+fn who_is_stopped_at_any_step_is_in_nobodys_way() {
+    let cases: [(&str, Step); 6] = [
+        ("acquire\t1", Step::BeforeSwap),
+        ("acquire\t1", Step::AfterSwap),
+        ("drop", Step::AfterSwap),
+        ("release\t1", Step::AfterSwap),
+        ("look", Step::RecoverySettled),
+        ("look", Step::AfterSwap),
+    ];
+    for (command, step) in cases {
+        let stage = Stage::new(5);
+        let mut dead = Actor::with(&stage);
+        dead.must("acquire\t1");
+        let mut actor = Actor::with(&stage);
+        actor.must("acquire\t1");
+        if command == "look" {
+            dead.kill();
+        }
+        actor.halt_in(command, step);
+        actor.stop();
+        for _ in 0..100 {
+            drop(stage.semaphore.acquire_many(2).expect("there are enough"));
+        }
+        stage.semaphore.add_permits(1).expect("there is room");
+        let again = stage.create(7);
+        drop(again.acquire_many(7).expect("all are free"));
+        actor.go_on();
+        actor.must("go");
+        let context = format!("{command:?} {step:?}");
+        if command == "acquire\t1" && step == Step::BeforeSwap {
+            stage.assert_books(6, 1, context);
+        } else if command == "release\t1" {
+            stage.assert_books(7, 0, context);
+        } else {
+            actor.kill();
+            stage.assert_books(7, 0, context);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Processes that are halted or killed between any two steps of the engine.
+
+mod actor;
+mod deaths;
+mod lifetime;
+mod recovery;
+mod resets;
+mod slots;
+mod wakes;
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+
+pub(crate) use self::actor::{longest_sleep, pass};
+use super::algorithm::layout::FILE_SIZE;
+use super::algorithm::operation::{self, Operation, Outcome, Waiters};
+use super::lifetime::path::Place;
+use super::lifetime::{close, open};
+use super::mapped_file::Core;
+use crate::backend::api::Request;
+use crate::{AccessMode, KeyType, NativeIpcKey, SystemSemaphore};
+
+/// An open file that has no name, and nothing in it.
+pub(super) fn core_of_nobody() -> Core {
+    let place = Arc::new(Place::of("of nobody").expect("a good name"));
+    let open = || {
+        let file = memfd_create("of nobody", MemfdFlags::CLOEXEC)?;
+        ftruncate(&file, FILE_SIZE).map(|()| file)
+    };
+    Core::open(&place, open).expect("there is memory").0
+}
+
+fn key(name: &str) -> NativeIpcKey {
+    NativeIpcKey::new(name, KeyType::Robust)
+}
+
+/// A semaphore of the test's own.
+struct Stage {
+    name: String,
+    semaphore: SystemSemaphore,
+}
+
+impl Stage {
+    fn new(count: u32) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("system-semaphore-unit-{}-{number}", std::process::id());
+        let semaphore = SystemSemaphore::new(key(&name), count, AccessMode::CreateNew).expect("it is new");
+        Self { name, semaphore }
+    }
+
+    /// What the books say when the dead are buried: what is free, and what is held in the current epoch.
+    fn books(&self) -> (u32, u32) {
+        let free = self.semaphore.available_permits().expect("it is told");
+        let core = self.core();
+        let epoch = core.epoch();
+        let slots = core.layout().used_slots();
+        let held = slots.map(|slot| core.slot(slot).expect("it is there").held(epoch)).sum();
+        close::close(&core);
+        (free, held)
+    }
+
+    #[track_caller]
+    fn assert_books(&self, free: u32, held: u32, context: impl Display) {
+        assert_eq!(self.books(), (free, held), "free and held: {context}");
+    }
+
+    /// A look at the file, with a slot of its own.
+    fn core(&self) -> Core {
+        let place = Arc::new(Place::of(&self.name).expect("it is a good name"));
+        let request = Request { mode: AccessMode::OpenExisting, ..Request::default() };
+        let core = open::open(&place, &request).expect("it is there");
+        Arc::into_inner(core).expect("nobody else has it")
+    }
+
+    fn create(&self, count: u32) -> SystemSemaphore {
+        SystemSemaphore::new(key(&self.name), count, AccessMode::Create).expect("it can be reset")
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // after a failure; else the last handle sees to it
+        if thread::panicking() {
+            let _ = SystemSemaphore::remove(key(&self.name));
+        }
+    }
+}
+
+/// What is done to who has come to a halt, before it is killed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Meanwhile {
+    Nothing,
+    /// Somebody else has the next turn, and so has to help.
+    AnotherOperation,
+    /// Somebody else does so many that the tag's number comes round for it.
+    ManyOperations,
+    Reset,
+}
+
+impl Meanwhile {
+    const ALL: [Self; 4] = [Self::Nothing, Self::AnotherOperation, Self::ManyOperations, Self::Reset];
+
+    fn happen(self, stage: &Stage) {
+        match self {
+            Self::Nothing => {}
+            Self::AnotherOperation => stage.semaphore.add_permits(1).expect("there is room"),
+            Self::ManyOperations => (0..50).for_each(|_| {
+                drop(stage.semaphore.try_acquire().expect("there are enough"));
+            }),
+            Self::Reset => drop(stage.create(100)),
+        }
+    }
+
+    /// What is free afterwards, if so many would be otherwise.
+    fn free(self, free: u32) -> u32 {
+        match self {
+            Self::Nothing | Self::ManyOperations => free,
+            Self::AnotherOperation => free + 1,
+            Self::Reset => 100,
+        }
+    }
+}
+
+/// Takes a permit for a user that has no semaphore around it.
+fn take_one(user: &Core) {
+    operate(user, &Operation::acquire(1, false, Waiters::Keep));
+}
+
+#[track_caller]
+fn operate(user: &Core, operation: &Operation) {
+    let actor = operation::Actor::new(user, user.own_slot().expect("it has one")).expect("it is there");
+    assert!(matches!(actor.operate(operation), Ok(Outcome::Done { .. })));
+}
+
+/// More users than are all looked at without much thought, and more than one page has slots for.
+const MANY: usize = 110;

@@ -1,0 +1,126 @@
+//! The recovery of what dead processes held.
+
+use std::time::Duration;
+
+use test_support::wait_for;
+
+use super::super::failpoint::Step;
+use super::super::lifetime::close;
+use super::actor::Actor;
+use super::{MANY, Meanwhile, Stage, take_one};
+use crate::ErrorKind;
+
+const RECOVERY: [Step; 7] = [
+    Step::RecoveryBegins,
+    Step::RecoverySettled,
+    Step::BeforeSwap,
+    Step::AfterSwap,
+    Step::RecoveryGaveBack,
+    Step::BeforeWake,
+    Step::RecoveryWoke,
+];
+
+#[test]
+fn recoverers_may_die_one_after_the_other() {
+    for step in RECOVERY {
+        for second in RECOVERY {
+            for meanwhile in [Meanwhile::Nothing, Meanwhile::AnotherOperation, Meanwhile::Reset] {
+                let stage = Stage::new(5);
+                let mut holder = Actor::with(&stage);
+                holder.must("acquire\t2");
+                holder.must("acquire\t1");
+                let mut recoverers = [Actor::with(&stage), Actor::with(&stage)];
+                holder.kill();
+                let mut context = format!("meanwhile {meanwhile:?}, killed");
+                for (recoverer, step) in recoverers.iter_mut().zip([step, second]) {
+                    recoverer.must(&format!("halt\t{step:?}"));
+                    recoverer.tell("look");
+                    // what the first had done already, the second does not come to
+                    let halted = recoverer.hear();
+                    context += &format!(" at {halted}");
+                    if halted != "ok" {
+                        meanwhile.happen(&stage);
+                    }
+                }
+                recoverers.into_iter().for_each(Actor::kill);
+                let free = match meanwhile {
+                    Meanwhile::AnotherOperation => 5 + context.matches("at at\t").count() as u32,
+                    _ => meanwhile.free(5),
+                };
+                stage.assert_books(free, 0, &context);
+                let recoveries = stage.semaphore.recoveries().expect("it is told");
+                assert!(recoveries >= 1 || meanwhile == Meanwhile::Reset, "{context}");
+            }
+        }
+    }
+}
+
+/// The recoverer is somebody who uses the semaphore, or somebody who opens it and has no slot yet.
+#[test]
+fn a_waiter_gets_what_a_recoverer_did_not_live_to_announce() {
+    for step in RECOVERY {
+        for is_user in [true, false] {
+            let stage = Stage::new(1);
+            let mut holder = Actor::with(&stage);
+            holder.must("acquire\t1");
+            let mut waiter = Actor::with(&stage);
+            let mut recoverer = if is_user { Actor::with(&stage) } else { Actor::start() };
+            let open = format!("open\t{}\t0\tOpen", stage.name);
+            holder.kill();
+            // before the waiter's process can be first
+            recoverer.halt_in(if is_user { "look" } else { &open }, Step::RecoveryBegins);
+            waiter.fall_asleep("acquire\t1", &stage);
+            if step != Step::RecoveryBegins {
+                recoverer.tell(&format!("go\t{step:?}"));
+                assert_eq!(recoverer.hear(), format!("at\t{step:?}"));
+            }
+            recoverer.kill();
+            assert_eq!(waiter.hear(), "ok", "{step:?}, user {is_user}");
+            stage.assert_books(0, 1, format!("{step:?}, user {is_user}"));
+        }
+    }
+}
+
+#[test]
+fn who_waits_for_a_stopped_recoverer_is_told() {
+    let stage = Stage::new(1);
+    let mut dead = Actor::with(&stage);
+    dead.must("acquire\t1");
+    let dead_pid = dead.child.id();
+    let mut recoverer = Actor::with(&stage);
+    dead.kill();
+    recoverer.halt_in("look", Step::RecoverySettled);
+    recoverer.stop();
+    let timeout = Duration::from_millis(20);
+    let error = stage.semaphore.acquire_timeout(timeout).expect_err("it is not yet given back");
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    for pid in [dead_pid, recoverer.child.id()] {
+        assert!(error.to_string().contains(&format!("process {pid}")), "{error}");
+    }
+    recoverer.go_on();
+    recoverer.must("go");
+    drop(stage.semaphore.acquire().expect("it is given back"));
+    stage.assert_books(1, 0, "all is back");
+}
+
+#[test]
+fn the_dead_are_found_among_many() {
+    let stage = Stage::new(3);
+    let mut users: Vec<_> = (0..MANY).map(|_| stage.core()).collect();
+    [7, MANY - 2, MANY - 1].iter().for_each(|index| take_one(&users[*index]));
+    // Nothing of it is written down: as if it had been killed. (A process that another test is just starting has a copy of
+    // its descriptor until it executes its program.)
+    drop(users.pop());
+    drop(users.remove(7));
+    wait_for("two of three have died", || stage.books() == (2, 1));
+    let core = stage.core();
+    // the stage's, and the one that looks
+    assert_eq!(core.living_slots().expect("it can be looked at").len(), users.len() + 2);
+    assert_eq!(core.layout().used_slots().count(), users.len() + 2);
+    // a dead one that nobody has recovered yet is none of the living
+    drop(users.pop());
+    let living = || core.living_slots().expect("it can be looked at").len();
+    wait_for("it is none of the living", || living() == users.len() + 2);
+    users.iter().for_each(close::close);
+    close::close(&core);
+}

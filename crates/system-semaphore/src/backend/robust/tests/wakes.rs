@@ -1,0 +1,204 @@
+//! Which waiter gets a permit, whichever process dies, stops or gives up meanwhile.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use test_support::wait_for;
+
+use super::super::algorithm::fairness::{FAIR_MS, UNFAIR};
+use super::super::algorithm::wake::announce_and_wake;
+use super::super::clock;
+use super::super::failpoint::Step;
+use super::super::lifetime::close;
+use super::actor::Actor;
+use super::{MANY, Stage};
+use crate::ErrorKind;
+
+#[test]
+fn a_waiter_gets_what_a_releaser_did_not_live_to_announce() {
+    for (initial, before, release) in [(1, "acquire\t1", "drop"), (0, "look", "release\t2")] {
+        let stage = Stage::new(initial);
+        let (mut releaser, mut waiter) = (Actor::with(&stage), Actor::with(&stage));
+        releaser.must(before);
+        waiter.fall_asleep("acquire\t1", &stage);
+        releaser.halt_in(release, Step::BeforeWake);
+        releaser.kill();
+        assert_eq!(waiter.hear(), "ok", "{release:?}");
+        stage.assert_books(1 - initial, 1, release);
+    }
+}
+
+#[test]
+fn a_waiter_gets_what_the_one_who_was_woken_did_not_live_to_take() {
+    for (need, others) in [(1, 0), (3, 0), (1, MANY), (3, MANY)] {
+        let stage = Stage::new(0);
+        let others: Vec<_> = (0..others).map(|_| stage.core()).collect();
+        let (mut first, mut second) = (Actor::with(&stage), Actor::with(&stage));
+        first.must("halt\tWoken");
+        first.fall_asleep("acquire\t1", &stage);
+        second.fall_asleep(&format!("acquire\t{need}"), &stage);
+        if need == 1 {
+            stage.semaphore.add_permits(1).expect("there is room");
+            assert_eq!(first.hear(), "at\tWoken");
+        } else {
+            // who needs several is woken by each, and sleeps on
+            stage.semaphore.add_permits(2).expect("there is room");
+            assert_eq!(first.hear(), "at\tWoken");
+            stage.semaphore.add_permits(1).expect("there is room");
+        }
+        first.kill();
+        assert_eq!(second.hear(), "ok", "{need}, and {} others", others.len());
+        stage.assert_books(0, need, need);
+        others.iter().for_each(close::close);
+    }
+}
+
+#[test]
+fn who_was_woken_and_leaves_without_a_permit_passes_it_on() {
+    const TIME: Duration = Duration::from_secs(2);
+    let stage = Stage::new(0);
+    let (mut first, mut second) = (Actor::with(&stage), Actor::with(&stage));
+    first.must("halt\tWoken");
+    first.fall_asleep(&format!("acquire\t1\t{}", TIME.as_millis()), &stage);
+    // it sleeps, so its time has begun
+    let begin = Instant::now();
+    second.fall_asleep("acquire\t1", &stage);
+    // if the first one's time is up before it is woken, it has no duty, and this says nothing
+    stage.semaphore.add_permits(1).expect("there is room");
+    if first.hear() == "at\tWoken" {
+        let overtaker = stage.semaphore.try_acquire().expect("it is free");
+        wait_for("the first one's time is up", || begin.elapsed() > TIME);
+        first.tell("go");
+        assert!(first.hear().contains("in time"));
+        // nothing but the first one's word has the second announce itself again
+        drop(overtaker);
+    }
+    assert_eq!(second.hear(), "ok");
+    stage.assert_books(0, 1, "the second has it");
+}
+
+#[test]
+fn one_permit_goes_through_all_who_wait() {
+    let stage = Stage::new(0);
+    let mut waiters: Vec<Actor> = (0..3).map(|_| Actor::with(&stage)).collect();
+    for waiter in &mut waiters {
+        waiter.fall_asleep("acquire\t1", &stage);
+    }
+    stage.semaphore.add_permits(1).expect("there is room");
+    // who had it stays: its end would wake somebody, too
+    let mut served = Vec::new();
+    while !waiters.is_empty() {
+        let mut next = None;
+        wait_for("one of them is served", || {
+            next = waiters.iter().position(|waiter| waiter.lines.try_recv().is_ok());
+            next.is_some()
+        });
+        served.push(waiters.swap_remove(next.expect("one is")));
+        served.last_mut().expect("there is one").must("drop");
+    }
+    stage.assert_books(1, 0, "all had it");
+}
+
+#[test]
+fn who_needs_much_does_not_keep_the_wake_up_of_who_needs_little() {
+    let stage = Stage::new(0);
+    let (mut much, mut little) = (Actor::with(&stage), Actor::with(&stage));
+    much.fall_asleep("acquire\t3", &stage);
+    little.fall_asleep("acquire\t1", &stage);
+    stage.semaphore.add_permits(1).expect("there is room");
+    assert_eq!(little.hear(), "ok");
+    stage.semaphore.add_permits(3).expect("there is room");
+    assert_eq!(much.hear(), "ok");
+    stage.assert_books(0, 4, "each has what it needs");
+}
+
+/// In these tests fairness lasts longer, so that it can be seen.
+#[test]
+fn who_was_woken_in_vain_is_not_overtaken_again() {
+    let stage = Stage::new(0);
+    let (mut waiter, mut overtaker) = (Actor::with(&stage), Actor::with(&stage));
+    waiter.must("halt\tWoken");
+    waiter.fall_asleep("acquire\t1", &stage);
+    let begin = Instant::now();
+    wait_for("it has waited for long", || begin.elapsed() > UNFAIR);
+    stage.semaphore.add_permits(1).expect("there is room");
+    assert_eq!(waiter.hear(), "at\tWoken");
+    overtaker.must("acquire\t1");
+    waiter.tell("go\tWoken");
+    let core = stage.core();
+    wait_for("the waiter asks for fairness", || core.is_fair_now());
+    waiter.wait_until_asleep();
+    overtaker.must("drop");
+    assert_eq!(waiter.hear(), "at\tWoken");
+    assert_eq!(core.layout().state().count(), 1);
+    overtaker.block("acquire\t1", &stage);
+    close::close(&core);
+    waiter.must("go");
+    let core = stage.core();
+    assert!(!core.is_fair_now(), "it has what it asked for");
+    close::close(&core);
+    waiter.must("drop");
+    assert_eq!(overtaker.hear(), "ok");
+    stage.assert_books(0, 1, "each had its turn");
+}
+
+/// Though some who died waiting were woken in vain for long.
+#[test]
+fn who_may_not_wait_gets_what_is_free() {
+    let stage = Stage::new(3);
+    let core = stage.core();
+    core.layout().fair_until.store(clock::milliseconds() + FAIR_MS, Ordering::Relaxed);
+    announce_and_wake(&core);
+    assert!(core.is_fair_now() && core.layout().state().waiters());
+    drop(stage.semaphore.acquire_many_timeout(3, Duration::ZERO).expect("they are free"));
+    assert!(core.is_fair_now() && core.layout().state().waiters());
+    let error = stage.semaphore.acquire_many_timeout(4, Duration::ZERO).expect_err("there are three");
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+    close::close(&core);
+    stage.assert_books(3, 0, "all is given back");
+}
+
+#[test]
+fn each_of_many_waiters_gets_what_it_needs() {
+    for needs in [[1, 1, 1], [1, 2, 1], [3, 2, 2], [1, 3, 5]] {
+        let stage = Stage::new(0);
+        let mut waiters: Vec<Actor> = needs.iter().map(|_| Actor::with(&stage)).collect();
+        for (waiter, need) in waiters.iter_mut().zip(needs) {
+            waiter.fall_asleep(&format!("acquire\t{need}"), &stage);
+        }
+        // one by one, so that what there is may be too little for who is woken
+        for _ in 0..needs.iter().sum() {
+            stage.semaphore.add_permits(1).expect("there is room");
+        }
+        // who takes little may take it from under who needs much, but all of it is enough for all
+        for waiter in &waiters {
+            assert_eq!(waiter.hear(), "ok", "{needs:?}");
+        }
+        stage.assert_books(0, needs.iter().sum(), format!("{needs:?}"));
+    }
+}
+
+#[test]
+fn a_waiter_is_served_though_the_one_who_was_woken_is_stopped() {
+    let stage = Stage::new(0);
+    let (mut first, mut second) = (Actor::with(&stage), Actor::with(&stage));
+    first.must("halt\tWoken");
+    // for good: one that got up for a moment would lie down behind the other, who would be woken instead
+    first.fall_asleep("acquire\t1", &stage);
+    second.block("acquire\t1", &stage);
+    stage.semaphore.add_permits(1).expect("there is room");
+    assert_eq!(first.hear(), "at\tWoken");
+    first.stop();
+    assert_eq!(second.hear(), "ok");
+    second.must("drop");
+    first.go_on();
+    first.must("go");
+    stage.assert_books(0, 1, "the first has it");
+}
+
+#[test]
+fn a_wait_that_is_watched_ends_in_a_forked_child_and_leaves_nothing() {
+    let stage = Stage::new(0);
+    let mut actor = Actor::with(&stage);
+    actor.must("fork in a wait");
+}
