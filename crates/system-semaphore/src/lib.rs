@@ -73,6 +73,9 @@ mod semaphore;
 mod sys;
 mod types;
 
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
+pub use backend::robust_format;
 pub use error::{Error, ErrorKind, Result};
 #[cfg(unix)]
 pub use inheritable::InheritablePermit;

@@ -1,9 +1,17 @@
-//! What the tests of several packages share: other processes that do as they are told ([`Puppet`]), and what the system shows
-//! of them.
+//! What the tests of several packages share: other processes that do as they are told ([`Puppet`]), what the system shows of
+//! them, the file of a robust semaphore, and the tracing of a process.
 
+#[cfg(target_os = "linux")]
+pub mod byte_lock;
+#[cfg(target_os = "linux")]
+pub mod format;
 #[cfg(unix)]
 pub mod process;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod ptrace;
 mod puppet;
+#[cfg(target_os = "linux")]
+pub mod robust_file;
 mod unsafe_calls;
 
 #[cfg(unix)]

@@ -43,6 +43,20 @@ fn descriptor_paths(pid: u32) -> Vec<PathBuf> {
     entries.flatten().map(|entry| entry.path()).collect()
 }
 
+/// Each descriptor that it has open, by its number, with what it is of.
+pub fn descriptor_targets(pid: u32) -> Vec<(u64, String)> {
+    let describe = |path: PathBuf| {
+        let number = path.file_name()?.to_str()?.parse().ok()?;
+        Some((number, fs::read_link(path).ok()?.to_string_lossy().into_owned()))
+    };
+    descriptor_paths(pid).into_iter().filter_map(describe).collect()
+}
+
+/// Whether it has an inotify instance.
+pub fn has_inotify(pid: u32) -> bool {
+    descriptor_targets(pid).iter().any(|(_, target)| target == "anon_inode:inotify")
+}
+
 /// In how many parts it has this file mapped.
 pub fn mappings_of(pid: u32, file: &Metadata) -> usize {
     let inode = file.ino().to_string();

@@ -4,28 +4,23 @@
 //! [`Inside::open`] checks that it still does.
 
 use std::fs::File;
-use std::path::PathBuf;
 use std::{fmt, process};
 
 use memmap2::{MmapOptions, MmapRaw};
-use rustix::process::geteuid;
 use system_semaphore::SystemSemaphore;
+use test_support::format::{header, slot, slot_at};
+use test_support::robust_file::path_of;
 
 use crate::unsafe_calls;
 
-const STATE: usize = 64;
-const USED: usize = 128;
-const SLOTS: usize = 640;
-const SLOT: usize = 64;
-const RECOVERER: usize = 56;
 /// So many slots are looked at.
-const FEW: usize = 256;
+const FEW: u16 = 256;
 
 pub(crate) struct Inside(MmapRaw);
 
 /// One slot in use.
 pub(crate) struct Slot {
-    number: usize,
+    number: u16,
     committed: (u32, u32),
     pending: (u32, u32),
     helped: u32,
@@ -47,16 +42,11 @@ impl fmt::Display for Slot {
     }
 }
 
-/// Where the file of a name is.
-pub(crate) fn path(name: &str) -> PathBuf {
-    PathBuf::from(format!("/dev/shm/system-semaphore-{}/{name}", geteuid().as_raw()))
-}
-
 impl Inside {
     /// Looks into the semaphore of this name, which this process has open and nobody else uses yet.
     pub(crate) fn open(name: &str, semaphore: &SystemSemaphore) -> Result<Self, String> {
-        let map = File::open(path(name)).and_then(|file| MmapOptions::new().map_raw_read_only(&file));
-        let inside = Self(map.map_err(|error| format!("{}: {error}", path(name).display()))?);
+        let map = File::open(path_of(name)).and_then(|file| MmapOptions::new().map_raw_read_only(&file));
+        let inside = Self(map.map_err(|error| format!("{}: {error}", path_of(name).display()))?);
         let looks_right = |held| {
             let free = semaphore.available_permits().unwrap_or(u32::MAX);
             let is_own = |own: &Slot| own.pid == process::id() && own.committed.1 == held;
@@ -73,7 +63,7 @@ impl Inside {
     }
 
     pub(crate) fn free(&self) -> u32 {
-        self.half(STATE) & i32::MAX as u32
+        self.half(header::STATE) & i32::MAX as u32
     }
 
     /// The first slots, if they are in use.
@@ -83,33 +73,33 @@ impl Inside {
 
     /// Who is just giving back what dead processes held, or was when it was killed.
     pub(crate) fn recoverers(&self) -> impl Iterator<Item = u32> {
-        self.used().map(|number| self.half(SLOTS + number * SLOT + RECOVERER)).filter(|pid| *pid != 0)
+        self.used().map(|number| self.half(slot_at(number) + slot::RECOVERER)).filter(|pid| *pid != 0)
     }
 
-    fn used(&self) -> impl Iterator<Item = usize> {
-        let words = (0..FEW / 32).map(|word| (word, self.half(USED + 4 * word)));
+    fn used(&self) -> impl Iterator<Item = u16> {
+        let words = (0..FEW / 32).map(|word| (word, self.half(header::USED + 4 * u64::from(word))));
         words.flat_map(|(word, used)| {
             (0..32).filter(move |bit| used >> bit & 1 != 0).map(move |bit| word * 32 + bit)
         })
     }
 
-    fn slot(&self, number: usize) -> Slot {
-        let at = SLOTS + number * SLOT;
+    fn slot(&self, number: u16) -> Slot {
+        let at = slot_at(number);
         // the numbers are the upper halves
-        let record = |at| (self.half(at + 4), self.half(at));
+        let record = |at: u64| (self.half(at + 4), self.half(at));
         Slot {
             number,
-            committed: record(at),
-            pending: record(at + 8),
-            helped: self.half(at + 16),
-            epoch: self.half(at + 20),
-            pid: self.half(at + 24),
-            waiting: self.half(at + 40),
-            recoverer: self.half(at + RECOVERER),
+            committed: record(at + slot::COMMITTED),
+            pending: record(at + slot::PENDING),
+            helped: self.half(at + slot::HELPED),
+            epoch: self.half(at + slot::EPOCH),
+            pid: self.half(at + slot::PID),
+            waiting: self.half(at + slot::WAITING_THREADS),
+            recoverer: self.half(at + slot::RECOVERER),
         }
     }
 
-    fn half(&self, at: usize) -> u32 {
-        unsafe_calls::load(&self.0, at)
+    fn half(&self, at: u64) -> u32 {
+        unsafe_calls::load(&self.0, at as usize)
     }
 }

@@ -27,6 +27,7 @@ use std::{env, fs};
 
 use lexopt::{Arg, ValueExt};
 use system_semaphore::SystemSemaphore;
+use test_support::robust_file::path_of;
 
 use self::processes::Processes;
 use self::round::Round;
@@ -159,7 +160,7 @@ fn clean_up(processes: &Processes) -> Outcome {
     for semaphore in 0..SEMAPHORES {
         // there is none unless the run ended early
         let _ = SystemSemaphore::remove(scene::key(processes.board, semaphore));
-        let path = engine_inspection::path(&scene::name(std::process::id(), semaphore));
+        let path = path_of(&scene::name(std::process::id(), semaphore));
         if path.exists() {
             let _ = fs::remove_file(&path);
             return wrong(format!("{} was left", path.display()));

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use rustix::process::Signal;
 use system_semaphore::{AccessMode, SystemSemaphore};
+use test_support::robust_file::path_of;
 
-use crate::engine_inspection::{self, Inside};
+use crate::engine_inspection::Inside;
 use crate::processes::{Processes, signal};
 use crate::scene::{Scene, key, name};
 use crate::shared_state::{Seat, Stage, WORKERS};
@@ -433,7 +434,7 @@ impl<'a> Round<'a> {
                 SystemSemaphore::remove(key(board, semaphore))
                     .or_else(|error| wrong(format!("it cannot be removed: {error:?}")))?;
             }
-            let path = engine_inspection::path(&name(std::process::id(), semaphore));
+            let path = path_of(&name(std::process::id(), semaphore));
             if path.exists() {
                 return wrong(format!("{} is left though its last user has closed it", path.display()));
             }

@@ -7,10 +7,11 @@ use std::{fs, io, process, thread};
 
 use rustix::process::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use test_support::robust_file::path_of;
 
 use crate::processes::signal;
+use crate::scene;
 use crate::shared_state::{Board, SEMAPHORES};
-use crate::{engine_inspection, scene};
 
 pub(crate) type Outcome<T = ()> = Result<T, End>;
 
@@ -80,7 +81,7 @@ fn watch(board: &Board, shared: &Shared) {
                 signal(pid, Signal::KILL);
             });
             (0..SEMAPHORES).for_each(|number| {
-                let _ = fs::remove_file(engine_inspection::path(&scene::name(process::id(), number)));
+                let _ = fs::remove_file(path_of(&scene::name(process::id(), number)));
             });
             process::exit(1);
         }

@@ -3,17 +3,19 @@
 #![no_main]
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 
 use fuzz::choice;
-use fuzz::scribble::{
-    EPOCH_AT, MAX_PERMITS_AT, PERSISTENT_AT, REGISTRY_BYTE, SLOTS, STATE_AT, Slot, Write, scribble,
-};
+use fuzz::scribble::{Slot, Write, scribble};
 use fuzz::session::{Mode, Step, Visit};
-use fuzz::test_file::{Place, Sight, Spot, lock, works};
+use fuzz::test_file::{Place, Spot};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use system_semaphore::{ErrorKind, SystemSemaphore};
+use test_support::byte_lock;
+use test_support::format::{
+    FILE_SIZE, REGISTRY_BYTE, REMOVED, RESET, SLOTS, StateWord, header, read_u32, read_u64,
+};
+use test_support::robust_file::{FileSnapshot, assert_works_now};
 
 #[derive(Arbitrary, Debug)]
 struct Plan {
@@ -58,25 +60,20 @@ fuzz_target!(|plan: Plan| {
 });
 
 fn plant(spot: &Spot, content: &Content) -> File {
-    let size = spot.file_size();
     match content {
         Content::Semaphore { persistent, writes } => {
-            let file = spot.plant(size, *persistent);
+            let file = spot.plant_valid(FILE_SIZE, *persistent);
             scribble(&file, writes);
             file
         }
-        Content::Longer(more) => spot.plant(size + u64::from(*more), true),
-        Content::Shorter(length) => spot.plant(u64::from(*length) % size, true),
-        Content::Anything(bytes) => {
-            let file = spot.plant_empty();
-            file.write_all_at(bytes, 0).expect("there is room");
-            file
-        }
+        Content::Longer(more) => spot.plant_valid(FILE_SIZE + u64::from(*more), true),
+        Content::Shorter(length) => spot.plant_valid(u64::from(*length) % FILE_SIZE, true),
+        Content::Anything(bytes) => spot.plant_bytes(bytes),
     }
 }
 
 fn is_left_alone(spot: &'static Spot, plan: &Plan, kind: ErrorKind) {
-    let before = Sight::of(&spot.path);
+    let before = FileSnapshot::of(&spot.path);
     let mut visit = Visit::new(spot);
     let refused = visit.open(plan.mode, PERMITS).err().map(|error| error.kind());
     assert_eq!(refused, Some(kind));
@@ -84,27 +81,24 @@ fn is_left_alone(spot: &'static Spot, plan: &Plan, kind: ErrorKind) {
     assert_eq!(refused, Some(kind));
     plan.steps().for_each(|step| visit.take(step));
     visit.end();
-    assert!(Sight::of(&spot.path) == before, "it is another file");
+    assert!(FileSnapshot::of(&spot.path) == before, "it is another file");
 }
 
 fn is_opened(spot: &'static Spot, plan: &Plan, file: &File) {
     let mut has_users = false;
     for slot in plan.living.iter().take(4).filter(|slot| slot.number() != REGISTRY_BYTE) {
-        assert!(lock(file, slot.number()), "nobody else has a lock");
+        let bytes = slot.number()..slot.number() + 1;
+        byte_lock::try_lock(file, bytes).expect("nobody else has a lock");
         has_users |= slot.number() < SLOTS;
     }
-    let word = |at| {
-        let mut bytes = [0; 4];
-        file.read_exact_at(&mut bytes, at).expect("it can be read");
-        u32::from_ne_bytes(bytes)
-    };
-    let persistent = word(PERSISTENT_AT) != 0;
-    let (slot, seq) = (word(STATE_AT + 4) & 0xFFF, word(STATE_AT + 4) >> 12);
-    let is_removed = slot == u32::from(SLOTS);
-    let next = word(EPOCH_AT).wrapping_add(1);
-    let is_next = slot == u32::from(SLOTS) + 2 && seq == next & 0xF_FFFF;
-    let epoch = if is_next { next } else { word(EPOCH_AT) };
-    let max = word(MAX_PERMITS_AT + u64::from(epoch & 1) * 4);
+    let word = |at| read_u32(file, at).expect("it can be read");
+    let persistent = word(header::PERSISTENT) != 0;
+    let state = StateWord::decode(read_u64(file, header::STATE).expect("it can be read"));
+    let is_removed = state.slot == REMOVED;
+    let next = word(header::EPOCH).wrapping_add(1);
+    let is_next = state.slot == RESET && state.seq == next & 0xF_FFFF;
+    let epoch = if is_next { next } else { word(header::EPOCH) };
+    let max = word(header::MAX_PERMITS + u64::from(epoch & 1) * 4);
     let is_leftover = is_removed || !persistent && !has_users;
 
     let mut visit = Visit::new(spot);
@@ -114,12 +108,12 @@ fn is_opened(spot: &'static Spot, plan: &Plan, file: &File) {
             assert_eq!(opened.err(), Some(ErrorKind::NotFound));
             assert!(!spot.path.exists(), "it is left");
         }
-        (_, true) => works(opened.expect("a leftover starts afresh"), PERMITS),
+        (_, true) => assert_works_now(&opened.expect("a leftover starts afresh"), PERMITS),
         (Mode::CreateNew, false) => assert_eq!(opened.err(), Some(ErrorKind::AlreadyExists)),
         (Mode::Create, false) if max < PERMITS => {
             assert_eq!(opened.err(), Some(ErrorKind::OutOfResources));
         }
-        (Mode::Create, false) => works(opened.expect("it is reset"), PERMITS),
+        (Mode::Create, false) => assert_works_now(&opened.expect("it is reset"), PERMITS),
         (Mode::Open | Mode::OpenExisting, false) => drop(opened.expect("it can be opened")),
     }
     plan.steps().for_each(|step| visit.take(step));

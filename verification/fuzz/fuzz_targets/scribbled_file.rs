@@ -5,10 +5,11 @@
 use fuzz::choice;
 use fuzz::scribble::{Count, Write, scribble};
 use fuzz::session::{Errand, Mode, Running, Step, Visit, moment};
-use fuzz::test_file::{Place, Sight, Spot, works};
+use fuzz::test_file::{Place, Spot};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use system_semaphore::{AccessMode, SystemSemaphore};
+use test_support::robust_file::{FileSnapshot, assert_works_now};
 
 #[derive(Arbitrary, Debug)]
 struct Plan {
@@ -81,9 +82,11 @@ impl Meanwhile {
 fn can_be_made_anew(spot: &Spot) {
     let create =
         || SystemSemaphore::builder(&spot.key).mode(AccessMode::Create).initial_value(2).max_permits(5);
-    let refusal = spot.file().and_then(|file| spot.refusal(&file));
-    let Some(kind) = refusal else { return works(&create().build().expect("it can be made anew"), 2) };
-    let before = Sight::of(&spot.path);
+    let refusal = spot.open().ok().and_then(|file| spot.refusal(&file));
+    let Some(kind) = refusal else {
+        return assert_works_now(&create().build().expect("it can be made anew"), 2);
+    };
+    let before = FileSnapshot::of(&spot.path);
     assert_eq!(create().build().err().map(|error| error.kind()), Some(kind));
-    assert!(Sight::of(&spot.path) == before, "it is another file");
+    assert!(FileSnapshot::of(&spot.path) == before, "it is another file");
 }

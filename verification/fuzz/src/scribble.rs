@@ -6,35 +6,9 @@ use std::os::unix::fs::FileExt;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, clock_gettime};
+use test_support::format::{NAME_AT, StateWord, header, slot, slot_at};
 
 use crate::choice;
-
-/// What a stranger knows of the file; compare `algorithm/layout.rs`.
-pub const MAGIC: &[u8] = b"SYSSEMA4";
-/// The version of the layout.
-pub const VERSION: u8 = 2;
-/// How many slots there are.
-pub const SLOTS: u16 = 4093;
-/// The byte that is locked by who opens or closes.
-pub const REGISTRY_BYTE: u16 = SLOTS;
-/// Where it stands whether it is persistent.
-pub const PERSISTENT_AT: u64 = 12;
-/// Where the epoch is.
-pub const EPOCH_AT: u64 = 16;
-/// Where the state is.
-pub const STATE_AT: u64 = 64;
-/// Where the largest count is, in even epochs, and after it in odd ones.
-pub const MAX_PERMITS_AT: u64 = STATE_AT + 8;
-/// Where the bits of used slots are.
-pub const USED_AT: u64 = 128;
-/// Where the slots are.
-pub const SLOTS_AT: u64 = USED_AT + 512;
-/// How long a slot is.
-pub const SLOT_SIZE: u64 = 64;
-/// Where a long name is.
-pub const NAME_AT: u64 = SLOTS_AT + SLOT_SIZE * SLOTS as u64;
-/// What lies in memory or not as a whole.
-pub const PAGE: u64 = 4096;
 
 /// One write.
 #[derive(Arbitrary, Clone, Debug)]
@@ -62,34 +36,34 @@ choice! {
 choice! {
     #[derive(Copy)]
     enum Field {
-        Persistent = PERSISTENT_AT as isize,
-        Epoch = EPOCH_AT as isize,
-        Several = 20,
-        Registrar = 24,
-        Recoveries = 32,
-        LastPass = 40,
-        FairUntil = 48,
-        State = STATE_AT as isize,
-        MaxPermits = MAX_PERMITS_AT as isize,
-        MaxPermitsOfOddEpochs = MAX_PERMITS_AT as isize + 4,
-        Initial = MAX_PERMITS_AT as isize + 8,
-        InitialOfOddEpochs = MAX_PERMITS_AT as isize + 12,
+        Persistent = header::PERSISTENT as isize,
+        Epoch = header::EPOCH as isize,
+        HasMultiWaiters = header::HAS_MULTI_WAITERS as isize,
+        RegistryOwnerPid = header::REGISTRY_OWNER_PID as isize,
+        Recoveries = header::RECOVERIES as isize,
+        LastFullScan = header::LAST_FULL_SCAN as isize,
+        FairUntil = header::FAIR_UNTIL as isize,
+        State = header::STATE as isize,
+        MaxPermits = header::MAX_PERMITS as isize,
+        MaxPermitsOfOddEpochs = header::MAX_PERMITS as isize + 4,
+        Initial = header::INITIAL as isize,
+        InitialOfOddEpochs = header::INITIAL as isize + 4,
     }
 }
 
 choice! {
     #[derive(Copy)]
     enum Part {
-        Committed = 0,
-        Pending = 8,
-        Helped = 16,
-        Epoch = 20,
-        Pid = 24,
-        PidNamespace = 28,
-        StartTime = 32,
-        WaitingThreads = 40,
-        Since = 48,
-        Recoverer = 56,
+        Committed = slot::COMMITTED as isize,
+        Pending = slot::PENDING as isize,
+        Helped = slot::HELPED as isize,
+        Epoch = slot::EPOCH as isize,
+        Pid = slot::PID as isize,
+        PidNamespace = slot::PID_NAMESPACE as isize,
+        StartTime = slot::START_TIME as isize,
+        WaitingThreads = slot::WAITING_THREADS as isize,
+        Since = slot::SINCE as isize,
+        Recoverer = slot::RECOVERER as isize,
     }
 }
 
@@ -167,8 +141,8 @@ impl At {
         match *self {
             Self::Magic(byte) => u64::from(byte % 12),
             Self::Field(field) => field as u64,
-            Self::Used(word) => USED_AT + u64::from(word % 64) * 8,
-            Self::Slot { slot, part } => SLOTS_AT + u64::from(slot.number()) * SLOT_SIZE + part as u64,
+            Self::Used(word) => header::USED + u64::from(word % 64) * 8,
+            Self::Slot { slot, part } => slot_at(slot.number()) + part as u64,
             Self::Name(byte) => NAME_AT + u64::from(byte),
             Self::Anywhere(at) => at.into(),
         }
@@ -188,8 +162,8 @@ impl Value {
             }
             Self::State { slot, seq, low } => {
                 let (seq, slot, low) = (seq.get(), slot.number(), low.get());
-                let state = u64::from(seq) << 44 | u64::from(slot) << 32 | u64::from(low);
-                state.to_ne_bytes().into()
+                let (waiters, count) = (low >> 31 != 0, low & !(1 << 31));
+                StateWord { slot, seq, waiters, count }.encode().to_ne_bytes().into()
             }
             Self::Soon(later) => {
                 let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("there is such a clock");

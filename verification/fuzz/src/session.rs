@@ -9,10 +9,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use system_semaphore::{AccessMode, Error, InheritablePermit, OwnedPermit, SystemSemaphore};
+use test_support::byte_lock;
+use test_support::format::REGISTRY_BYTE;
 
 use crate::choice;
-use crate::scribble::{Count, REGISTRY_BYTE, Slot, Write, scribble};
-use crate::test_file::{Spot, lock, mend};
+use crate::scribble::{Count, Slot, Write, scribble};
+use crate::test_file::{Spot, mend};
 
 choice! {
     /// How a semaphore is opened.
@@ -131,7 +133,7 @@ impl Visit {
     /// The file as it is now, or was last.
     pub fn file(&mut self) -> Option<&File> {
         if !self.files.last().is_some_and(|file| self.spot.names(file)) {
-            self.files.extend(self.spot.file());
+            self.files.extend(self.spot.open());
         }
         self.files.last()
     }
@@ -228,10 +230,11 @@ impl Visit {
             return;
         }
         if self.others.is_none() {
-            self.others = self.spot.file();
+            self.others = self.spot.open().ok();
         }
         if let Some(others) = &self.others {
-            lock(others, slot.number());
+            // another one may have it already
+            let _ = byte_lock::try_lock(others, slot.number()..slot.number() + 1);
         }
     }
 

@@ -27,6 +27,8 @@ use crate::types::{Listed, Owners};
 
 #[cfg(target_os = "linux")]
 pub(crate) use robust::Quick as FastPath;
+#[cfg(target_os = "linux")]
+pub use robust::format as robust_format;
 
 /// The fast path of no type of semaphore: the platform has none.
 #[cfg(not(target_os = "linux"))]

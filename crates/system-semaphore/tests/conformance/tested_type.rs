@@ -15,7 +15,7 @@ use system_semaphore::{AccessMode, Capabilities, ErrorKind, KeyType, NativeIpcKe
 use test_support::Puppet;
 
 #[cfg(unix)]
-pub(crate) use unix::{directory_of, files_of_this_run, sets_of_this_run, shared_memory, system_v};
+pub(crate) use unix::{files_of_this_run, sets_of_this_run, system_v};
 
 /// What a case works with.
 pub(crate) struct Subject {

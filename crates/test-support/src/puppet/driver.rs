@@ -76,13 +76,27 @@ pub struct Puppet {
 impl Puppet {
     /// Starts the command, which must speak the protocol.
     pub fn spawn(command: &mut Command) -> Self {
+        Self::spawn_heard(command, |_| true)
+    }
+
+    /// Starts a unit test of this program, with this variable set. The test must speak the protocol then; what its harness
+    /// says besides is passed over.
+    pub fn of_unit_test(test: &str, role: &str) -> Self {
+        let mut command = Command::new(std::env::current_exe().expect("the program knows itself"));
+        let is_answer = |line: &str| {
+            matches!(line, "ok" | "began") || line.starts_with("ok\t") || line.starts_with("error\t")
+        };
+        Self::spawn_heard(command.args(["--exact", test, "--nocapture"]).env(role, "1"), is_answer)
+    }
+
+    fn spawn_heard(command: &mut Command, is_heard: fn(&str) -> bool) -> Self {
         let mut child = start(command.stdin(Stdio::piped()).stdout(Stdio::piped()))
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let stdin = child.stdin.take().expect("it is piped");
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let (sender, answers) = channel();
         thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
+            for line in stdout.lines().map_while(Result::ok).filter(|line| is_heard(line)) {
                 if sender.send(line).is_err() {
                     break;
                 }
@@ -126,6 +140,12 @@ impl Puppet {
                 return parse(&line);
             }
         }
+    }
+
+    /// The answer, if it has given one. `began` is passed over.
+    pub fn try_answer(&mut self) -> Option<Result<String, Failure>> {
+        let line = self.answers.try_iter().find(|line| line != "began");
+        line.map(|line| parse(&line))
     }
 
     /// Tells it what to do, and waits for the answer.

@@ -6,3 +6,5 @@ pub(crate) mod shared_counter;
 pub(crate) mod signal;
 #[cfg(unix)]
 pub mod system_v;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub(crate) mod tracing;

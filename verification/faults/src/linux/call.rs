@@ -1,11 +1,10 @@
 //! System calls: how they are told apart, and how each can fail.
 
 use std::fmt;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 
 use nix::errno::Errno;
 use nix::libc::{self, c_long};
+use test_support::ptrace::Memory;
 
 /// Who makes a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,7 +90,7 @@ const ALL_THREADS_HAVE_IT: &str =
 impl Entry {
     /// Its name, and how it can fail: each way that a working kernel has, in memory or descriptors that are short, with
     /// signals, races and refused rights. `None`: that is not known.
-    pub(super) fn faults(&self, memory: &File) -> Option<(&'static str, Vec<Fault>)> {
+    pub(super) fn faults(&self, memory: &Memory) -> Option<(&'static str, Vec<Fault>)> {
         use Errno::*;
         let (name, errors): (_, &[Errno]) = match self.number {
             libc::SYS_openat if self.has(2, libc::O_TMPFILE) => {
@@ -164,7 +163,7 @@ impl Entry {
     }
 
     /// The arguments by which it is known again.
-    pub(super) fn describe(&self, name: &str, memory: &File) -> String {
+    pub(super) fn describe(&self, name: &str, memory: &Memory) -> String {
         let arguments = self.arguments;
         let path = |argument| plain(&self.path(argument, memory));
         match self.number {
@@ -200,11 +199,11 @@ impl Entry {
         self.arguments[argument] as i32 & bits == bits
     }
 
-    fn path(&self, argument: usize, memory: &File) -> String {
-        string_at(memory, self.arguments[argument])
+    fn path(&self, argument: usize, memory: &Memory) -> String {
+        memory.read_string(self.arguments[argument])
     }
 
-    fn describe_lock(&self, memory: &File) -> String {
+    fn describe_lock(&self, memory: &Memory) -> String {
         let (kind, start) = self.lock(memory);
         match self.arguments[1] as i32 {
             libc::F_OFD_GETLK => format!("fcntl(is locked, {start})"),
@@ -215,43 +214,34 @@ impl Entry {
     }
 
     /// The type and the first byte of the lock that it is about.
-    fn lock(&self, memory: &File) -> (i32, u64) {
+    fn lock(&self, memory: &Memory) -> (i32, u64) {
         // `struct flock`: type (2 bytes), whence, start (at 8), length
         let mut lock = [0; 16];
-        let _ = memory.read_exact_at(&mut lock, self.arguments[2]);
+        let _ = memory.read(self.arguments[2], &mut lock);
         let start = u64::from_ne_bytes(lock[8..].try_into().expect("8 bytes"));
         (u16::from_ne_bytes([lock[0], lock[1]]).into(), start)
     }
 
     /// When a sleep of the engine's is to end, on the monotonic clock.
-    pub(super) fn sleeps_until(&self, memory: &File) -> Option<i64> {
+    pub(super) fn sleeps_until(&self, memory: &Memory) -> Option<i64> {
         let is_sleep =
             self.number == libc::SYS_futex && self.arguments[1] as i32 & 0x7F == libc::FUTEX_WAIT_BITSET;
         is_sleep.then(|| milliseconds_at(memory, self.arguments[3]))
     }
 
     /// How long it waits for events.
-    pub(super) fn polls_for(&self, memory: &File) -> Option<i64> {
+    pub(super) fn polls_for(&self, memory: &Memory) -> Option<i64> {
         (self.number == libc::SYS_ppoll).then(|| milliseconds_at(memory, self.arguments[2]))
     }
 }
 
-fn milliseconds_at(memory: &File, address: u64) -> i64 {
+fn milliseconds_at(memory: &Memory, address: u64) -> i64 {
     let mut timespec = [0; 16];
-    if address == 0 || memory.read_exact_at(&mut timespec, address).is_err() {
+    if address == 0 || memory.read(address, &mut timespec).is_err() {
         return i64::MAX;
     }
     let number = |bytes: &[u8]| i64::from_ne_bytes(bytes.try_into().expect("8 bytes"));
     number(&timespec[..8]) * 1000 + number(&timespec[8..]) / 1_000_000
-}
-
-/// A C string of the other process.
-fn string_at(memory: &File, address: u64) -> String {
-    let mut bytes = [0; 512];
-    // it may end at the end of what is mapped
-    let read = memory.read_at(&mut bytes, address).unwrap_or(0);
-    let text = bytes[..read].split(|byte| *byte == 0).next().unwrap_or_default();
-    String::from_utf8_lossy(text).into_owned()
 }
 
 /// A path without the numbers that differ from run to run.

@@ -3,7 +3,6 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
@@ -14,21 +13,16 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::time::{ClockId, clock_gettime};
 use system_semaphore::{AccessMode, KeyType, NativeIpcKey, SystemSemaphore};
-use test_support::{Failure, PATIENCE, Puppet, process, wait_for};
+use test_support::robust_file::SHARED_MEMORY;
+use test_support::{Failure, PATIENCE, Puppet, format, process, wait_for};
 
 use super::call::{Fault, Role};
 use super::tracer::{Plan, Seen, Sight, trace};
 
-const SHARED_MEMORY: &str = "/dev/shm";
 /// Of the engine, in milliseconds: who waits sleeps no longer before it has deaths watched,
 const FIRST_SLEEP: i64 = 2;
 /// and no longer than this if nobody tells it of them.
 const PROBE: i64 = 100;
-/// The byte whose lock makes a process the watcher.
-const WATCHER_BYTE: u64 = 4094;
-/// Where the word that decides is in the file, and what it is when the semaphore has been removed.
-const STATE_AT: u64 = 64;
-const REMOVED: u64 = 4093 << 32;
 
 /// One run of a scene.
 pub(super) struct Stage {
@@ -221,7 +215,8 @@ impl Stage {
             |path: &std::path::PathBuf| fs::read_link(path).is_ok_and(|file| file.starts_with(SHARED_MEMORY));
         let path = paths.find(is_file).expect("it has it open");
         let file = OpenOptions::new().write(true).open(path).expect("it can be opened");
-        file.write_all_at(&REMOVED.to_ne_bytes(), STATE_AT).expect("it can be written to");
+        let removed = format::removed_state().to_ne_bytes();
+        file.write_all_at(&removed, format::header::STATE).expect("it can be written to");
     }
 
     /// The subject has `s` open, and holds nothing. So many are free in the end, and all of it still works.
@@ -267,7 +262,7 @@ impl Stage {
     fn check_subject(&self) {
         self.rest();
         let pid = self.subject.pid();
-        let inotify = usize::from(process::threads(pid) > 1 && has_inotify(pid));
+        let inotify = usize::from(process::threads(pid) > 1 && process::has_inotify(pid));
         assert_eq!(process::descriptors(pid), self.descriptors + inotify, "descriptors of the subject");
         let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("it lives");
         let mapped: Vec<_> = maps.lines().filter(|line| line.contains(SHARED_MEMORY)).collect();
@@ -341,9 +336,9 @@ pub(super) fn is_watcher(pid: u32) -> bool {
     let lines = descriptor_lines(pid);
     let mut locks = lines.iter().filter(|line| line.starts_with("lock:")).filter_map(|line| {
         let mut words = line.split_whitespace().rev();
-        Some((words.next()?.parse::<u64>().ok()?, words.next()?.parse::<u64>().ok()?))
+        Some((words.next()?.parse::<u16>().ok()?, words.next()?.parse::<u16>().ok()?))
     });
-    locks.any(|(last, first)| (first..=last).contains(&WATCHER_BYTE))
+    locks.any(|(last, first)| (first..=last).contains(&format::WATCHER_BYTE))
 }
 
 /// Of what inotify tells it.
@@ -353,12 +348,6 @@ fn listens_for(pid: u32) -> u32 {
     let watches = lines.iter().filter(|line| line.starts_with("inotify "));
     let masks = watches.filter_map(|line| line.split(' ').find_map(|word| word.strip_prefix("mask:")));
     masks.map(|mask| u32::from_str_radix(mask, 16).expect("it is a number")).fold(0, |all, mask| all | mask)
-}
-
-fn has_inotify(pid: u32) -> bool {
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("it lives").flatten();
-    let mut targets = entries.filter_map(|entry| fs::read_link(entry.path()).ok());
-    targets.any(|target| target == Path::new("anon_inode:inotify"))
 }
 
 /// What is in shared memory.

@@ -5,7 +5,6 @@
 //! has closed; and what the subject does shows meanwhile, so that nothing has to be waited for by the clock.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -14,11 +13,11 @@ use std::thread::{self, JoinHandle};
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
+use test_support::ptrace::{CallStop, Memory, Options, Resume, Thread};
 
 use super::call::{Call, Entry, Fault, Role};
 
@@ -79,7 +78,7 @@ struct Tracer {
 
 struct Task {
     role: Role,
-    memory: File,
+    memory: Memory,
     /// What the call that it is in is to return.
     result: Option<i64>,
 }
@@ -90,12 +89,11 @@ impl Tracer {
             | Options::PTRACE_O_TRACECLONE
             | Options::PTRACE_O_TRACEFORK
             | Options::PTRACE_O_EXITKILL;
-        ptrace::seize(self.pid, options).unwrap_or_else(|errno| {
+        Thread::new(self.pid).seize(options).unwrap_or_else(|errno| {
             panic!(
                 "cannot trace a child: {errno}; see kernel.yama.ptrace_scope, and what the container forbids"
             )
         });
-        ptrace::interrupt(self.pid).expect("it is traced");
         let mut under_way = Some(under_way);
         let ends = WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::__WALL;
         // its end is left to its parent, another thread of this process
@@ -106,11 +104,12 @@ impl Tracer {
                 break;
             }
             let _ = waitid(Id::Pid(task), ends);
+            let resume = |signal| Thread::new(task).resume(Resume::ToSystemCall, signal);
             let outcome = match status {
-                WaitStatus::PtraceSyscall(_) => self.at_call(task).and_then(|()| ptrace::syscall(task, None)),
+                WaitStatus::PtraceSyscall(_) => self.at_call(task).and_then(|()| resume(None)),
                 // a signal is on its way
-                WaitStatus::PtraceEvent(_, signal, 0) => ptrace::syscall(task, signal),
-                WaitStatus::PtraceEvent(_, Signal::SIGTRAP, _) => ptrace::syscall(task, None),
+                WaitStatus::PtraceEvent(_, signal, 0) => resume(Some(signal)),
+                WaitStatus::PtraceEvent(_, Signal::SIGTRAP, _) => resume(None),
                 _ if has_ended => {
                     self.forget(task);
                     Ok(())
@@ -143,22 +142,22 @@ impl Tracer {
                 true => Role::Thread,
                 false => Role::Child,
             };
-            let memory = File::open(format!("/proc/{pid}/mem")).expect("who traces may read");
+            let memory = Thread::new(pid).memory().expect("a tracer may read and write it");
             Task { role, memory, result: None }
         })
     }
 
     /// A call begins or ends.
     fn at_call(&mut self, pid: Pid) -> Result<(), Errno> {
-        match ptrace::syscall_info(pid)?.op {
-            libc::PTRACE_SYSCALL_INFO_ENTRY => self.at_entry(pid),
-            libc::PTRACE_SYSCALL_INFO_EXIT => self.at_exit(pid),
-            _ => Ok(()),
+        match Thread::new(pid).call_stop()? {
+            CallStop::Entry => self.at_entry(pid),
+            CallStop::Exit => self.at_exit(pid),
+            CallStop::None => Ok(()),
         }
     }
 
     fn at_entry(&mut self, pid: Pid) -> Result<(), Errno> {
-        let mut registers = ptrace::getregs(pid)?;
+        let mut registers = Thread::new(pid).registers()?;
         let entry = Entry {
             number: registers.orig_rax as i64,
             arguments: [
@@ -202,7 +201,7 @@ impl Tracer {
             Fault::After(errno) => self.task(pid).result = Some(-i64::from(errno as i32)),
             Fault::Never(_) => unreachable!("nobody plans that"),
         }
-        ptrace::setregs(pid, registers)
+        Thread::new(pid).set_registers(&registers)
     }
 
     fn at_exit(&mut self, pid: Pid) -> Result<(), Errno> {
@@ -211,9 +210,9 @@ impl Tracer {
             self.sight.sleeps_for.store(0, Ordering::SeqCst);
         }
         let Some(result) = self.task(pid).result.take() else { return Ok(()) };
-        let mut registers = ptrace::getregs(pid)?;
+        let mut registers = Thread::new(pid).registers()?;
         registers.rax = result as u64;
-        ptrace::setregs(pid, registers)
+        Thread::new(pid).set_registers(&registers)
     }
 
     /// Whether the call is one of the subject's own: it is told something, answers, or ends.

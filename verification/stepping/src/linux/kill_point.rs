@@ -5,9 +5,9 @@ use std::{fmt, thread};
 use super::paths::{Books, Path, Scene};
 use super::stage::{LATER, Stage};
 use super::trace::{Alarm, Manner, Route};
-use super::tracee::Tracee;
 use super::waiter::{Progress, Waiter};
 use super::{Mishap, Result, demand, start};
+use test_support::ptrace::Tracee;
 
 /// What happens between the halt and the look at the books.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

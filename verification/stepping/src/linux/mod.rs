@@ -1,10 +1,10 @@
 //! The run: which paths, where on them, in which ways; and what came of it.
 
+mod clock;
 mod kill_point;
 mod paths;
 mod stage;
 mod trace;
-mod tracee;
 mod waiter;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 use std::{env, fmt, io, thread};
 
 use system_semaphore::SystemSemaphore;
+use test_support::ptrace::{Event, Resume, Tracee};
+use test_support::robust_file::remove_files_with;
 
 use self::kill_point::{Cast, Finding, Recoverers, Way};
 use self::paths::{PATHS, Path};
 use self::trace::{Manner, Route};
-use self::tracee::{Event, Go, Tracee};
 
 /// Why a kill has shown nothing, or something bad.
 pub(crate) enum Mishap {
@@ -60,7 +61,7 @@ const PLAY: &str = "--play";
 /// Starts another process that plays a part, and waits until it comes to its first mark.
 fn start(part: &str, name: &str) -> Result<Tracee> {
     let mut process = Tracee::start(&[PLAY, part, name])?;
-    process.resume(Go::On)?;
+    process.resume(Resume::Freely)?;
     match process.wait()? {
         Event::Marked => Ok(process),
         event => Err(Mishap::Failure(format!("{part:?} does not come to its mark: {event:?}"))),
@@ -130,7 +131,7 @@ fn watch(prefix: String) {
             thread::sleep(Duration::from_secs(60));
             let now = KILLS.load(Ordering::Relaxed);
             if now == before {
-                stage::sweep(&prefix);
+                remove_files_with(&prefix);
                 println!("nothing has happened for a minute, after {now} kills\n0 passed, 1 failed");
                 std::process::exit(1);
             }

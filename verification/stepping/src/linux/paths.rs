@@ -3,7 +3,7 @@
 use system_semaphore::{KeyType, NativeIpcKey, Result, SystemSemaphore};
 
 use super::stage::{LATER, View};
-use super::tracee::mark;
+use test_support::ptrace::mark;
 
 /// Who else is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

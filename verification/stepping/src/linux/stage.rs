@@ -2,11 +2,12 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use system_semaphore::{ErrorKind, SystemSemaphore};
+use test_support::format;
+use test_support::robust_file::path_of;
 
 use super::paths::{Books, key};
 use super::{Mishap, Result, demand};
@@ -16,10 +17,6 @@ pub(crate) const LATER: u32 = 5;
 /// How long a waiter waits at most. (Before it gives up it looks for the dead, so that a slow machine changes nothing.)
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Where the file has what is looked at (`layout.rs` of the engine).
-const STATE_AT: u64 = 64;
-const USED_AT: u64 = 128;
-
 /// What a bystander sees, by reading the file.
 pub(crate) struct View {
     /// The name is there.
@@ -28,21 +25,6 @@ pub(crate) struct View {
     pub(crate) count: u32,
     /// The stepped process is among the users.
     pub(crate) is_user: bool,
-}
-
-/// Where this user's semaphores are.
-fn directory() -> PathBuf {
-    PathBuf::from(format!("/dev/shm/system-semaphore-{}", rustix::process::geteuid().as_raw()))
-}
-
-/// Removes what a run has left that had to be broken off.
-pub(crate) fn sweep(prefix: &str) {
-    let files = fs::read_dir(directory()).into_iter().flatten().flatten();
-    for file in files.filter(|file| file.file_name().to_string_lossy().starts_with(prefix)) {
-        let _ = fs::remove_file(file.path());
-    }
-    // it stays if there is something in it
-    let _ = fs::remove_dir(directory());
 }
 
 pub(crate) struct Stage {
@@ -75,32 +57,36 @@ impl Stage {
     }
 
     fn path(&self) -> PathBuf {
-        directory().join(&self.name)
+        path_of(&self.name)
     }
 
-    fn read<const N: usize>(&self, at: u64) -> io::Result<[u8; N]> {
-        let mut bytes = [0; N];
+    /// A word of the file; 0 if there is no file.
+    fn read(&self, at: u64) -> io::Result<u64> {
         match File::open(self.path()) {
-            Ok(file) => file.read_exact_at(&mut bytes, at)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+            Ok(file) => format::read_u64(&file, at),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
         }
-        Ok(bytes)
+    }
+
+    /// The bits of the first slots that are in use.
+    fn used(&self) -> Result<u64> {
+        Ok(self.read(format::header::USED)?)
     }
 
     /// How many slots are in use.
     fn users(&self) -> Result<u32> {
-        Ok(u64::from_le_bytes(self.read(USED_AT)?).count_ones())
+        Ok(self.used()?.count_ones())
     }
 
-    /// So many permits are free.
+    /// How many permits are free.
     pub(crate) fn count(&self) -> Result<u32> {
-        Ok(u32::from_le_bytes(self.read(STATE_AT)?) & !(1 << 31))
+        Ok(format::StateWord::decode(self.read(format::header::STATE)?).count)
     }
 
     pub(crate) fn view(&self) -> Result<View> {
-        let used = u64::from_le_bytes(self.read(USED_AT)?);
-        Ok(View { is_there: self.path().exists(), count: self.count()?, is_user: used >> self.slot & 1 != 0 })
+        let is_user = self.used()? >> self.slot & 1 != 0;
+        Ok(View { is_there: self.path().exists(), count: self.count()?, is_user })
     }
 
     /// Takes a permit and gives it back.

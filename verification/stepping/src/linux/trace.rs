@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::io;
 
 use super::Mishap;
-use super::tracee::{Clock, Event, Go, MARK, SYSTEM_CALL, Tracee};
+use super::clock::Clock;
+use test_support::ptrace::{Event, MARK, Resume, SYSTEM_CALL, Tracee};
 
 /// What is done while the process sleeps, so that it wakes up.
 pub(crate) type Alarm<'a> = &'a mut dyn FnMut() -> Result<(), Mishap>;
@@ -34,7 +35,7 @@ impl Route {
         loop {
             let registers = tracee.registers()?;
             let mut code = [0; 2];
-            tracee.read(registers.rip, &mut code)?;
+            tracee.memory().read(registers.rip, &mut code)?;
             let visit: &mut usize = visits.entry(registers.rip).or_default();
             *visit += 1;
             route.visits.push(*visit);
@@ -135,7 +136,7 @@ impl Route {
 fn careful_step(tracee: &mut Tracee, clock: &mut Clock) -> Result<(), Mishap> {
     let registers = tracee.registers()?;
     let mut code = [0; 2];
-    tracee.read(registers.rip, &mut code)?;
+    tracee.memory().read(registers.rip, &mut code)?;
     let is_call = code == SYSTEM_CALL;
     if is_call && is_wait(tracee)? {
         return Err(Mishap::Astray);
@@ -151,10 +152,10 @@ fn careful_step(tracee: &mut Tracee, clock: &mut Clock) -> Result<(), Mishap> {
 fn run(tracee: &mut Tracee, clock: &mut Clock) -> Result<(), Mishap> {
     let mut is_in_kernel = false;
     loop {
-        tracee.resume(Go::ToSystemCall)?;
+        tracee.resume(Resume::ToSystemCall)?;
         match tracee.wait()? {
             Event::SystemCall => is_in_kernel = !is_in_kernel,
-            event => return is_there(event),
+            event => return has_arrived(event),
         }
         if is_in_kernel && is_wait(tracee)? {
             return Err(Mishap::Astray);
@@ -179,13 +180,13 @@ pub(crate) enum Manner {
 }
 
 pub(crate) fn step(tracee: &mut Tracee) -> Result<(), Mishap> {
-    tracee.resume(Go::OneInstruction)?;
-    is_there(tracee.wait()?)
+    tracee.resume(Resume::OneInstruction)?;
+    has_arrived(tracee.wait()?)
 }
 
-fn is_there(event: Event) -> Result<(), Mishap> {
+fn has_arrived(event: Event) -> Result<(), Mishap> {
     match event {
-        Event::There => Ok(()),
+        Event::Arrived => Ok(()),
         Event::Marked => Err(Mishap::Astray),
         event => Err(Mishap::Failure(format!("the stepped process: {event:?}"))),
     }
@@ -211,16 +212,16 @@ pub(crate) fn unbind_sleep(tracee: &Tracee) -> io::Result<()> {
 /// Lets it fall asleep, raises the alarm, and has it wake up.
 fn sleep(tracee: &mut Tracee, alarm: Alarm<'_>) -> Result<(), Mishap> {
     unbind_sleep(tracee)?;
-    tracee.resume(Go::OneInstruction)?;
-    while !tracee.is_asleep()? {
+    tracee.resume(Resume::OneInstruction)?;
+    while !tracee.is_asleep() {
         if tracee.poll()?.is_some() {
             return Err(Mishap::Astray);
         }
         std::thread::yield_now();
     }
     alarm()?;
-    if tracee.is_asleep()? {
+    if tracee.is_asleep() {
         return Err(Mishap::Failure("who sleeps was not woken".to_owned()));
     }
-    is_there(tracee.wait()?)
+    has_arrived(tracee.wait()?)
 }

@@ -3,9 +3,10 @@
 
 use std::thread;
 
+use super::clock::Clock;
 use super::trace::{is_wait, unbind_sleep};
-use super::tracee::{Clock, Event, Go, Tracee};
 use super::{Mishap, Result};
+use test_support::ptrace::{Event, Resume, Tracee};
 
 pub(crate) struct Waiter {
     process: Tracee,
@@ -23,7 +24,7 @@ pub(crate) enum Progress {
 impl Waiter {
     pub(crate) fn start(name: &str) -> Result<Self> {
         let process = super::start("waiter", name)?;
-        process.resume(Go::ToSystemCall)?;
+        process.resume(Resume::ToSystemCall)?;
         Ok(Self { process, is_in_kernel: false, is_in_wait: false, clock: Clock::default() })
     }
 
@@ -31,7 +32,7 @@ impl Waiter {
     pub(crate) fn go_on(&mut self) -> Result<Progress> {
         loop {
             match self.process.poll()? {
-                None if self.is_in_wait && self.process.is_asleep()? => return Ok(Progress::Sleeps),
+                None if self.is_in_wait && self.process.is_asleep() => return Ok(Progress::Sleeps),
                 None => thread::yield_now(),
                 Some(Event::Marked) => return Ok(Progress::HasPermit),
                 Some(Event::SystemCall) => {
@@ -44,7 +45,7 @@ impl Waiter {
                         let registers = self.process.registers()?;
                         self.clock.show(&self.process, registers.orig_rax, &registers)?;
                     }
-                    self.process.resume(Go::ToSystemCall)?;
+                    self.process.resume(Resume::ToSystemCall)?;
                 }
                 Some(event) => return Err(Mishap::Failure(format!("the waiter: {event:?}"))),
             }

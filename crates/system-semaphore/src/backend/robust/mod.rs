@@ -13,6 +13,7 @@ mod clock;
 mod death_watch;
 mod error;
 mod failpoint;
+pub mod format;
 mod inheritable;
 mod lifetime;
 mod mapped_file;

@@ -6,8 +6,9 @@ use std::path::Path;
 
 use system_semaphore::{AccessMode, ErrorKind, KeyType, NativeIpcKey, SystemSemaphore};
 use test_support::Puppet;
+use test_support::robust_file::{directory, directory_of, shared_memory};
 
-use crate::tested_type::{Subject, assert_books, directory_of, exists, free, shared_memory};
+use crate::tested_type::{Subject, assert_books, exists, free};
 
 fn robust(name: &str) -> NativeIpcKey {
     NativeIpcKey::new(name, KeyType::Robust)
@@ -108,15 +109,11 @@ pub(crate) fn any_text_is_a_name_and_different_ones_never_meet(subject: &Subject
 
 fn files() -> Vec<String> {
     let mut files = Vec::new();
-    for directory in [shared_memory(), own_directory()] {
+    for directory in [shared_memory().to_owned(), directory()] {
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
         files.extend(entries.map(|entry| entry.file_name().to_string_lossy().into_owned()));
     }
     files
-}
-
-fn own_directory() -> std::path::PathBuf {
-    directory_of(fs::metadata("/proc/self").expect("it is mounted").uid())
 }
 
 pub(crate) fn local_is_the_user_s_own_and_global_is_not(subject: &Subject) {
@@ -162,7 +159,7 @@ pub(crate) fn the_file_s_mode_is_what_was_asked_for(subject: &Subject) {
         assert!(!file.exists());
     }
     let open = subject.create("s", 1);
-    assert_eq!(mode_of(&own_directory()), 0o700);
+    assert_eq!(mode_of(&directory()), 0o700);
     drop(open);
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use system_semaphore::{KeyType, NativeIpcKey, ProjectId, SystemSemaphore};
+use test_support::robust_file::{files_with, path_of};
 
 use super::Subject;
 
@@ -32,23 +32,7 @@ pub(crate) fn sets_of_this_run() -> BTreeSet<String> {
 
 /// What this run has in shared memory.
 pub(crate) fn files_of_this_run() -> Vec<PathBuf> {
-    let user = fs::metadata("/proc/self").expect("it is mounted").uid();
-    let directories = [shared_memory(), directory_of(user)];
-    // the second one need not be there
-    let entries = directories.into_iter().filter_map(|directory| fs::read_dir(directory).ok()).flatten();
-    let paths = entries.flatten().map(|entry| entry.path());
-    let mark = format!("system-semaphore-test-{}-", std::process::id());
-    paths.filter(|path| path.to_string_lossy().contains(&mark)).collect()
-}
-
-/// Where the robust semaphores of a user are.
-pub(crate) fn directory_of(user: u32) -> PathBuf {
-    shared_memory().join(format!("system-semaphore-{user}"))
-}
-
-pub(crate) fn shared_memory() -> PathBuf {
-    let usual = PathBuf::from("/dev/shm");
-    if usual.exists() { usual } else { PathBuf::from("/tmp") }
+    files_with(&format!("system-semaphore-test-{}-", std::process::id()))
 }
 
 impl Subject {
@@ -65,9 +49,7 @@ impl Subject {
 
     /// The file of a robust semaphore of this name.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
-        let user = fs::metadata(self.root()).expect("it was made by this user").uid();
-        let native = self.native(name);
-        directory_of(user).join(native.native_key())
+        path_of(self.native(name).native_key())
     }
 
     /// Removes a persistent semaphore; a key file named by the user is the user's to remove.

@@ -3,12 +3,12 @@
 use std::os::unix::fs::FileExt;
 
 use system_semaphore::{AccessMode, ErrorKind};
+use test_support::format::{SLOTS, header, slot, slot_at};
+use test_support::robust_file::assert_works;
 use test_support::{Puppet, wait_for};
 
 use super::helper;
-use super::test_file::{
-    LAST_PASS_AT, PID_IN_SLOT, SLOT_SIZE, SLOTS, SLOTS_AT, Spot, USED_AT, USED_SIZE, free, promptly, works,
-};
+use super::test_file::{Spot, free, promptly};
 
 fn crowd(spot: &Spot, from: u16) -> Puppet {
     let mut crowd = helper::start();
@@ -40,7 +40,7 @@ pub(crate) fn one_process_too_many_is_refused() {
         let error = semaphore.acquire_inheritable(1, None).expect_err("there is no place");
         assert_eq!(error.kind(), ErrorKind::OutOfResources, "{error}");
         // those who are there go on
-        works(&semaphore, 3);
+        assert_works(&semaphore, 3);
         user.must("acquire\ts\t3");
         waiter.block("acquire\ts\t1");
         user.kill();
@@ -52,7 +52,7 @@ pub(crate) fn one_process_too_many_is_refused() {
         crowd.kill();
         drop(spot.puppet());
         waiter.must("drop\ts");
-        works(&semaphore, 3);
+        assert_works(&semaphore, 3);
         waiter.kill();
     }
 }
@@ -61,20 +61,20 @@ pub(crate) fn claimed_slots_of_the_dead_are_freed() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
     let crowd = crowd(&spot, 1);
-    let mut used = [0xFF; USED_SIZE as usize];
-    spot.file().write_all_at(&used, USED_AT).expect("it can be written");
+    let mut used = [0xFF; header::USED_SIZE];
+    spot.file().write_all_at(&used, header::USED).expect("it can be written");
     is_too_many(&spot);
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
     promptly("a look at them all", || drop(semaphore.holders()));
     crowd.kill();
     let mut user = Puppet::of_this_program();
     promptly("an open", || user.must(&spot.opening("OpenExisting")));
-    spot.file().read_exact_at(&mut used, USED_AT).expect("it can be read");
+    spot.file().read_exact_at(&mut used, header::USED).expect("it can be read");
     let count: u32 = used[..usize::from(SLOTS / 8)].iter().map(|byte| byte.count_ones()).sum();
     assert_eq!(count, 2, "all places but those of the two are free");
     user.must("acquire\ts\t1");
     user.kill();
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
 }
 
 /// Who has it open no more, but lives, is only asked about if nobody has asked about all lately.
@@ -83,18 +83,19 @@ pub(crate) fn the_last_place_of_one_who_seems_to_live_is_found() {
     let semaphore = spot.create(3);
     let crowd = crowd(&spot, 2);
     let file = spot.file();
-    file.write_all_at(&[0xFF; USED_SIZE as usize], USED_AT).expect("it can be written");
+    file.write_all_at(&[0xFF; header::USED_SIZE], header::USED).expect("it can be written");
     // the one between is this process's, which has a lock only for its own
     let mut identity = [0; 16];
-    file.read_exact_at(&mut identity, SLOTS_AT + PID_IN_SLOT).expect("it can be read");
-    file.write_all_at(&identity, SLOTS_AT + SLOT_SIZE + PID_IN_SLOT).expect("it can be written");
+    file.read_exact_at(&mut identity, slot_at(0) + slot::PID).expect("it can be read");
+    file.write_all_at(&identity, slot_at(1) + slot::PID).expect("it can be written");
     let mut user = Puppet::of_this_program();
-    file.write_all_at(&monotonic_milliseconds().to_ne_bytes(), LAST_PASS_AT).expect("it can be written");
+    file.write_all_at(&monotonic_milliseconds().to_ne_bytes(), header::LAST_FULL_SCAN)
+        .expect("it can be written");
     user.must(&spot.opening("OpenExisting"));
     user.must("acquire\ts\t3");
     crowd.kill();
     user.kill();
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
 }
 
 fn monotonic_milliseconds() -> u64 {

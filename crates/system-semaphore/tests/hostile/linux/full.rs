@@ -6,12 +6,12 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use system_semaphore::{AccessMode, ErrorKind};
+use test_support::format::{FIRST_SLOTS, header, slot_of};
+use test_support::robust_file::{FileSnapshot, SHARED_MEMORY, assert_works, directory};
 use test_support::{Puppet, wait_for};
 
 use super::helper;
-use super::test_file::{
-    FIRST_SLOTS, PROMPT, SHARED_MEMORY, Sight, Spot, USED_AT, USED_SIZE, directory, free, slot_of, works,
-};
+use super::test_file::{PROMPT, Spot, free};
 
 fn filler() -> std::path::PathBuf {
     Path::new(SHARED_MEMORY).join("filler")
@@ -37,14 +37,14 @@ fn make_room() {
 #[track_caller]
 fn is_out_of_room(spot: &Spot, modes: &[AccessMode]) {
     let path = spot.path.to_str().expect("it is plain");
-    let before = Sight::of(Path::new(SHARED_MEMORY));
+    let before = FileSnapshot::of(Path::new(SHARED_MEMORY));
     for mode in modes {
         let error = spot.open(3, *mode).expect_err("there is no room");
         let text = error.to_string();
         assert_eq!(error.kind(), ErrorKind::OutOfResources, "{mode:?}: {text}");
         assert!(text.contains(path) && text.contains("room"), "{mode:?}: {text}");
         assert!(
-            Sight::of(Path::new(SHARED_MEMORY)).names() == before.names(),
+            FileSnapshot::of(Path::new(SHARED_MEMORY)).names() == before.names(),
             "{mode:?}: something is left: {text}"
         );
     }
@@ -64,7 +64,7 @@ pub(crate) fn nothing_is_made_where_nothing_fits() {
     assert!(!directory().exists(), "the user's directory is left");
     make_room();
     for spot in [Spot::own(), Spot::global()] {
-        works(&spot.create(3), 3);
+        assert_works(&spot.create(3), 3);
     }
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn what_is_there_goes_on() {
     for spot in [Spot::own(), Spot::global()] {
         let semaphore = spot.create(3);
         fill();
-        works(&semaphore, 3);
+        assert_works(&semaphore, 3);
         let (mut holder, mut waiter) = (spot.puppet(), spot.puppet());
         holder.must("acquire\ts\t3");
         waiter.block("acquire\ts\t2");
@@ -83,7 +83,7 @@ pub(crate) fn what_is_there_goes_on() {
         assert_eq!(free(&semaphore), 3);
         // a reset needs nothing
         let again = spot.open(5, AccessMode::Create).expect("it is there");
-        works(&again, 5);
+        assert_works(&again, 5);
         let permit = semaphore.acquire_inheritable(2, None).expect("there is a place in the first page");
         assert_eq!(free(&semaphore), 3);
         drop(permit);
@@ -112,14 +112,14 @@ pub(crate) fn a_process_too_many_for_the_memory_is_refused() {
     let text = error.to_string();
     assert_eq!(error.kind(), ErrorKind::OutOfResources, "{text}");
     assert!(text.contains(spot.path.to_str().expect("it is plain")), "{text}");
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
     make_room();
     puppet.must(&spot.opening("OpenExisting"));
     puppet.must("try\ts\t2");
     fill();
     assert_eq!(free(&semaphore), 1);
     puppet.must("drop\ts");
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
     drop(crowd);
 }
 
@@ -140,7 +140,7 @@ pub(crate) fn the_dead_beyond_the_first_page_give_back() {
     let mut next = spot.puppet();
     next.must("acquire\ts\t3");
     next.kill();
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
     drop(crowd);
 }
 
@@ -152,7 +152,7 @@ pub(crate) fn slots_that_are_not_there_do_no_harm() {
     let mut waiter = spot.puppet();
     waiter.block("acquire\ts\t4\t2000");
     fill();
-    spot.file().write_all_at(&[0xFF; USED_SIZE as usize], USED_AT).expect("the page is there");
+    spot.file().write_all_at(&[0xFF; header::USED_SIZE], header::USED).expect("the page is there");
     let _ = semaphore.available_permits();
     let _ = semaphore.holders();
     let _ = semaphore.waiting();
@@ -168,8 +168,8 @@ pub(crate) fn slots_that_are_not_there_do_no_harm() {
     helper.must(&format!("everything\t{}\t1", spot.key));
     assert!(waiter.exit().success());
     assert!(puppet.exit().success());
-    let used = vec![0; USED_SIZE as usize];
-    spot.file().write_all_at(&used, USED_AT).expect("the page is there");
+    let used = vec![0; header::USED_SIZE];
+    spot.file().write_all_at(&used, header::USED).expect("the page is there");
     drop(semaphore);
     make_room();
     wait_for("everybody has left", || {
@@ -194,12 +194,12 @@ pub(crate) fn no_inodes_are_no_room() {
     is_out_of_room(&free_spot, &MAKING);
     let global = Spot::global();
     is_out_of_room(&global, &MAKING);
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
     let mut holder = here.puppet();
     holder.must("acquire\ts\t2");
     assert_eq!(free(&semaphore), 1);
     holder.kill();
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
     drop(semaphore);
     // the directory needs one, too
     let more = all_gone();
@@ -214,5 +214,5 @@ pub(crate) fn no_inodes_are_no_room() {
     for path in made.iter().skip(1).chain(&more) {
         let _ = fs::remove_file(path);
     }
-    works(&free_spot.create(3), 3);
+    assert_works(&free_spot.create(3), 3);
 }

@@ -14,9 +14,8 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use system_semaphore::{AccessMode, NativeIpcKey, SystemSemaphore};
-use test_support::Puppet;
+use test_support::{Puppet, byte_lock};
 
-use super::syscalls;
 use super::test_file::{MODES, PROMPT};
 
 const ROLE: &str = "SYSTEM_SEMAPHORE_HOSTILE_ROLE";
@@ -62,7 +61,7 @@ fn number(text: &str) -> u64 {
 fn lock(path: &str, from: &str, to: &str) -> File {
     let file = OpenOptions::new().read(true).write(true).open(path).expect("the file is there");
     let bytes = number(from) as u16..number(to) as u16;
-    syscalls::lock(&file, bytes).expect("nobody else has the locks");
+    byte_lock::try_lock(&file, bytes).expect("nobody else has the locks");
     file
 }
 

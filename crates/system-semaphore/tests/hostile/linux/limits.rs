@@ -6,23 +6,16 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use system_semaphore::AccessMode;
+use test_support::robust_file::{FileSnapshot, SHARED_MEMORY, assert_works};
 use test_support::{Puppet, process, wait_for};
 
 use super::syscalls;
-use super::test_file::{PROMPT, SHARED_MEMORY, Sight, Spot, free, works};
-
-fn descriptors(pid: u32) -> Vec<(u64, String)> {
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("it lives, and is ours").flatten();
-    let describe = |entry: fs::DirEntry| {
-        let target = fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned();
-        Some((entry.file_name().to_str()?.parse().ok()?, target))
-    };
-    entries.filter_map(describe).collect()
-}
+use super::test_file::{PROMPT, Spot, free};
 
 /// Lets a process have only so many descriptors more.
 fn leave_descriptors(puppet: &Puppet, more: usize) {
-    let used: BTreeSet<u64> = descriptors(puppet.pid()).into_iter().map(|(number, _)| number).collect();
+    let used: BTreeSet<u64> =
+        process::descriptor_targets(puppet.pid()).into_iter().map(|(number, _)| number).collect();
     let limit = (0..).filter(|number| !used.contains(number)).nth(more).expect("numbers do not end");
     syscalls::limit(puppet.pid(), libc::RLIMIT_NOFILE, limit);
 }
@@ -36,10 +29,6 @@ fn pages_of(puppet: &Puppet) -> u64 {
 /// Lets it have only so many more than these.
 fn leave_pages(puppet: &Puppet, pages: u64, more: u64) {
     syscalls::limit(puppet.pid(), libc::RLIMIT_AS, (pages + more) * 4096);
-}
-
-fn has_inotify(pid: u32) -> bool {
-    descriptors(pid).iter().any(|(_, target)| target.contains("inotify"))
 }
 
 pub(crate) fn no_descriptors_are_an_error() {
@@ -57,30 +46,30 @@ pub(crate) fn no_descriptors_are_an_error() {
                 assert!(failures > 0, "{mode}: the limit had no effect");
                 drop(puppet);
                 if let Some(semaphore) = semaphore {
-                    works(&semaphore, if mode == "Create" { 7 } else { 3 });
+                    assert_works(&semaphore, if mode == "Create" { 7 } else { 3 });
                 } else if spot.exists() {
                     // its maker was killed
                     drop(spot.open(1, AccessMode::Open).expect("nobody uses it"));
                 }
-                let sight = Sight::of(Path::new(SHARED_MEMORY));
+                let sight = FileSnapshot::of(Path::new(SHARED_MEMORY));
                 assert!(exists || sight.names().is_empty(), "{mode}: something is left: {:?}", sight.names());
             }
         }
     }
-    works(&here.create(1), 1);
+    assert_works(&here.create(1), 1);
 }
 
 /// Lets it open the semaphore with ever more descriptors, until that goes well.
 fn failures_for_lack_of_descriptors(puppet: &mut Puppet, spot: &Spot, mode: &str) -> usize {
     for more in 0..10 {
         leave_descriptors(puppet, more);
-        let before = Sight::of(Path::new(SHARED_MEMORY));
+        let before = FileSnapshot::of(Path::new(SHARED_MEMORY));
         match puppet.ask(&spot.opening(mode)) {
             Ok(_) => return more,
             Err(failure) if failure.kind == "OutOfResources" => {
                 let text = &failure.message;
                 assert!(text.contains("open"), "{text}");
-                let after = Sight::of(Path::new(SHARED_MEMORY));
+                let after = FileSnapshot::of(Path::new(SHARED_MEMORY));
                 let (before, after) =
                     (String::from_utf8_lossy(before.names()), String::from_utf8_lossy(after.names()));
                 assert_eq!(before, after, "{mode} with {more} descriptors has left something");
@@ -107,7 +96,7 @@ pub(crate) fn a_small_limit_of_file_sizes_is_an_error() {
         puppet.must("acquire\ts\t3");
         puppet.must("drop\ts");
     }
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
 }
 
 /// The longest that it takes, as a rule, where waiters look for themselves every 100 ms. A sleep of who thinks that it
@@ -154,14 +143,14 @@ fn sees_deaths_with(more: usize) {
     let semaphore = spot.create(1);
     let mut waiter = spot.puppet();
     leave_descriptors(&waiter, more);
-    let before = descriptors(waiter.pid()).len();
+    let before = process::descriptors(waiter.pid());
     let delay = delay(&spot, &mut waiter, |waiter| {
-        let open = descriptors(waiter.pid());
+        let open = process::descriptor_targets(waiter.pid());
         assert!(open.len() <= before + more, "it has more than the limit allows: {open:?}");
     });
     assert!(delay < PROBED, "with {more} descriptors it takes {delay:?}");
     waiter.must("close\ts");
-    works(&semaphore, 1);
+    assert_works(&semaphore, 1);
 }
 
 pub(crate) fn who_waits_without_descriptors_sees_deaths() {
@@ -180,11 +169,13 @@ pub(crate) fn who_waits_begins_to_be_told_when_it_can() {
     wait_for("it looks again and again", || waiter.naps() > before + 3);
     assert_eq!(process::threads(waiter.pid()), 1, "the limit has no effect");
     syscalls::limit(waiter.pid(), libc::RLIMIT_NOFILE, 1000);
-    wait_for("it is told of deaths", || process::threads(waiter.pid()) == 2 && has_inotify(waiter.pid()));
+    wait_for("it is told of deaths", || {
+        process::threads(waiter.pid()) == 2 && process::has_inotify(waiter.pid())
+    });
     drop(permit);
     waiter.answer().expect("it came back");
     waiter.must("drop\ts");
-    works(&semaphore, 1);
+    assert_works(&semaphore, 1);
 }
 
 pub(crate) fn who_waits_with_one_descriptor_sees_deaths() {
@@ -208,7 +199,7 @@ pub(crate) fn no_memory_is_an_error() {
     }
     puppet.must("acquire\ts\t3");
     puppet.must("drop\ts");
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
 }
 
 /// A process with hundreds open maps a file in two parts; there may be no room for either.
@@ -248,7 +239,7 @@ pub(crate) fn no_room_for_a_part_is_an_error() {
     for number in 0..others.len() {
         puppet.must(&format!("close\tother-{number}"));
     }
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
 }
 
 pub(crate) fn a_close_without_descriptors_hurts_nobody() {
@@ -258,12 +249,12 @@ pub(crate) fn a_close_without_descriptors_hurts_nobody() {
     leave_descriptors(&first, 0);
     leave_descriptors(&last, 0);
     first.must("close\ts");
-    works(&semaphore, 1);
+    assert_works(&semaphore, 1);
     drop(semaphore);
     last.must("close\ts");
     // whether or not the file is there: nobody uses it
     let semaphore = spot.open(5, AccessMode::Open).expect("it can be made");
-    works(&semaphore, 5);
+    assert_works(&semaphore, 5);
     assert!(first.exit().success());
 }
 
@@ -277,7 +268,7 @@ pub(crate) fn who_waits_without_threads_sees_deaths() {
     });
     assert!(delay < PROBED, "it takes {delay:?}");
     waiter.must("close\ts");
-    works(&semaphore, 1);
+    assert_works(&semaphore, 1);
 }
 
 /// If it became the watcher, nobody would tell the others.
@@ -293,7 +284,7 @@ pub(crate) fn who_has_waited_without_threads_is_no_watcher() {
     let delay = delay(&spot, &mut waiter, |_| {});
     assert!(delay < PROBED, "it takes {delay:?}");
     drop((holder, poor, waiter));
-    works(&semaphore, 1);
+    assert_works(&semaphore, 1);
 }
 
 pub(crate) fn who_waits_without_inotify_sees_deaths() {
@@ -301,7 +292,7 @@ pub(crate) fn who_waits_without_inotify_sees_deaths() {
     let semaphore = spot.create(1);
     let mut waiter = spot.puppet();
     let delay = delay(&spot, &mut waiter, |waiter| {
-        assert!(!has_inotify(waiter.pid()), "there is an instance after all");
+        assert!(!process::has_inotify(waiter.pid()), "there is an instance after all");
         assert_eq!(process::threads(waiter.pid()), 1, "a thread without inotify is of no use");
     });
     assert!(delay < PROBED, "it takes {delay:?}");
@@ -333,7 +324,7 @@ pub(crate) fn a_crowd_without_inotify_sees_deaths() {
     wait_for("one of them has it", || semaphore.waiting().expect("it is told") < CROWD);
     // each of them gives it back by its end
     drop(waiters);
-    works(&semaphore, 1);
+    assert_works(&semaphore, 1);
 }
 
 pub(crate) fn who_waits_without_watches_sees_deaths() {
@@ -343,5 +334,5 @@ pub(crate) fn who_waits_without_watches_sees_deaths() {
     let delay = delay(&spot, &mut waiter, |_| {});
     assert!(delay < PROBED, "it takes {delay:?}");
     waiter.must("close\ts");
-    works(&semaphore, 1);
+    assert_works(&semaphore, 1);
 }

@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use system_semaphore::{AccessMode, SystemSemaphore};
 use test_support::Puppet;
+use test_support::robust_file::{FileSnapshot, SHARED_MEMORY, assert_works, directory, effective_uid};
 
 use super::syscalls;
-use super::test_file::{PROMPT, SHARED_MEMORY, Sight, Spot, directory, free, works};
+use super::test_file::{PROMPT, Spot, free};
 
 pub(crate) fn permissions_are_what_was_said_whatever_the_umask() {
     for umask in [0, 0o022, 0o077, 0o777] {
@@ -27,7 +28,7 @@ pub(crate) fn permissions_are_what_was_said_whatever_the_umask() {
                 let semaphore = builder.build().expect("nobody has the name");
                 let mode = fs::metadata(&spot.path).expect("it is there").mode() & 0o7777;
                 assert_eq!(mode, expected, "with umask {umask:o}, {said:?}");
-                works(&semaphore, 3);
+                assert_works(&semaphore, 3);
             }
         }
     }
@@ -45,7 +46,7 @@ pub(crate) fn no_environment_is_needed() {
     puppet.must("acquire\ts\t3");
     assert_eq!(free(&semaphore), 0);
     puppet.kill();
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
 }
 
 fn hide_proc() {
@@ -65,13 +66,13 @@ pub(crate) fn without_proc_a_new_one_is_made_or_it_is_said_why_not() {
     for spot in [Spot::own(), Spot::global()] {
         for mode in [AccessMode::Open, AccessMode::Create, AccessMode::CreateNew] {
             match spot.open(3, mode) {
-                Ok(semaphore) => works(&semaphore, 3),
+                Ok(semaphore) => assert_works(&semaphore, 3),
                 Err(error) => {
                     let text = error.to_string();
                     assert!(!is_possible && text.contains("/proc"), "{mode:?}: {text}");
                 }
             }
-            let sight = Sight::of(Path::new(SHARED_MEMORY));
+            let sight = FileSnapshot::of(Path::new(SHARED_MEMORY));
             let left = String::from_utf8_lossy(sight.names());
             assert_eq!(left, "", "{mode:?}: something is left");
         }
@@ -89,7 +90,7 @@ pub(crate) fn without_proc_what_is_there_goes_on() {
     user.must(&spot.opening("OpenExisting"));
     user.must("acquire\ts\t1");
     user.must("drop\ts");
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
     waiter.must(&spot.opening("Open"));
     holder.must("acquire\ts\t3");
     waiter.tell("acquire\ts\t1");
@@ -102,7 +103,7 @@ pub(crate) fn without_proc_what_is_there_goes_on() {
     assert_eq!(holders.len(), 1);
     waiter.must("drop\ts");
     drop(spot.open(5, AccessMode::Create).expect("a reset needs nothing"));
-    works(&semaphore, 5);
+    assert_works(&semaphore, 5);
     waiter.must("close\ts");
     user.must("close\ts");
 }
@@ -115,9 +116,9 @@ pub(crate) fn without_shared_memory_there_is_another_place() {
     }
     let key = Spot::own();
     let semaphore = key.create(3);
-    let directory = format!("/tmp/system-semaphore-{}", syscalls::effective_uid());
+    let directory = format!("/tmp/system-semaphore-{}", effective_uid());
     assert_eq!(fs::read_dir(&directory).expect("it is there").count(), 1);
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
     drop(semaphore);
     assert!(!Path::new(&directory).exists());
 }

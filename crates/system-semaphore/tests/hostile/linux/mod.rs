@@ -24,6 +24,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use test_support::robust_file::{effective_uid, remove_files_with};
 
 /// How long a case may take: far more than it ever does.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -204,7 +205,7 @@ pub(crate) fn main() {
     }
     let arguments = Arguments::from_args();
     // one cannot be several users without root; in CI that is a failure, elsewhere it is shown as ignored
-    let lacks_root = syscalls::effective_uid() != 0 && env::var_os("CI").is_none();
+    let lacks_root = effective_uid() != 0 && env::var_os("CI").is_none();
     let trials = CASES.iter().map(|case| {
         let is_ignored = lacks_root && matches!(case.stage, Stage::Users(_));
         Trial::test(case.name, || case.check()).with_ignored_flag(is_ignored)
@@ -228,7 +229,7 @@ impl Case {
     fn check(&self) -> Result<(), Failed> {
         let mut command = Command::new(env::current_exe()?);
         command.env(CASE, self.name).process_group(0).stdin(Stdio::null()).stderr(Stdio::piped());
-        if matches!(self.stage, Stage::Ordinary) && syscalls::effective_uid() == 0 {
+        if matches!(self.stage, Stage::Ordinary) && effective_uid() == 0 {
             command.env(USER, NOBODY.to_string());
         }
         let mut child = command.spawn()?;
@@ -247,7 +248,7 @@ impl Case {
         syscalls::kill_group(child.id());
         let status = child.wait()?;
         let text = reader.join().expect("it does not panic");
-        test_file::sweep(child.id());
+        remove_files_with(&test_file::prefix(child.id()));
         match status.success() {
             true => Ok(()),
             false if hangs => Err(format!("hung for {LIMIT:?}\n{text}").into()),
@@ -260,10 +261,10 @@ impl Stage {
     fn prepare(self) {
         match self {
             Self::Here => {}
-            Self::Ordinary => assert_ne!(syscalls::effective_uid(), 0, "this is no ordinary user"),
+            Self::Ordinary => assert_ne!(effective_uid(), 0, "this is no ordinary user"),
             Self::SharedMemory(options) => new_shared_memory(options),
             Self::OrdinaryWithSharedMemory(options) => {
-                let is_root = syscalls::effective_uid() == 0;
+                let is_root = effective_uid() == 0;
                 new_shared_memory(options);
                 let dropped =
                     if is_root { syscalls::become_user(NOBODY) } else { syscalls::drop_capabilities() };
@@ -271,7 +272,7 @@ impl Stage {
             }
             Self::Users(options) => {
                 assert!(
-                    syscalls::effective_uid() == 0,
+                    effective_uid() == 0,
                     "this case needs several users: run it as root, with the right to become another user and to \
                      mount (CAP_SETUID, CAP_SETGID, CAP_CHOWN, CAP_SYS_ADMIN)"
                 );

@@ -1,16 +1,23 @@
 //! Something else stands in the place of a semaphore's file.
 
 use std::fs::{self, OpenOptions, Permissions};
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use sha1::{Digest, Sha1};
-use system_semaphore::{AccessMode, ErrorKind, KeyType, NativeIpcKey};
-use test_support::Puppet;
+use system_semaphore::{AccessMode, ErrorKind};
+use test_support::robust_file::{FileSnapshot, assert_works, directory, effective_uid};
+use test_support::{Puppet, format};
 
-use super::test_file::{Sight, Spot, directory, free, good_bytes, works};
+use super::test_file::{Spot, free, good_bytes};
 use super::{NOBODY, syscalls};
+
+/// Where the version is.
+const VERSION: Range<usize> = {
+    let start = format::header::VERSION as usize;
+    start..start + 4
+};
 
 const CORRUPT: ErrorKind = ErrorKind::Corrupt;
 
@@ -61,7 +68,7 @@ pub(crate) fn another_magic_or_version_is_refused() {
     }
     for version in [1u32, 3, 4, 1 << 31, u32::MAX] {
         let mut bytes = good.clone();
-        bytes[8..12].copy_from_slice(&version.to_ne_bytes());
+        bytes[VERSION].copy_from_slice(&version.to_ne_bytes());
         let layout = format!("layout {version}");
         let age = if version < 2 { "an older version" } else { "a newer version" };
         are_refused(&bytes, &layout, &[age, &layout, "use that one"]);
@@ -70,7 +77,7 @@ pub(crate) fn another_magic_or_version_is_refused() {
         are_refused(&bytes, &layout, &[age, &layout]);
     }
     let mut bytes = good;
-    bytes[8..12].copy_from_slice(&0u32.to_ne_bytes());
+    bytes[VERSION].copy_from_slice(&0u32.to_ne_bytes());
     are_refused(&bytes, "layout 0", &["layout 0"]);
 }
 
@@ -125,37 +132,30 @@ pub(crate) fn a_link_is_never_followed() {
             ("a link to itself", &itself),
             ("a link to a good one", &target.path),
         ] {
-            let before = Sight::of(&target.path);
+            let before = FileSnapshot::of(&target.path);
             spot.plant(|path| symlink(to, path));
             spot.is_refused(what, CORRUPT, &["is a symbolic link", "remove it"]);
-            assert!(Sight::of(&target.path) == before, "{what}: what it points to was changed");
+            assert!(FileSnapshot::of(&target.path) == before, "{what}: what it points to was changed");
             assert!(!nowhere.exists(), "{what}: what it points to was made");
             spot.clear();
         }
     }
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
 }
 
 pub(crate) fn another_name_with_the_same_hash_is_refused() {
-    let name =
-        |last: char| format!("system-semaphore-hostile-{}-{}{last}", std::process::id(), "x".repeat(300));
-    let spot = |last| {
-        let name = name(last);
-        let hash: String = Sha1::digest(&name).iter().map(|byte| format!("{byte:02x}")).collect();
-        Spot { key: NativeIpcKey::new(name, KeyType::Robust), path: directory().join(format!("~{hash}")) }
-    };
-    let (one, other) = (spot('a'), spot('b'));
+    let (one, other) = (Spot::long('a'), Spot::long('b'));
     let semaphore = one.create(3);
     other.plant(|path| fs::copy(&one.path, path).map(drop));
     other.is_refused("another name's file", ErrorKind::KeyError, &["same hash", "choose another name"]);
     // a length that is none
     other.plant(|path| {
         let file = OpenOptions::new().write(true).open(path)?;
-        file.write_all_at(&u32::MAX.to_ne_bytes(), 640 + 64 * u64::from(super::test_file::SLOTS))
+        file.write_all_at(&u32::MAX.to_ne_bytes(), format::NAME_AT)
     });
     other.is_refused("a name of no length", ErrorKind::KeyError, &["same hash", "choose another name"]);
     other.clear();
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
 }
 
 /// Those who use it go on, and take nothing of what comes after it.
@@ -168,14 +168,14 @@ pub(crate) fn a_file_that_was_taken_away_leaves_its_users() {
         user.must("acquire\ts\t2");
         assert_eq!((free(&semaphore), free(&new)), (1, 5));
         user.kill();
-        works(&semaphore, 3);
+        assert_works(&semaphore, 3);
         drop(semaphore);
         assert!(spot.exists(), "the new one was removed by a user of the old");
-        works(&new, 5);
+        assert_works(&new, 5);
         // nor of what is no semaphore
         fs::rename(&spot.path, spot.path.with_extension("old")).expect("it is there");
         spot.plant_bytes(b"precious");
-        works(&new, 5);
+        assert_works(&new, 5);
         drop(new);
         assert_eq!(fs::read(&spot.path).expect("it is there"), b"precious");
         fs::remove_file(spot.path.with_extension("old")).expect("it is there");
@@ -187,12 +187,12 @@ pub(crate) fn a_file_that_was_taken_away_leaves_its_users() {
 pub(crate) fn a_leftover_is_no_trouble() {
     let mut bytes = good_bytes();
     // not persistent
-    bytes[12..16].fill(0);
+    bytes[format::header::PERSISTENT as usize..][..4].fill(0);
     for mode in [AccessMode::Open, AccessMode::Create, AccessMode::CreateNew] {
         let spot = Spot::own();
         spot.plant_bytes(&bytes);
         let semaphore = spot.open(5, mode).expect("nobody uses what is there");
-        works(&semaphore, 5);
+        assert_works(&semaphore, 5);
     }
     let spot = Spot::own();
     spot.plant_bytes(&bytes);
@@ -229,13 +229,13 @@ pub(crate) fn a_lock_of_permissions_under_its_users_is_no_trouble() {
     let failure = waiter.ask(&spot.opening("OpenExisting")).expect_err("it may not be read");
     assert_eq!(failure.kind, "PermissionDenied", "{failure:?}");
     user.kill();
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
 }
 
 /// Tests run as root, to whom this does not apply, do this as another user.
 pub(crate) fn what_may_not_be_read_is_refused() {
     let good = good_bytes();
-    let owner = format!("user {}", syscalls::effective_uid());
+    let owner = format!("user {}", effective_uid());
     for mode in [0o0, 0o200, 0o400] {
         for spot in [Spot::own(), Spot::global()] {
             spot.plant_bytes(&good);

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use system_semaphore::{AccessMode, ErrorKind};
+use test_support::format::{
+    FIRST_SLOTS, Field, SLOT_SIZE, SLOTS, SLOTS_AT, StateWord, header, slot, slot_at, slot_of,
+};
+use test_support::robust_file::assert_works;
 use test_support::{Puppet, wait_for};
 
 use super::helper;
-use super::test_file::{
-    FIRST_SLOTS, HELPED_IN_SLOT, LAST_PASS_AT, MAX_PERMITS_AT, PENDING_IN_SLOT, REGISTRAR_AT, SLOT_SIZE,
-    SLOTS, SLOTS_AT, STATE_AT, Spot, USED_AT, USED_SIZE, good_bytes, slot_of, works,
-};
+use super::test_file::{Spot, good_bytes};
 
 /// Those who use what is scribbled on.
 struct Cast {
@@ -73,7 +74,7 @@ impl Cast {
             }
             !spot.exists()
         });
-        works(&spot.create(2), 2);
+        assert_works(&spot.create(2), 2);
     }
 
     fn exit(self) {
@@ -108,21 +109,7 @@ fn extremes(size: usize) -> Vec<Vec<u8>> {
 
 pub(crate) fn every_field_can_be_anything() {
     let mut cast = Cast::new();
-    let mut fields: Vec<(&str, u64, usize)> = vec![
-        ("persistent", 12, 4),
-        ("epoch", 16, 4),
-        ("several", 20, 4),
-        ("registrar", REGISTRAR_AT, 4),
-        ("recoveries", 32, 8),
-        ("last_pass", LAST_PASS_AT, 8),
-        ("fair_until", 48, 8),
-        ("state", STATE_AT, 8),
-        ("max_permits", MAX_PERMITS_AT, 4),
-        ("max_permits of odd epochs", MAX_PERMITS_AT + 4, 4),
-        ("initial", MAX_PERMITS_AT + 8, 8),
-    ];
-    fields.sort_by_key(|(_, at, _)| *at);
-    for (name, at, size) in fields {
+    for (name, at, size) in header_fields() {
         for value in extremes(size) {
             let what = format!("{name} is {value:x?}");
             eprintln!("{what}");
@@ -131,52 +118,41 @@ pub(crate) fn every_field_can_be_anything() {
     }
     // the last operation was by this slot, with this number
     for slot in [1, 2, 3, FIRST_SLOTS - 1, FIRST_SLOTS, 1000, SLOTS - 1, SLOTS, SLOTS + 1, SLOTS + 2] {
-        for seq in [0, 1, 0xF_FFFF] {
-            for low in [0, 5, 1 << 31, u64::from(u32::MAX)] {
-                let state = seq << 44 | u64::from(slot) << 32 | low;
+        for seq in [0, 1, 0xF_FFFFu32] {
+            for low in [0, 5, 1 << 31, u32::MAX] {
+                let (waiters, count) = (low >> 31 != 0, low & !(1 << 31));
+                let state = StateWord { slot, seq, waiters, count }.encode();
                 let what = format!("state is slot {slot}, seq {seq}, {low:x}");
                 eprintln!("{what}");
                 let bytes = state.to_ne_bytes();
-                cast.play(&what, |file| file.write_all_at(&bytes, STATE_AT).expect("it can be written"));
+                cast.play(&what, |file| file.write_all_at(&bytes, header::STATE).expect("it can be written"));
             }
         }
     }
     for byte in [0, 0x55, 0xFF] {
         let what = format!("used is {byte:x}");
         eprintln!("{what}");
-        let used = [byte; USED_SIZE as usize];
-        cast.play(&what, |file| file.write_all_at(&used, USED_AT).expect("it can be written"));
+        let used = [byte; header::USED_SIZE];
+        cast.play(&what, |file| file.write_all_at(&used, header::USED).expect("it can be written"));
     }
     cast.exit();
 }
 
 pub(crate) fn every_field_of_a_slot_can_be_anything() {
     let mut cast = Cast::new();
-    let fields = [
-        ("committed", 0, 8),
-        ("pending", 8, 8),
-        ("helped", 16, 4),
-        ("epoch", 20, 4),
-        ("pid", 24, 4),
-        ("pid_namespace", 28, 4),
-        ("start_time", 32, 8),
-        ("waiting_threads", 40, 4),
-        ("since", 48, 8),
-        ("recoverer", 56, 4),
-    ];
     // of everybody, and of those who are not there
     for (slots, used) in [(0..4, false), (0..FIRST_SLOTS, true)] {
-        for (name, at, size) in fields {
+        for &Field { name, offset, size } in slot::FIELDS {
             for value in extremes(size) {
                 let what = format!("{name} of {slots:?} is {value:x?}");
                 eprintln!("{what}");
                 cast.play(&what, |file| {
                     for slot in slots.clone() {
-                        let at = SLOTS_AT + u64::from(slot) * SLOT_SIZE + at;
+                        let at = slot_at(slot) + offset;
                         file.write_all_at(&value, at).expect("it can be written");
                     }
                     if used {
-                        file.write_all_at(&[0xFF; 7], USED_AT).expect("it can be written");
+                        file.write_all_at(&[0xFF; 7], header::USED).expect("it can be written");
                     }
                 });
             }
@@ -185,8 +161,23 @@ pub(crate) fn every_field_of_a_slot_can_be_anything() {
     cast.exit();
 }
 
+/// The fields behind the magic and the version. Those of both kinds of epochs are two.
+fn header_fields() -> Vec<(&'static str, u64, usize)> {
+    let is_single = |field: &&Field| {
+        ![header::MAGIC, header::VERSION, header::MAX_PERMITS, header::USED].contains(&field.offset)
+    };
+    let mut fields: Vec<_> =
+        header::FIELDS.iter().filter(is_single).map(|field| (field.name, field.offset, field.size)).collect();
+    fields.extend([
+        ("max_permits of even epochs", header::MAX_PERMITS, 4),
+        ("max_permits of odd epochs", header::MAX_PERMITS + 4, 4),
+    ]);
+    fields.sort_by_key(|(_, at, _)| *at);
+    fields
+}
+
 /// Behind what says which file it is; what is above, never changes.
-const BODY: u64 = 16;
+const BODY: u64 = header::EPOCH;
 
 fn random_bytes(random: &mut Rng, range: Range<u64>) -> Vec<u8> {
     let mut bytes = vec![0; (range.end - range.start) as usize];
@@ -210,7 +201,8 @@ pub(crate) fn a_file_of_garbage_ends_no_process() {
         for round in 0..20 {
             let spot = Spot::own();
             let mut bytes = good.clone();
-            let range = if round % 2 == 0 { BODY..good.len() as u64 } else { 12..SLOTS_AT + 600 };
+            let range =
+                if round % 2 == 0 { BODY..good.len() as u64 } else { header::PERSISTENT..SLOTS_AT + 600 };
             bytes[range.start as usize..range.end as usize].copy_from_slice(&random_bytes(random, range));
             spot.plant_bytes(&bytes);
             for _ in 0..3 {
@@ -251,7 +243,7 @@ pub(crate) fn random_bytes_all_the_time_end_no_process() {
         // and can be used again
         let mut semaphore = spot.open(1, AccessMode::Create).expect("it is new");
         semaphore.set_key(&spot.key, 2, AccessMode::Create).expect("it is there");
-        works(&semaphore, 2);
+        assert_works(&semaphore, 2);
     });
 }
 
@@ -292,28 +284,28 @@ pub(crate) fn what_seems_unfinished_is_told() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
     let file = spot.file();
-    let slot = SLOTS_AT + u64::from(slot_of(&file, std::process::id())) * SLOT_SIZE;
+    let at = slot_at(slot_of(&file, std::process::id()));
     let number = 7u32;
     let pending = (u64::from(number) << 32).to_ne_bytes();
-    file.write_all_at(&pending, slot + PENDING_IN_SLOT).expect("it can be written");
-    file.write_all_at(&number.to_ne_bytes(), slot + HELPED_IN_SLOT).expect("it can be written");
+    file.write_all_at(&pending, at + slot::PENDING).expect("it can be written");
+    file.write_all_at(&number.to_ne_bytes(), at + slot::HELPED).expect("it can be written");
     for mode in [AccessMode::Open, AccessMode::Create] {
         let again = spot.open(2, mode).expect("this process has it open");
         let error = again.try_acquire().expect_err("nobody can tell what it holds").to_string();
         assert!(error.contains("something else has written to its file"), "{error}");
     }
     drop(semaphore);
-    works(&spot.create(2), 2);
+    assert_works(&spot.create(2), 2);
 }
 
 fn scribble(random: &mut Rng, file: &File, size: u64) {
-    let slots = u64::from(if random.bool() { 4 } else { SLOTS });
-    let slot = SLOTS_AT + random.u64(0..slots) * SLOT_SIZE;
+    let slots = if random.bool() { 4 } else { SLOTS };
+    let slot = slot_at(random.u16(0..slots));
     let range = match random.u8(0..16) {
         0 => BODY..size,
-        1 => BODY..MAX_PERMITS_AT + 16,
-        2..5 => STATE_AT..STATE_AT + 8,
-        5 => USED_AT..USED_AT + USED_SIZE,
+        1 => BODY..header::MAX_PERMITS + 16,
+        2..5 => header::STATE..header::STATE + 8,
+        5 => header::USED..SLOTS_AT,
         6..9 => slot..slot + SLOT_SIZE,
         9 => SLOTS_AT..SLOTS_AT + 4 * SLOT_SIZE,
         10..13 => {

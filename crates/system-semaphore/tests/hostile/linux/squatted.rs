@@ -6,8 +6,9 @@ use std::path::Path;
 
 use system_semaphore::{AccessMode, ErrorKind};
 use test_support::Puppet;
+use test_support::robust_file::{SHARED_MEMORY, assert_works, directory, effective_uid};
 
-use super::test_file::{SHARED_MEMORY, Spot, directory};
+use super::test_file::Spot;
 use super::{NOBODY, syscalls};
 
 #[track_caller]
@@ -16,11 +17,11 @@ fn is_refused(what: &str, words: &[&str]) {
     Spot::own().is_refused_at(&directory, what, ErrorKind::PermissionDenied, words);
     // names for all users are elsewhere
     let global = Spot::global();
-    super::test_file::works(&global.create(3), 3);
+    assert_works(&global.create(3), 3);
 }
 
 fn owner() -> String {
-    format!("user {}", syscalls::effective_uid())
+    format!("user {}", effective_uid())
 }
 
 pub(crate) fn a_file_in_the_place_of_the_directory_is_refused() {
@@ -86,5 +87,5 @@ pub(crate) fn a_directory_open_to_others_is_refused() {
     }
     fs::set_permissions(directory(), Permissions::from_mode(0o700)).expect("it is ours");
     let spot = Spot::own();
-    super::test_file::works(&spot.create(3), 3);
+    assert_works(&spot.create(3), 3);
 }

@@ -8,10 +8,11 @@ use std::thread;
 use std::time::Duration;
 
 use system_semaphore::{ErrorKind, Observer, Owners, SystemSemaphore, list};
+use test_support::robust_file::assert_works;
 use test_support::wait_for;
 
 use super::syscalls::{self, StandardDescriptors};
-use super::test_file::{Spot, free, works};
+use super::test_file::{Spot, free};
 
 /// What a descriptor of this process stands for; `None` if it is not open.
 fn target(number: RawFd) -> Option<PathBuf> {
@@ -87,7 +88,7 @@ pub(crate) fn thread_that_prints_to_closed_streams_harms_no_semaphore() {
     });
     drop(standard);
     assert!(failures.is_empty(), "{failures:?}");
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
 }
 
 /// As text that lands in the file makes it: other processes notice, not only those that open it.
@@ -116,12 +117,12 @@ pub(crate) fn count_above_the_maximum_is_corrupt_for_its_users() {
         assert!(error.to_string().contains("something else has written to it"), "{error}");
     }
     spot.set_state(good);
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
     // the maximum itself is no damage
     semaphore.add_permits(2).expect("there is room");
     user.must("acquire\ts\t1");
     user.must("drop\ts");
-    works(&semaphore, 5);
+    assert_works(&semaphore, 5);
 }
 
 pub(crate) fn inheritable_permit_has_a_number_that_programs_do_not_use() {

@@ -5,39 +5,24 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use system_semaphore::{AccessMode, Error, ErrorKind, SystemSemaphore};
-use test_support::{Puppet, wait_for};
+use test_support::format::{self, REGISTRY_BYTE, WATCHER_BYTE, header, slot, slot_at, slot_of};
+use test_support::robust_file::assert_works;
+use test_support::{Puppet, byte_lock, wait_for};
 
 use super::helper;
-use super::syscalls;
-use super::test_file::{
-    MODES, PROMPT, RECOVERER_IN_SLOT, REGISTRAR_AT, REGISTRY_BYTE, SLOT_SIZE, SLOTS_AT, Spot, WATCHER_BYTE,
-    free, slot_of, works,
-};
-
-fn stop(pid: u32) {
-    assert!(syscalls::signal(pid, libc::SIGSTOP), "it lives");
-    let is_stopped = || {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('T'))
-    };
-    wait_for("it is stopped", is_stopped);
-}
-
-fn go_on(pid: u32) {
-    assert!(syscalls::signal(pid, libc::SIGCONT), "it lives");
-}
+use super::test_file::{MODES, PROMPT, Spot, free};
 
 /// A process that has this lock and is stopped; `at` says so in the file.
 fn stopped(spot: &Spot, byte: u16, at: u64) -> Puppet {
     let mut helper = helper::start();
     helper.must(&format!("lock\t{}\t{byte}\t{}", spot.path.display(), byte + 1));
     spot.file().write_all_at(&helper.pid().to_ne_bytes(), at).expect("it can be written");
-    stop(helper.pid());
+    helper.stop();
     helper
 }
 
 fn stopped_registrar(spot: &Spot) -> Puppet {
-    stopped(spot, REGISTRY_BYTE, REGISTRAR_AT)
+    stopped(spot, REGISTRY_BYTE, header::REGISTRY_OWNER_PID)
 }
 
 fn names_who_is_stopped(error: &Error, pid: u32) {
@@ -60,7 +45,7 @@ pub(crate) fn a_stopped_registrar_is_named() {
         let removal = scope.spawn(|| spot.remove());
         let inheritable = scope.spawn(|| semaphore.acquire_inheritable(1, None).map(drop));
         // meanwhile the others go on, and the dead give back
-        works(semaphore, 3);
+        assert_works(semaphore, 3);
         holder.must("acquire\ts\t3");
         waiter.block("acquire\ts\t1");
         holder.kill();
@@ -77,14 +62,14 @@ pub(crate) fn a_stopped_registrar_is_named() {
     // who goes on lets the others go on
     thread::scope(|scope| {
         let attempt = scope.spawn(|| SystemSemaphore::new(&spot.key, 0, AccessMode::OpenExisting).map(drop));
-        go_on(registrar.pid());
+        registrar.go_on();
         assert!(registrar.exit().success());
         attempt.join().expect("it does not panic").expect("nobody is in the way");
     });
     waiter.must("drop\ts");
-    works(&semaphore, 5);
+    assert_works(&semaphore, 5);
     let again = spot.open(2, AccessMode::Create).expect("nobody is in the way");
-    works(&again, 2);
+    assert_works(&again, 2);
 }
 
 /// Here it is one that opens and closes; the others only play that.
@@ -95,23 +80,21 @@ pub(crate) fn a_registrar_says_who_it_is() {
     registrar.tell(&format!("come-and-go\t{}\t600000", spot.key));
     let file = spot.file();
     wait_for("it is stopped with the lock", || {
-        stop(registrar.pid());
-        let mut pid = [0; 4];
-        file.read_exact_at(&mut pid, REGISTRAR_AT).expect("it can be read");
-        // on an open of its own, with which the lock goes
-        let is_locked = syscalls::lock(&spot.file(), REGISTRY_BYTE..REGISTRY_BYTE + 1).is_err();
-        let is_caught = is_locked && u32::from_ne_bytes(pid) == registrar.pid();
+        registrar.stop();
+        let pid = format::read_u32(&file, header::REGISTRY_OWNER_PID).expect("it can be read");
+        let is_locked = byte_lock::is_locked_by_other(&spot.file(), REGISTRY_BYTE..REGISTRY_BYTE + 1);
+        let is_caught = is_locked && pid == registrar.pid();
         if !is_caught {
-            go_on(registrar.pid());
+            registrar.go_on();
         }
         is_caught
     });
     let error = spot.open(3, AccessMode::Open).expect_err("somebody is in the way");
     names_who_is_stopped(&error, registrar.pid());
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
     registrar.kill();
     drop(spot.puppet());
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
 }
 
 /// A stranger that locks everything says nothing in the file.
@@ -121,15 +104,15 @@ pub(crate) fn who_is_not_known_is_not_named() {
     let mut waiter = spot.puppet();
     let mut stranger = helper::start();
     stranger.must(&format!("lock\t{}\t2\t{}", spot.path.display(), u16::MAX));
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
     waiter.must("acquire\ts\t3");
     waiter.kill();
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
     let error = spot.open(3, AccessMode::Open).expect_err("somebody is in the way");
     assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
     stranger.kill();
     drop(spot.puppet());
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
     assert!(!error.to_string().contains("process 0"), "{error}");
 }
 
@@ -158,7 +141,7 @@ pub(crate) fn a_close_does_not_wait_for_a_stopped_registrar() {
     let error = spot.open(0, AccessMode::OpenExisting).expect_err("there is none");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     assert!(!spot.exists(), "the open has cleaned up");
-    works(&spot.create(4), 4);
+    assert_works(&spot.create(4), 4);
 }
 
 /// Who has a lock that is no slot's is none who will close later, whichever slot the last user has.
@@ -174,7 +157,7 @@ pub(crate) fn the_last_user_removes_the_file_whoever_has_another_lock() {
             first.must("close\ts");
         }
         let stranger = spot.file();
-        syscalls::lock(&stranger, WATCHER_BYTE..WATCHER_BYTE + 1).expect("nobody watches");
+        byte_lock::try_lock(&stranger, WATCHER_BYTE..WATCHER_BYTE + 1).expect("nobody watches");
         drop(semaphore);
         assert!(!spot.exists(), "comes second: {comes_second}");
     }
@@ -184,9 +167,9 @@ pub(crate) fn the_last_user_removes_the_file_whoever_has_another_lock() {
 fn stopped_recoverer(spot: &Spot) -> (u32, Puppet) {
     let mut holder = spot.puppet();
     holder.must("acquire\ts\t2");
-    let (dead, slot) = (holder.pid(), slot_of(&spot.file(), holder.pid()));
+    let (dead, number) = (holder.pid(), slot_of(&spot.file(), holder.pid()));
     holder.kill();
-    (dead, stopped(spot, slot, SLOTS_AT + u64::from(slot) * SLOT_SIZE + RECOVERER_IN_SLOT))
+    (dead, stopped(spot, number, slot_at(number) + slot::RECOVERER))
 }
 
 pub(crate) fn a_stopped_recoverer_is_named() {
@@ -199,15 +182,15 @@ pub(crate) fn a_stopped_recoverer_is_named() {
     let error = semaphore.try_acquire_many(3).expect_err("there is one");
     assert_eq!(error.kind(), ErrorKind::NoPermits, "{error}");
     // the others go on
-    works(&semaphore, 1);
+    assert_works(&semaphore, 1);
     drop(spot.puppet());
     let mut puppet = spot.puppet();
     puppet.must("acquire\ts\t1");
     puppet.must("drop\ts");
     semaphore.add_permits(1).expect("there is room");
-    works(&semaphore, 2);
+    assert_works(&semaphore, 2);
     recoverer.kill();
-    works(&semaphore, 4);
+    assert_works(&semaphore, 4);
     assert_eq!(semaphore.recoveries().expect("they are counted"), 1);
 }
 
@@ -216,9 +199,9 @@ pub(crate) fn a_reset_does_not_wait_for_a_stopped_recoverer() {
     let semaphore = spot.create(3);
     let (_, recoverer) = stopped_recoverer(&spot);
     let again = spot.open(5, AccessMode::Create).expect("a reset needs no recovery");
-    works(&again, 5);
+    assert_works(&again, 5);
     recoverer.kill();
-    works(&semaphore, 5);
+    assert_works(&semaphore, 5);
 }
 
 pub(crate) fn who_waits_gets_what_a_killed_recoverer_leaves() {
@@ -227,7 +210,7 @@ pub(crate) fn who_waits_gets_what_a_killed_recoverer_leaves() {
 
 pub(crate) fn who_waits_gets_what_a_recoverer_leaves_that_goes_on_and_ends() {
     who_waits_gets_what_is_left(|recoverer| {
-        go_on(recoverer.pid());
+        recoverer.go_on();
         assert!(recoverer.exit().success());
     });
 }
@@ -243,5 +226,5 @@ fn who_waits_gets_what_is_left(end: impl FnOnce(Puppet)) {
     waiter.answer().expect("the permits came back");
     assert_eq!(free(&semaphore), 0);
     waiter.must("drop\ts");
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
 }

@@ -2,14 +2,15 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, c_int, c_ulong};
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::mem::zeroed;
-use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
+
+use test_support::robust_file::effective_uid;
 
 fn check(result: c_int) -> io::Result<c_int> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
@@ -21,11 +22,6 @@ fn c_string(bytes: impl AsRef<[u8]>) -> CString {
 
 fn c_path(path: &Path) -> CString {
     c_string(path.as_os_str().as_bytes())
-}
-
-pub(crate) fn effective_uid() -> u32 {
-    // SAFETY: takes nothing and cannot fail
-    unsafe { libc::geteuid() }
 }
 
 fn effective_gid() -> u32 {
@@ -117,12 +113,6 @@ pub(crate) fn limit(pid: u32, resource: libc::__rlimit_resource_t, soft: u64) {
     check(unsafe { libc::prlimit64(pid, resource, &limit, ptr::null_mut()) }).expect("limits can be set");
 }
 
-/// Sends a signal; tells whether there is such a process.
-pub(crate) fn signal(pid: u32, signal: c_int) -> bool {
-    // SAFETY: takes plain numbers
-    unsafe { libc::kill(pid as libc::pid_t, signal) == 0 }
-}
-
 /// Kills a process group.
 pub(crate) fn kill_group(group: u32) {
     // SAFETY: takes plain numbers
@@ -153,19 +143,6 @@ pub(crate) fn make_device(path: &Path) -> io::Result<()> {
 pub(crate) fn set_umask(mask: u32) {
     // SAFETY: takes a plain number and cannot fail
     unsafe { libc::umask(mask) };
-}
-
-/// Takes locks on bytes of a file, as long as the file is open, if nobody else has one.
-pub(crate) fn lock(file: &File, bytes: Range<u16>) -> io::Result<()> {
-    let lock = libc::flock {
-        l_type: libc::F_WRLCK as _,
-        l_whence: libc::SEEK_SET as _,
-        l_start: bytes.start.into(),
-        l_len: bytes.len() as _,
-        l_pid: 0,
-    };
-    // SAFETY: the description is live
-    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) }).map(drop)
 }
 
 /// One more inotify instance, if there is one.

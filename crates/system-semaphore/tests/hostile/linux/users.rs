@@ -4,9 +4,10 @@ use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};
 
 use system_semaphore::{AccessMode, SystemSemaphore};
-use test_support::{Failure, Puppet};
+use test_support::robust_file::{SHARED_MEMORY, assert_works, directory_of};
+use test_support::{Failure, Puppet, format};
 
-use super::test_file::{SHARED_MEMORY, SLOTS, STATE_AT, Spot, free, works};
+use super::test_file::{Spot, free};
 use super::{NOBODY, USER};
 
 fn nobody() -> Puppet {
@@ -35,13 +36,13 @@ pub(crate) fn a_private_global_name_is_refused_to_others() {
             let failure = nobody.ask(&spot.opening(mode)).expect_err("it is root's");
             is_denied(&spot, 0, &failure);
         }
-        works(&semaphore, 3);
+        assert_works(&semaphore, 3);
     }
     // what root may do is another matter
     let spot = Spot::global();
     let mut nobody = nobody();
     nobody.must(&spot.opening("CreateNew"));
-    works(&spot.open(0, AccessMode::OpenExisting).expect("root may"), 7);
+    assert_works(&spot.open(0, AccessMode::OpenExisting).expect("root may"), 7);
     nobody.must("close\ts");
 }
 
@@ -67,7 +68,7 @@ pub(crate) fn a_shared_global_name_is_shared() {
     // a reset by who did not make it
     let mut another = self::nobody();
     another.must(&spot.opening("Create"));
-    works(&semaphore, 7);
+    assert_works(&semaphore, 7);
     let data = fs::metadata(&spot.path).expect("it is there");
     assert_eq!((data.uid(), data.mode() & 0o7777), (0, 0o666));
 }
@@ -94,7 +95,7 @@ pub(crate) fn a_leftover_that_others_may_not_unlink_starts_afresh() {
     }
     assert!(spot.exists(), "the directory is sticky");
     let semaphore = spot.open(5, AccessMode::Open).expect("nobody uses it");
-    works(&semaphore, 5);
+    assert_works(&semaphore, 5);
     drop(semaphore);
     assert!(!spot.exists(), "its owner has unlinked it");
     // a killed one leaves the same
@@ -103,7 +104,7 @@ pub(crate) fn a_leftover_that_others_may_not_unlink_starts_afresh() {
     nobody.must("try\ts\t2");
     drop(semaphore);
     nobody.kill();
-    works(&spot.open(5, AccessMode::Open).expect("nobody uses it"), 5);
+    assert_works(&spot.open(5, AccessMode::Open).expect("nobody uses it"), 5);
 }
 
 /// Its remover was killed before it could unlink it.
@@ -114,8 +115,8 @@ pub(crate) fn a_removed_one_that_others_may_not_unlink_starts_afresh() {
     let mut user = spot.puppet();
     user.must("try\ts\t1");
     drop(semaphore);
-    let removed = u64::from(SLOTS) << 32;
-    spot.file().write_all_at(&removed.to_ne_bytes(), STATE_AT).expect("it can be written");
+    let removed = format::removed_state().to_ne_bytes();
+    spot.file().write_all_at(&removed, format::header::STATE).expect("it can be written");
     // its users were told that it is gone: it does not come back for them
     let mut nobody = nobody();
     let Failure { kind, message } = nobody.ask(&spot.opening("Open")).expect_err("it is in use");
@@ -132,7 +133,7 @@ pub(crate) fn a_removed_one_that_others_may_not_unlink_starts_afresh() {
     assert_eq!(nobody.must("available\ts"), "7");
     // it no longer stays when its last user leaves
     nobody.must("close\ts");
-    works(&spot.open(5, AccessMode::Open).expect("nobody uses it"), 5);
+    assert_works(&spot.open(5, AccessMode::Open).expect("nobody uses it"), 5);
     assert!(!spot.exists(), "its owner has unlinked it");
 }
 
@@ -144,9 +145,9 @@ pub(crate) fn names_of_two_users_are_two() {
     assert_eq!(failure.kind, "NotFound", "{failure:?}");
     nobody.must(&spot.opening("CreateNew"));
     nobody.must("acquire\ts\t7");
-    works(&semaphore, 3);
-    let directories: Vec<u32> = ["0".into(), NOBODY.to_string()]
-        .map(|user| fs::metadata(format!("{SHARED_MEMORY}/system-semaphore-{user}")).expect("it is there"))
+    assert_works(&semaphore, 3);
+    let directories: Vec<u32> = [0, NOBODY]
+        .map(|user| fs::metadata(directory_of(user)).expect("it is there"))
         .iter()
         .map(|data| {
             assert_eq!(data.mode() & 0o7777, 0o700);
@@ -167,7 +168,7 @@ pub(crate) fn a_file_in_the_users_directory_may_not_be_a_strangers() {
     let mut nobody = nobody();
     nobody.must(&spot.opening("CreateNew"));
     let file = spot.path.file_name().expect("it has a name");
-    let path = std::path::Path::new(SHARED_MEMORY).join(format!("system-semaphore-{NOBODY}")).join(file);
+    let path = directory_of(NOBODY).join(file);
     chown(&path, Some(0), Some(0)).expect("root may");
     for mode in ["Open", "Create", "CreateNew", "OpenExisting"] {
         let failure = nobody.ask(&spot.opening(mode)).expect_err("it is root's");
@@ -180,7 +181,7 @@ pub(crate) fn a_file_in_the_users_directory_may_not_be_a_strangers() {
     nobody.must("drop\ts");
     assert_eq!(nobody.must("available\ts"), "7");
     nobody.must("close\ts");
-    works(&semaphore, 3);
+    assert_works(&semaphore, 3);
 }
 
 pub(crate) fn where_nothing_may_be_made_it_is_said() {
