@@ -1,26 +1,24 @@
-//! The other processes of these tests: this test program again.
+//! The other processes of these tests: this test program again, driven as a [`Puppet`].
 //!
-//! An [`Actor`] does as it is told line by line; told to `halt STEP`, it says so when it next comes to that step, and waits there.
+//! An [`Actor`] does as it is told line by line, in the words of the puppets' protocol; told to `halt STEP`, it says so when it
+//! next comes to that step, and waits there.
 
 use std::collections::HashMap;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Write};
+use std::ops::{Deref, DerefMut};
 use std::os::fd::AsFd;
-use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
-use std::{env, fs, thread};
+use std::{env, fs};
 
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, Signal, kill_process};
-use test_support::{PATIENCE, wait_for};
+use test_support::{PATIENCE, Puppet, process, wait_for};
 
 use super::super::failpoint::Step;
-use super::super::process_id as people;
-use super::{Stage, key};
+use super::Stage;
 use crate::sys::descriptor;
-use crate::{AccessMode, ErrorKind, OwnedPermit, SystemSemaphore};
+use crate::{AccessMode, ErrorKind, NativeIpcKey, OwnedPermit, SystemSemaphore};
 
 /// The variable that makes this program an actor.
 const ROLE: &str = "SYSTEM_SEMAPHORE_UNIT_TEST_ACTOR";
@@ -33,7 +31,7 @@ pub(crate) fn pass(step: Step) {
     if halt.as_deref() == Some(&*format!("{step:?}")) {
         *halt = None;
         drop(halt);
-        say(&format!("at\t{step:?}"));
+        say(&format!("ok\t{}", halted(step)));
         let mut line = next_line().expect("it is told to go on");
         if let Some(name) = line.strip_prefix("lose\t") {
             lose_descriptors_of(name);
@@ -43,6 +41,11 @@ pub(crate) fn pass(step: Step) {
             *HALT.lock().expect("nobody panics with it") = Some(next.to_owned());
         }
     }
+}
+
+/// What an actor says when it halts.
+pub(super) fn halted(step: Step) -> String {
+    format!("halted at {step:?}")
 }
 
 /// Whether nothing but a wake-up is to end the sleep of this process's waiters. (Else they look for themselves once a
@@ -83,59 +86,79 @@ fn plays_a_part_when_told_to() {
     if env::var_os(ROLE).is_none() {
         return;
     }
-    let mut semaphores = HashMap::new();
-    let mut permits = Vec::new();
+    // what the harness has said without ending its line
+    say("");
+    let mut cast = Belongings::default();
     while let Some(line) = next_line() {
         let fields: Vec<&str> = line.split('\t').collect();
-        match obey(&fields, &mut semaphores, &mut permits) {
+        match cast.obey(&fields) {
             Ok(()) => say("ok"),
-            Err(error) => say(&format!("error\t{error}")),
+            Err(error) => say(&format!("error\t{:?}\t{error}", error.kind())),
         }
     }
     std::process::exit(0);
 }
 
-fn obey(
-    fields: &[&str],
-    semaphores: &mut HashMap<String, SystemSemaphore>,
-    permits: &mut Vec<OwnedPermit>,
-) -> crate::Result<()> {
-    let count = fields.get(1).and_then(|count| count.parse().ok()).unwrap_or(0);
-    let semaphore = semaphores.get("s");
-    let semaphore = || semaphore.expect("it is open");
-    match *fields {
-        ["halt", step] => *HALT.lock().expect("nobody panics with it") = Some(step.to_owned()),
-        ["open", name, count, mode] => {
-            let mode = match mode {
-                "Create" => AccessMode::Create,
-                "OpenExisting" => AccessMode::OpenExisting,
-                _ => AccessMode::Open,
-            };
-            let opened = SystemSemaphore::new(key(name), count.parse().expect("a number"), mode)?;
-            semaphores.insert("s".to_owned(), opened);
+/// What an actor has.
+#[derive(Default)]
+struct Belongings {
+    semaphores: HashMap<String, SystemSemaphore>,
+    permits: Vec<OwnedPermit>,
+}
+
+impl Belongings {
+    fn obey(&mut self, fields: &[&str]) -> crate::Result<()> {
+        match *fields {
+            ["halt", step] => *HALT.lock().expect("nobody panics with it") = Some(step.to_owned()),
+            ["open", handle, key, initial, mode] => {
+                let mode = match mode {
+                    "Create" => AccessMode::Create,
+                    "OpenExisting" => AccessMode::OpenExisting,
+                    _ => AccessMode::Open,
+                };
+                let opened = SystemSemaphore::new(parse_key(key), number(initial), mode)?;
+                self.semaphores.insert(handle.to_owned(), opened);
+            }
+            ["reset", key, max] => {
+                let builder = SystemSemaphore::builder(parse_key(key)).mode(AccessMode::Create);
+                drop(builder.initial_value(3).max_permits(number(max)).build()?);
+            }
+            ["sleep-until-woken"] => SLEEPS_WELL.store(true, Ordering::Relaxed),
+            ["remove", key] => SystemSemaphore::remove(parse_key(key))?,
+            ["close", handle] => drop(self.semaphores.remove(handle)),
+            [command, handle, ref arguments @ ..] => self.operate(command, handle, arguments)?,
+            _ => panic!("no command: {fields:?}"),
         }
-        ["reset", name, max] => {
-            let builder = SystemSemaphore::builder(key(name)).mode(AccessMode::Create).initial_value(3);
-            drop(builder.max_permits(max.parse().expect("a number")).build()?);
-        }
-        ["sleep well"] => SLEEPS_WELL.store(true, Ordering::Relaxed),
-        ["remove", name] => SystemSemaphore::remove(key(name))?,
-        ["close"] => drop(semaphores.remove("s")),
-        ["acquire", _, ms] => {
-            let timeout = Duration::from_millis(ms.parse().expect("a number"));
-            permits.push(semaphore().acquire_many_timeout(count, timeout)?.into_owned());
-        }
-        ["acquire", _] => permits.push(semaphore().acquire_many(count)?.into_owned()),
-        ["try", _] => permits.push(semaphore().try_acquire_many(count)?.into_owned()),
-        ["drop"] => permits.pop().expect("there is one").release()?,
-        ["hold"] => permits.pop().expect("there is one").hold(),
-        ["forget"] => permits.pop().expect("there is one").forget()?,
-        ["release", _] => semaphore().release(count)?,
-        ["look"] => drop(semaphore().available_permits()?),
-        ["fork in a wait"] => fork_in_a_wait(semaphore()),
-        _ => panic!("no command: {fields:?}"),
+        Ok(())
     }
-    Ok(())
+
+    fn operate(&mut self, command: &str, handle: &str, arguments: &[&str]) -> crate::Result<()> {
+        let semaphore = &self.semaphores[handle];
+        match (command, arguments) {
+            ("acquire", [count, ms]) => {
+                let timeout = Duration::from_millis(number(ms).into());
+                self.permits.push(semaphore.acquire_many_timeout(number(count), timeout)?.into_owned());
+            }
+            ("acquire", [count]) => self.permits.push(semaphore.acquire_many(number(count))?.into_owned()),
+            ("try", [count]) => self.permits.push(semaphore.try_acquire_many(number(count))?.into_owned()),
+            ("drop", []) => self.permits.pop().expect("there is one").release()?,
+            ("hold", []) => self.permits.pop().expect("there is one").hold(),
+            ("forget", []) => self.permits.pop().expect("there is one").forget()?,
+            ("release", [count]) => semaphore.release(number(count))?,
+            ("available", []) => drop(semaphore.available_permits()?),
+            ("fork-in-wait", []) => fork_in_a_wait(semaphore),
+            _ => panic!("no command: {command:?} {arguments:?}"),
+        }
+        Ok(())
+    }
+}
+
+fn number(text: &str) -> u32 {
+    text.parse().expect("a number")
+}
+
+fn parse_key(text: &str) -> NativeIpcKey {
+    text.parse().expect("the text of a native key")
 }
 
 /// Forks in the hook of a wait that has had deaths watched; fails unless the wait in the child is interrupted, and the thread
@@ -180,56 +203,33 @@ fn fork_in_a_wait(semaphore: &SystemSemaphore) {
 }
 
 /// Another process.
-pub(super) struct Actor {
-    pub(super) child: Child,
-    stdin: ChildStdin,
-    pub(super) lines: Receiver<String>,
+pub(super) struct Actor(Puppet);
+
+impl Deref for Actor {
+    type Target = Puppet;
+
+    fn deref(&self) -> &Puppet {
+        &self.0
+    }
+}
+
+impl DerefMut for Actor {
+    fn deref_mut(&mut self) -> &mut Puppet {
+        &mut self.0
+    }
 }
 
 impl Actor {
     pub(super) fn start() -> Self {
-        let mut child = Command::new(env::current_exe().expect("the program knows itself"))
-            .args(["--exact", "backend::robust::tests::actor::plays_a_part_when_told_to", "--nocapture"])
-            .env(ROLE, "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("it can be started");
-        let stdin = child.stdin.take().expect("it is piped");
-        let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
-        let (sender, lines) = channel();
-        thread::spawn(move || {
-            // the test harness has something to say, too
-            let is_ours = |line: &String| ["ok", "error\t", "at\t"].iter().any(|word| line.starts_with(word));
-            stdout.lines().map_while(Result::ok).filter(is_ours).try_for_each(|line| sender.send(line))
-        });
-        Self { child, stdin, lines }
+        let (_, module) = module_path!().split_once("::").expect("it begins with the crate");
+        Self(Puppet::of_unit_test(&format!("{module}::plays_a_part_when_told_to"), ROLE))
     }
 
     /// One that has the semaphore open.
     pub(super) fn with(stage: &Stage) -> Self {
         let mut actor = Self::start();
-        actor.must(&format!("open\t{}\t0\tOpenExisting", stage.name));
+        actor.must(&stage.opening(0, "OpenExisting"));
         actor
-    }
-
-    pub(super) fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
-    }
-
-    pub(super) fn tell(&mut self, command: &str) {
-        writeln!(self.stdin, "{command}").expect("it listens");
-    }
-
-    #[track_caller]
-    pub(super) fn hear(&self) -> String {
-        self.lines.recv_timeout(PATIENCE).expect("it answers")
-    }
-
-    #[track_caller]
-    pub(super) fn must(&mut self, command: &str) {
-        self.tell(command);
-        assert_eq!(self.hear(), "ok", "{command:?}");
     }
 
     /// Tells it to do something, in which it comes to a halt.
@@ -237,12 +237,25 @@ impl Actor {
     pub(super) fn halt_in(&mut self, command: &str, step: Step) {
         self.must(&format!("halt\t{step:?}"));
         self.tell(command);
-        assert_eq!(self.hear(), format!("at\t{step:?}"), "{command:?}");
+        assert_eq!(self.answer(), Ok(halted(step)), "{command:?}");
+    }
+
+    /// Tells it to do something, in which it is killed.
+    #[track_caller]
+    pub(super) fn die_in(mut self, command: &str, step: Step) {
+        self.halt_in(command, step);
+        self.kill();
+    }
+
+    /// Waits until it has come to the step at which it is to halt.
+    #[track_caller]
+    pub(super) fn assert_halts(&mut self, step: Step) {
+        assert_eq!(self.answer(), Ok(halted(step)));
     }
 
     /// Tells it to do something that it has to wait in.
     #[track_caller]
-    pub(super) fn block(&mut self, command: &str, stage: &Stage) {
+    pub(super) fn block_on(&mut self, command: &str, stage: &Stage) {
         let before = stage.semaphore.waiting().expect("it is told");
         self.tell(command);
         wait_for("one more waits", || stage.semaphore.waiting().is_ok_and(|waiting| waiting == before + 1));
@@ -251,46 +264,21 @@ impl Actor {
     /// Tells it to do something that it has to wait in, and that nothing but a wake-up ends.
     #[track_caller]
     pub(super) fn fall_asleep(&mut self, command: &str, stage: &Stage) {
-        self.must("sleep well");
-        let tasks = format!("/proc/{}/task", self.child.id());
-        let threads = || fs::read_dir(&tasks).expect("it lives").count();
+        self.must("sleep-until-woken");
         // the test harness's two, and an emulator's; then one for the deaths of others
-        let before = threads();
-        self.block(command, stage);
-        wait_for("it has deaths watched", || threads() == before + 1);
+        let before = process::threads(self.pid());
+        self.block_on(command, stage);
+        wait_for("it has deaths watched", || process::threads(self.pid()) == before + 1);
         self.wait_until_asleep();
     }
 
     /// Waits until all its threads sleep.
     #[track_caller]
     pub(super) fn wait_until_asleep(&self) {
-        let tasks = format!("/proc/{}/task", self.child.id());
-        wait_for("it sleeps", || {
-            fs::read_dir(&tasks).expect("it lives").flatten().all(|task| {
-                let stat = fs::read_to_string(task.path().join("stat")).expect("it lives");
-                stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
-            })
-        });
+        wait_for("it sleeps", || process::is_all_asleep(self.pid()));
     }
 
-    pub(super) fn stop(&self) {
-        kill_process(self.pid(), Signal::STOP).expect("it lives");
-        wait_for("it has stopped", || people::is_stopped(self.child.id()));
-    }
-
-    pub(super) fn go_on(&self) {
-        kill_process(self.pid(), Signal::CONT).expect("it lives");
-    }
-
-    pub(super) fn kill(mut self) {
-        self.child.kill().expect("it lives");
-        self.child.wait().expect("it can be waited for");
-    }
-}
-
-impl Drop for Actor {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    pub(super) fn kill(self) {
+        self.0.kill();
     }
 }

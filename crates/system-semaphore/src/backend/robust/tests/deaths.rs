@@ -11,19 +11,19 @@ use super::{MANY, Meanwhile, Stage, operate, take_one};
 fn who_dies_in_the_middle_of_an_operation_has_done_it_or_not() {
     // what is done before, the operation, and what is free after a death before and after the swap
     let cases: [(&[&str], &str, u32, u32); 6] = [
-        (&[], "acquire\t1", 10, 10),
-        (&[], "acquire\t3", 10, 10),
-        (&["acquire\t2"], "drop", 10, 10),
-        (&[], "release\t5", 10, 15),
-        (&["acquire\t3", "hold"], "release\t5", 10, 12),
-        (&["acquire\t3", "forget", "acquire\t1"], "drop", 7, 7),
+        (&[], "acquire\ts\t1", 10, 10),
+        (&[], "acquire\ts\t3", 10, 10),
+        (&["acquire\ts\t2"], "drop\ts", 10, 10),
+        (&[], "release\ts\t5", 10, 15),
+        (&["acquire\ts\t3", "hold\ts"], "release\ts\t5", 10, 12),
+        (&["acquire\ts\t3", "forget\ts", "acquire\ts\t1"], "drop\ts", 7, 7),
     ];
     for (before, operation, undone, done) in cases {
         for (step, free) in [(Step::BeforeSwap, undone), (Step::AfterSwap, done)] {
             for meanwhile in Meanwhile::ALL {
                 let stage = Stage::new(10);
                 let mut actor = Actor::with(&stage);
-                before.iter().for_each(|command| actor.must(command));
+                before.iter().for_each(|command| drop(actor.must(command)));
                 actor.halt_in(operation, step);
                 meanwhile.happen(&stage);
                 actor.kill();
@@ -40,7 +40,7 @@ fn who_goes_on_after_others_have_helped_goes_on_rightly() {
         for meanwhile in Meanwhile::ALL {
             let stage = Stage::new(10);
             let mut actor = Actor::with(&stage);
-            actor.halt_in("acquire\t2", step);
+            actor.halt_in("acquire\ts\t2", step);
             meanwhile.happen(&stage);
             actor.must("go");
             let context = format!("{step:?}, meanwhile {meanwhile:?}");
@@ -48,7 +48,7 @@ fn who_goes_on_after_others_have_helped_goes_on_rightly() {
             let held = if meanwhile == Meanwhile::Reset && step == Step::AfterSwap { 0 } else { 2 };
             let taken_after_reset = if meanwhile == Meanwhile::Reset { held } else { 0 };
             stage.assert_books(meanwhile.free(10 - held) - taken_after_reset, held, &context);
-            actor.must("drop");
+            actor.must("drop\ts");
             stage.assert_books(meanwhile.free(10), 0, &context);
         }
     }
@@ -61,14 +61,14 @@ fn what_several_held_who_die_together_comes_back() {
         let others: Vec<_> = (0..number_of_others).map(|_| stage.core()).collect();
         others.iter().for_each(take_one);
         let mut holders: Vec<Actor> = (0..3).map(|_| Actor::with(&stage)).collect();
-        holders.iter_mut().for_each(|holder| holder.must("acquire\t1"));
+        holders.iter_mut().for_each(|holder| drop(holder.must("acquire\ts\t1")));
         let mut waiter = Actor::with(&stage);
-        waiter.fall_asleep("acquire\t3", &stage);
+        waiter.fall_asleep("acquire\ts\t3", &stage);
         // so that it is told of all at once, and the same reports are one
         waiter.stop();
         holders.into_iter().for_each(Actor::kill);
         waiter.go_on();
-        assert_eq!(waiter.hear(), "ok", "among {number_of_others} others");
+        assert_eq!(waiter.answer(), Ok(String::new()), "among {number_of_others} others");
         stage.assert_books(0, 3 + number_of_others as u32, "it has what they had");
         let epoch = others.first().map_or(0, Core::epoch);
         let give_back = Operation::give_back(1, epoch, Waiters::Keep);
@@ -81,20 +81,20 @@ fn what_several_held_who_die_together_comes_back() {
 #[test]
 fn who_is_stopped_at_any_step_is_in_nobodys_way() {
     let cases: [(&str, Step); 6] = [
-        ("acquire\t1", Step::BeforeSwap),
-        ("acquire\t1", Step::AfterSwap),
-        ("drop", Step::AfterSwap),
-        ("release\t1", Step::AfterSwap),
-        ("look", Step::RecoverySettled),
-        ("look", Step::AfterSwap),
+        ("acquire\ts\t1", Step::BeforeSwap),
+        ("acquire\ts\t1", Step::AfterSwap),
+        ("drop\ts", Step::AfterSwap),
+        ("release\ts\t1", Step::AfterSwap),
+        ("available\ts", Step::RecoverySettled),
+        ("available\ts", Step::AfterSwap),
     ];
     for (command, step) in cases {
         let stage = Stage::new(5);
         let mut dead = Actor::with(&stage);
-        dead.must("acquire\t1");
+        dead.must("acquire\ts\t1");
         let mut actor = Actor::with(&stage);
-        actor.must("acquire\t1");
-        if command == "look" {
+        actor.must("acquire\ts\t1");
+        if command == "available\ts" {
             dead.kill();
         }
         actor.halt_in(command, step);
@@ -108,9 +108,9 @@ fn who_is_stopped_at_any_step_is_in_nobodys_way() {
         actor.go_on();
         actor.must("go");
         let context = format!("{command:?} {step:?}");
-        if command == "acquire\t1" && step == Step::BeforeSwap {
+        if command == "acquire\ts\t1" && step == Step::BeforeSwap {
             stage.assert_books(6, 1, context);
-        } else if command == "release\t1" {
+        } else if command == "release\ts\t1" {
             stage.assert_books(7, 0, context);
         } else {
             actor.kill();

@@ -4,22 +4,30 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
+use test_support::Failure;
+
 use super::super::failpoint::Step;
 use super::super::lifetime::path::Place;
 use super::super::lifetime::{close, registry_lock};
+use super::Stage;
 use super::actor::Actor;
-use super::{Stage, key};
 use crate::{AccessMode, ErrorKind, SystemSemaphore};
+
+#[track_caller]
+fn assert_says(answer: Result<String, Failure>, word: &str) {
+    let failure = answer.expect_err("it fails");
+    assert!(failure.message.contains(word), "{failure:?}");
+}
 
 #[test]
 fn a_removal_that_was_not_finished_is_finished_by_who_opens() {
     let stage = Stage::new(3);
     let (mut waiter, mut remover) = (Actor::with(&stage), Actor::start());
-    waiter.fall_asleep("acquire\t4", &stage);
-    remover.halt_in(&format!("remove\t{}", stage.name), Step::MarkedRemoved);
-    assert!(waiter.hear().contains("removed"));
+    waiter.fall_asleep("acquire\ts\t4", &stage);
+    remover.halt_in(&format!("remove\t{}", stage.key), Step::MarkedRemoved);
+    assert_says(waiter.answer(), "removed");
     remover.kill();
-    let new = SystemSemaphore::new(key(&stage.name), 7, AccessMode::CreateNew).expect("the name is free");
+    let new = SystemSemaphore::new(&stage.key, 7, AccessMode::CreateNew).expect("the name is free");
     assert_eq!(new.available_permits().expect("it is told"), 7);
     let error = stage.semaphore.acquire().expect_err("this one is removed");
     assert_eq!(error.kind(), ErrorKind::NotFound);
@@ -31,21 +39,21 @@ fn permits_of_what_was_removed_keep_nothing_open() {
     let stage = Stage::new(3);
     let mut user = Actor::start();
     let descriptors = |user: &Actor| {
-        let listing = fs::read_dir(format!("/proc/{}/fd", user.child.id())).expect("it lives");
+        let listing = fs::read_dir(format!("/proc/{}/fd", user.pid())).expect("it lives");
         listing.count()
     };
     // it is up
-    user.must("sleep well");
+    user.must("sleep-until-woken");
     let before = descriptors(&user);
-    user.must(&format!("open\t{}\t0\tOpenExisting", stage.name));
-    user.must("acquire\t1");
-    user.must("acquire\t1");
-    user.must("hold");
+    user.must(&stage.opening(0, "OpenExisting"));
+    user.must("acquire\ts\t1");
+    user.must("acquire\ts\t1");
+    user.must("hold\ts");
     assert!(descriptors(&user) > before);
-    SystemSemaphore::remove(key(&stage.name)).expect("it is there");
-    user.tell("drop");
-    assert!(user.hear().contains("removed"));
-    user.must("close");
+    SystemSemaphore::remove(&stage.key).expect("it is there");
+    user.tell("drop\ts");
+    assert_says(user.answer(), "removed");
+    user.must("close\ts");
     assert_eq!(descriptors(&user), before);
 }
 
@@ -53,15 +61,14 @@ fn permits_of_what_was_removed_keep_nothing_open() {
 fn who_dies_opening_or_closing_is_in_nobodys_way() {
     let stage = Stage::new(3);
     let mut opener = Actor::start();
-    opener.halt_in(&format!("open\t{}\t0\tOpen", stage.name), Step::Registered);
-    let mut closer = Actor::with_patience(&stage, opener);
+    opener.halt_in(&stage.opening(0, "Open"), Step::Registered);
+    let closer = Actor::with_patience(&stage, opener);
     stage.assert_books(3, 0, "who was opening has gone");
-    let name = stage.name.clone();
+    let key = stage.key.clone();
     // who is not the last one closes without the lock
     drop(stage);
-    closer.halt_in("close", Step::Registered);
-    closer.kill();
-    let error = SystemSemaphore::new(key(&name), 0, AccessMode::OpenExisting).expect_err("it is gone");
+    closer.die_in("close\ts", Step::Registered);
+    let error = SystemSemaphore::new(&key, 0, AccessMode::OpenExisting).expect_err("it is gone");
     assert_eq!(error.kind(), ErrorKind::NotFound);
 }
 
@@ -74,12 +81,12 @@ fn an_open_whose_descriptor_is_lost_starts_over() {
         core.layout().persistent.store(persistent.into(), Ordering::Relaxed);
         let held = stage.semaphore.acquire().expect("one is free");
         let mut opener = Actor::start();
-        opener.halt_in(&format!("open\t{}\t9\tOpen", stage.name), Step::Registered);
+        opener.halt_in(&stage.opening(9, "Open"), Step::Registered);
         opener.tell(&format!("lose\t{}", stage.name));
         opener.tell("go");
-        assert_eq!(opener.hear(), "ok", "persistent: {persistent}");
+        assert_eq!(opener.answer(), Ok(String::new()), "persistent: {persistent}");
         stage.assert_books(2, 1, format_args!("nobody has died (persistent: {persistent})"));
-        opener.must("acquire\t1");
+        opener.must("acquire\ts\t1");
         opener.kill();
         stage.assert_books(2, 1, format_args!("it had a slot and a lock (persistent: {persistent})"));
         core.layout().persistent.store(0, Ordering::Relaxed);
@@ -92,9 +99,9 @@ impl Actor {
     /// One that opens the semaphore while another one, halted in the middle of its open, is killed.
     fn with_patience(stage: &Stage, halted: Self) -> Self {
         let mut actor = Self::start();
-        actor.tell(&format!("open\t{}\t0\tOpenExisting", stage.name));
+        actor.tell(&stage.opening(0, "OpenExisting"));
         halted.kill();
-        assert_eq!(actor.hear(), "ok");
+        assert_eq!(actor.answer(), Ok(String::new()));
         actor
     }
 }
@@ -104,9 +111,8 @@ fn an_open_waits_for_any_number_whose_turn_is_before_its_own() {
     let stage = Stage::new(3);
     let core = stage.core();
     let registered = registry_lock::Registered::for_open(&core).expect("nobody has it");
-    let name = stage.name.clone();
-    let opener =
-        thread::spawn(move || SystemSemaphore::new(key(&name), 0, AccessMode::OpenExisting).map(drop));
+    let key = stage.key.clone();
+    let opener = thread::spawn(move || SystemSemaphore::new(&key, 0, AccessMode::OpenExisting).map(drop));
     // as if one after the other had it, together for longer than one alone may
     let end = Instant::now() + registry_lock::OPEN_PATIENCE * 3 / 2;
     for owner in 1.. {
@@ -125,15 +131,14 @@ fn an_open_waits_for_any_number_whose_turn_is_before_its_own() {
 #[test]
 fn the_last_one_may_die_while_it_closes() {
     let stage = Stage::new(3);
-    let name = stage.name.clone();
+    let key = stage.key.clone();
     let mut closer = Actor::with(&stage);
-    closer.must("acquire\t1");
-    closer.must("forget");
+    closer.must("acquire\ts\t1");
+    closer.must("forget\ts");
     drop(stage);
-    closer.halt_in("close", Step::Registered);
-    closer.kill();
+    closer.die_in("close\ts", Step::Registered);
     // what it left is a leftover
-    let again = SystemSemaphore::new(key(&name), 7, AccessMode::Open).expect("it can be made");
+    let again = SystemSemaphore::new(&key, 7, AccessMode::Open).expect("it can be made");
     assert_eq!(again.available_permits().expect("it is told"), 7);
 }
 
@@ -143,11 +148,11 @@ fn an_open_that_fails_takes_along_what_was_left_to_it() {
     let stage = Stage::new(1);
     let path = Place::of(&stage.name).expect("it is a good name").path();
     let mut opener = Actor::start();
-    opener.halt_in(&format!("open\t{}\t{}\tOpen", stage.name, u32::MAX), Step::Registered);
+    opener.halt_in(&stage.opening(u32::MAX, "Open"), Step::Registered);
     drop(stage);
     opener.tell("go on");
-    let answer = opener.hear();
+    let answer = opener.answer();
     let is_left = path.exists();
     let _ = fs::remove_file(path);
-    assert!(answer.starts_with("error") && !is_left, "{answer}");
+    assert!(answer.is_err() && !is_left, "{answer:?}");
 }

@@ -34,13 +34,10 @@ pub(super) fn core_of_nobody() -> Core {
     Core::open(&place, open).expect("there is memory").0
 }
 
-fn key(name: &str) -> NativeIpcKey {
-    NativeIpcKey::new(name, KeyType::Robust)
-}
-
 /// A semaphore of the test's own.
 struct Stage {
     name: String,
+    key: NativeIpcKey,
     semaphore: SystemSemaphore,
 }
 
@@ -49,8 +46,14 @@ impl Stage {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("system-semaphore-unit-{}-{number}", std::process::id());
-        let semaphore = SystemSemaphore::new(key(&name), count, AccessMode::CreateNew).expect("it is new");
-        Self { name, semaphore }
+        let key = NativeIpcKey::new(&name, KeyType::Robust);
+        let semaphore = SystemSemaphore::new(&key, count, AccessMode::CreateNew).expect("it is new");
+        Self { name, key, semaphore }
+    }
+
+    /// What lets an actor open it as `s`.
+    fn opening(&self, initial: u32, mode: &str) -> String {
+        format!("open\ts\t{}\t{initial}\t{mode}", self.key)
     }
 
     /// What the books say when the dead are buried: what is free, and what is held in the current epoch.
@@ -78,7 +81,7 @@ impl Stage {
     }
 
     fn create(&self, count: u32) -> SystemSemaphore {
-        SystemSemaphore::new(key(&self.name), count, AccessMode::Create).expect("it can be reset")
+        SystemSemaphore::new(&self.key, count, AccessMode::Create).expect("it can be reset")
     }
 }
 
@@ -86,7 +89,7 @@ impl Drop for Stage {
     fn drop(&mut self) {
         // after a failure; else the last handle sees to it
         if thread::panicking() {
-            let _ = SystemSemaphore::remove(key(&self.name));
+            let _ = SystemSemaphore::remove(&self.key);
         }
     }
 }

@@ -27,24 +27,24 @@ fn recoverers_may_die_one_after_the_other() {
             for meanwhile in [Meanwhile::Nothing, Meanwhile::AnotherOperation, Meanwhile::Reset] {
                 let stage = Stage::new(5);
                 let mut holder = Actor::with(&stage);
-                holder.must("acquire\t2");
-                holder.must("acquire\t1");
+                holder.must("acquire\ts\t2");
+                holder.must("acquire\ts\t1");
                 let mut recoverers = [Actor::with(&stage), Actor::with(&stage)];
                 holder.kill();
                 let mut context = format!("meanwhile {meanwhile:?}, killed");
                 for (recoverer, step) in recoverers.iter_mut().zip([step, second]) {
                     recoverer.must(&format!("halt\t{step:?}"));
-                    recoverer.tell("look");
+                    recoverer.tell("available\ts");
                     // what the first had done already, the second does not come to
-                    let halted = recoverer.hear();
-                    context += &format!(" at {halted}");
-                    if halted != "ok" {
+                    let halted = recoverer.answer().expect("it looks, or halts");
+                    context += &format!(" {halted}");
+                    if !halted.is_empty() {
                         meanwhile.happen(&stage);
                     }
                 }
                 recoverers.into_iter().for_each(Actor::kill);
                 let free = match meanwhile {
-                    Meanwhile::AnotherOperation => 5 + context.matches("at at\t").count() as u32,
+                    Meanwhile::AnotherOperation => 5 + context.matches("halted at").count() as u32,
                     _ => meanwhile.free(5),
                 };
                 stage.assert_books(free, 0, &context);
@@ -62,20 +62,20 @@ fn a_waiter_gets_what_a_recoverer_did_not_live_to_announce() {
         for is_user in [true, false] {
             let stage = Stage::new(1);
             let mut holder = Actor::with(&stage);
-            holder.must("acquire\t1");
+            holder.must("acquire\ts\t1");
             let mut waiter = Actor::with(&stage);
             let mut recoverer = if is_user { Actor::with(&stage) } else { Actor::start() };
-            let open = format!("open\t{}\t0\tOpen", stage.name);
+            let open = stage.opening(0, "Open");
             holder.kill();
             // before the waiter's process can be first
-            recoverer.halt_in(if is_user { "look" } else { &open }, Step::RecoveryBegins);
-            waiter.fall_asleep("acquire\t1", &stage);
+            recoverer.halt_in(if is_user { "available\ts" } else { &open }, Step::RecoveryBegins);
+            waiter.fall_asleep("acquire\ts\t1", &stage);
             if step != Step::RecoveryBegins {
                 recoverer.tell(&format!("go\t{step:?}"));
-                assert_eq!(recoverer.hear(), format!("at\t{step:?}"));
+                recoverer.assert_halts(step);
             }
             recoverer.kill();
-            assert_eq!(waiter.hear(), "ok", "{step:?}, user {is_user}");
+            assert_eq!(waiter.answer(), Ok(String::new()), "{step:?}, user {is_user}");
             stage.assert_books(0, 1, format!("{step:?}, user {is_user}"));
         }
     }
@@ -85,16 +85,16 @@ fn a_waiter_gets_what_a_recoverer_did_not_live_to_announce() {
 fn who_waits_for_a_stopped_recoverer_is_told() {
     let stage = Stage::new(1);
     let mut dead = Actor::with(&stage);
-    dead.must("acquire\t1");
-    let dead_pid = dead.child.id();
+    dead.must("acquire\ts\t1");
+    let dead_pid = dead.pid();
     let mut recoverer = Actor::with(&stage);
     dead.kill();
-    recoverer.halt_in("look", Step::RecoverySettled);
+    recoverer.halt_in("available\ts", Step::RecoverySettled);
     recoverer.stop();
     let timeout = Duration::from_millis(20);
     let error = stage.semaphore.acquire_timeout(timeout).expect_err("it is not yet given back");
     assert_eq!(error.kind(), ErrorKind::TimedOut);
-    for pid in [dead_pid, recoverer.child.id()] {
+    for pid in [dead_pid, recoverer.pid()] {
         assert!(error.to_string().contains(&format!("process {pid}")), "{error}");
     }
     recoverer.go_on();

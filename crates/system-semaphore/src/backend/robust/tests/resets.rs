@@ -9,10 +9,10 @@ fn a_reset_that_was_not_finished_is_finished_by_others() {
     for meanwhile in Meanwhile::ALL {
         let stage = Stage::new(10);
         let mut holder = Actor::with(&stage);
-        holder.must("acquire\t4");
+        holder.must("acquire\ts\t4");
         let old = stage.semaphore.acquire_many(3).expect("there are enough");
         let mut resetter = Actor::start();
-        resetter.halt_in(&format!("open\t{}\t20\tCreate", stage.name), Step::ResetSwapped);
+        resetter.halt_in(&stage.opening(20, "Create"), Step::ResetSwapped);
         if meanwhile == Meanwhile::Reset {
             // another one has to wait for the lock until the first is dead
             resetter.kill();
@@ -25,9 +25,9 @@ fn a_reset_that_was_not_finished_is_finished_by_others() {
         stage.assert_books(meanwhile.free(20), 0, &context);
         drop(stage.semaphore.acquire().expect("there are enough"));
         drop(old);
-        holder.must("acquire\t1");
-        holder.must("drop");
-        holder.must("drop");
+        holder.must("acquire\ts\t1");
+        holder.must("drop\ts");
+        holder.must("drop\ts");
         stage.assert_books(meanwhile.free(20), 0, format!("{context}, old permits dropped"));
     }
 }
@@ -36,28 +36,26 @@ fn a_reset_that_was_not_finished_is_finished_by_others() {
 fn a_reset_that_was_not_begun_changes_nothing() {
     let stage = Stage::new(10);
     let mut holder = Actor::with(&stage);
-    holder.must("acquire\t4");
-    let mut resetter = Actor::start();
-    resetter.halt_in(&format!("open\t{}\t20\tCreate", stage.name), Step::ResetBegins);
-    resetter.kill();
+    holder.must("acquire\ts\t4");
+    let resetter = Actor::start();
+    resetter.die_in(&stage.opening(20, "Create"), Step::ResetBegins);
     stage.assert_books(6, 4, "as before");
-    holder.must("drop");
+    holder.must("drop\ts");
     stage.assert_books(10, 0, "the permits were good");
 }
 
 /// A semaphore of at most so many permits, of which three are free.
 fn with_maximum(max: &str) -> Stage {
     let stage = Stage::new(3);
-    Actor::start().must(&format!("reset\t{}\t{max}", stage.name));
+    Actor::start().must(&format!("reset\t{}\t{max}", stage.key));
     stage
 }
 
 #[test]
 fn a_reset_that_was_not_begun_leaves_the_maximum() {
     let stage = with_maximum("3");
-    let mut resetter = Actor::start();
-    resetter.halt_in(&format!("reset\t{}\t20", stage.name), Step::ResetBegins);
-    resetter.kill();
+    let resetter = Actor::start();
+    resetter.die_in(&format!("reset\t{}\t20", stage.key), Step::ResetBegins);
     stage.assert_books(3, 0, "as before");
     assert_eq!(stage.semaphore.capabilities().max_permits, 3);
 }
@@ -65,9 +63,8 @@ fn a_reset_that_was_not_begun_leaves_the_maximum() {
 #[test]
 fn a_reset_that_was_not_finished_has_set_the_maximum() {
     let stage = with_maximum("20");
-    let mut resetter = Actor::start();
-    resetter.halt_in(&format!("reset\t{}\t3", stage.name), Step::ResetSwapped);
-    resetter.kill();
+    let resetter = Actor::start();
+    resetter.die_in(&format!("reset\t{}\t3", stage.key), Step::ResetSwapped);
     drop(stage.semaphore.acquire().expect("there are enough"));
     assert_eq!(stage.semaphore.capabilities().max_permits, 3);
 }
@@ -76,11 +73,11 @@ fn a_reset_that_was_not_finished_has_set_the_maximum() {
 fn nobody_creates_too_many_during_a_reset() {
     let stage = with_maximum("20");
     let mut resetter = Actor::start();
-    resetter.halt_in(&format!("reset\t{}\t3", stage.name), Step::ResetSwapped);
+    resetter.halt_in(&format!("reset\t{}\t3", stage.key), Step::ResetSwapped);
     // the reset has happened: it would be void otherwise
     let added = stage.semaphore.add_permits(1).is_ok();
     resetter.tell("go on");
-    assert_eq!(resetter.hear(), "ok");
+    assert_eq!(resetter.answer(), Ok(String::new()));
     let free = stage.semaphore.available_permits().expect("it is told");
     assert_eq!((added, free, stage.semaphore.capabilities().max_permits), (false, 3, 3));
 }

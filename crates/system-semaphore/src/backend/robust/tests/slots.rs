@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use super::super::algorithm::layout::{MAX_PERMITS, SLOTS};
-use super::{Stage, core_of_nobody, key};
+use super::super::format::{self, Field, StateWord};
+use super::{Stage, core_of_nobody};
 use crate::{ErrorKind, SystemSemaphore};
 
 /// A single release can be of more than any count.
@@ -22,7 +23,7 @@ fn who_holds_more_than_can_be_free_cannot_give_it_back_at_once() {
     semaphore.add_permits(1).expect("there is room");
     let outcome = semaphore.release(2 * max).map_err(|error| error.kind());
     let after = (stage.books(), semaphore.held_permits());
-    SystemSemaphore::remove(key(&stage.name)).expect("it is there");
+    SystemSemaphore::remove(&stage.key).expect("it is there");
     assert_eq!((outcome, after), (Err(ErrorKind::OutOfResources), ((2, 2 * max), 2 * max)));
 }
 
@@ -42,4 +43,36 @@ fn the_slots_in_use_are_found_from_everywhere() {
         slots.sort_unstable();
         assert_eq!(slots, used, "from {from}");
     }
+}
+
+/// Two builds that share a semaphore agree on all of this. A change needs another version.
+#[test]
+fn format_is_the_one_of_version_2() {
+    let places = |fields: &[Field]| fields.iter().map(|field| (field.offset, field.size)).collect::<Vec<_>>();
+    assert_eq!((format::MAGIC, format::VERSION, format::SLOTS), (*b"SYSSEMA4", 2, 4093));
+    assert_eq!((format::REGISTRY_BYTE, format::WATCHER_BYTE), (4093, 4094));
+    assert_eq!((format::REMOVED, format::INITIAL, format::RESET), (4093, 4094, 4095));
+    assert_eq!((format::SLOTS_AT, format::SLOT_SIZE, format::FIRST_SLOTS), (640, 64, 54));
+    assert_eq!((format::NAME_AT, format::FILE_SIZE), (262_592, 266_240));
+    let header = [
+        (0, 8),
+        (8, 4),
+        (12, 4),
+        (16, 4),
+        (20, 4),
+        (24, 4),
+        (32, 8),
+        (40, 8),
+        (48, 8),
+        (64, 8),
+        (72, 8),
+        (80, 8),
+        (128, 512),
+    ];
+    assert_eq!(places(format::header::FIELDS), header);
+    let slot = [(0, 8), (8, 8), (16, 4), (20, 4), (24, 4), (28, 4), (32, 8), (40, 4), (48, 8), (56, 4)];
+    assert_eq!(places(format::slot::FIELDS), slot);
+    let state = StateWord { slot: 0xABC, seq: 0x12345, waiters: true, count: 0x789_ABCD };
+    assert_eq!(state.encode(), 0x1234_5ABC_8789_ABCD);
+    assert_eq!(StateWord::decode(state.encode()), state);
 }

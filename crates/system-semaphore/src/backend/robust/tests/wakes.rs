@@ -10,20 +10,20 @@ use super::super::algorithm::wake::announce_and_wake;
 use super::super::clock;
 use super::super::failpoint::Step;
 use super::super::lifetime::close;
-use super::actor::Actor;
+use super::actor::{Actor, halted};
 use super::{MANY, Stage};
 use crate::ErrorKind;
 
 #[test]
 fn a_waiter_gets_what_a_releaser_did_not_live_to_announce() {
-    for (initial, before, release) in [(1, "acquire\t1", "drop"), (0, "look", "release\t2")] {
+    for (initial, before, release) in [(1, "acquire\ts\t1", "drop\ts"), (0, "available\ts", "release\ts\t2")]
+    {
         let stage = Stage::new(initial);
         let (mut releaser, mut waiter) = (Actor::with(&stage), Actor::with(&stage));
         releaser.must(before);
-        waiter.fall_asleep("acquire\t1", &stage);
-        releaser.halt_in(release, Step::BeforeWake);
-        releaser.kill();
-        assert_eq!(waiter.hear(), "ok", "{release:?}");
+        waiter.fall_asleep("acquire\ts\t1", &stage);
+        releaser.die_in(release, Step::BeforeWake);
+        assert_eq!(waiter.answer(), Ok(String::new()), "{release:?}");
         stage.assert_books(1 - initial, 1, release);
     }
 }
@@ -35,19 +35,19 @@ fn a_waiter_gets_what_the_one_who_was_woken_did_not_live_to_take() {
         let others: Vec<_> = (0..others).map(|_| stage.core()).collect();
         let (mut first, mut second) = (Actor::with(&stage), Actor::with(&stage));
         first.must("halt\tWoken");
-        first.fall_asleep("acquire\t1", &stage);
-        second.fall_asleep(&format!("acquire\t{need}"), &stage);
+        first.fall_asleep("acquire\ts\t1", &stage);
+        second.fall_asleep(&format!("acquire\ts\t{need}"), &stage);
         if need == 1 {
             stage.semaphore.add_permits(1).expect("there is room");
-            assert_eq!(first.hear(), "at\tWoken");
+            first.assert_halts(Step::Woken);
         } else {
             // who needs several is woken by each, and sleeps on
             stage.semaphore.add_permits(2).expect("there is room");
-            assert_eq!(first.hear(), "at\tWoken");
+            first.assert_halts(Step::Woken);
             stage.semaphore.add_permits(1).expect("there is room");
         }
         first.kill();
-        assert_eq!(second.hear(), "ok", "{need}, and {} others", others.len());
+        assert_eq!(second.answer(), Ok(String::new()), "{need}, and {} others", others.len());
         stage.assert_books(0, need, need);
         others.iter().for_each(close::close);
     }
@@ -59,21 +59,22 @@ fn who_was_woken_and_leaves_without_a_permit_passes_it_on() {
     let stage = Stage::new(0);
     let (mut first, mut second) = (Actor::with(&stage), Actor::with(&stage));
     first.must("halt\tWoken");
-    first.fall_asleep(&format!("acquire\t1\t{}", TIME.as_millis()), &stage);
+    first.fall_asleep(&format!("acquire\ts\t1\t{}", TIME.as_millis()), &stage);
     // it sleeps, so its time has begun
     let begin = Instant::now();
-    second.fall_asleep("acquire\t1", &stage);
+    second.fall_asleep("acquire\ts\t1", &stage);
     // if the first one's time is up before it is woken, it has no duty, and this says nothing
     stage.semaphore.add_permits(1).expect("there is room");
-    if first.hear() == "at\tWoken" {
+    if first.answer() == Ok(halted(Step::Woken)) {
         let overtaker = stage.semaphore.try_acquire().expect("it is free");
         wait_for("the first one's time is up", || begin.elapsed() > TIME);
         first.tell("go");
-        assert!(first.hear().contains("in time"));
+        let failure = first.answer().expect_err("its time is up");
+        assert!(failure.message.contains("in time"), "{failure:?}");
         // nothing but the first one's word has the second announce itself again
         drop(overtaker);
     }
-    assert_eq!(second.hear(), "ok");
+    assert_eq!(second.answer(), Ok(String::new()));
     stage.assert_books(0, 1, "the second has it");
 }
 
@@ -82,7 +83,7 @@ fn one_permit_goes_through_all_who_wait() {
     let stage = Stage::new(0);
     let mut waiters: Vec<Actor> = (0..3).map(|_| Actor::with(&stage)).collect();
     for waiter in &mut waiters {
-        waiter.fall_asleep("acquire\t1", &stage);
+        waiter.fall_asleep("acquire\ts\t1", &stage);
     }
     stage.semaphore.add_permits(1).expect("there is room");
     // who had it stays: its end would wake somebody, too
@@ -90,11 +91,11 @@ fn one_permit_goes_through_all_who_wait() {
     while !waiters.is_empty() {
         let mut next = None;
         wait_for("one of them is served", || {
-            next = waiters.iter().position(|waiter| waiter.lines.try_recv().is_ok());
+            next = waiters.iter_mut().position(|waiter| waiter.try_answer().is_some());
             next.is_some()
         });
         served.push(waiters.swap_remove(next.expect("one is")));
-        served.last_mut().expect("there is one").must("drop");
+        served.last_mut().expect("there is one").must("drop\ts");
     }
     stage.assert_books(1, 0, "all had it");
 }
@@ -103,12 +104,12 @@ fn one_permit_goes_through_all_who_wait() {
 fn who_needs_much_does_not_keep_the_wake_up_of_who_needs_little() {
     let stage = Stage::new(0);
     let (mut much, mut little) = (Actor::with(&stage), Actor::with(&stage));
-    much.fall_asleep("acquire\t3", &stage);
-    little.fall_asleep("acquire\t1", &stage);
+    much.fall_asleep("acquire\ts\t3", &stage);
+    little.fall_asleep("acquire\ts\t1", &stage);
     stage.semaphore.add_permits(1).expect("there is room");
-    assert_eq!(little.hear(), "ok");
+    assert_eq!(little.answer(), Ok(String::new()));
     stage.semaphore.add_permits(3).expect("there is room");
-    assert_eq!(much.hear(), "ok");
+    assert_eq!(much.answer(), Ok(String::new()));
     stage.assert_books(0, 4, "each has what it needs");
 }
 
@@ -118,27 +119,27 @@ fn who_was_woken_in_vain_is_not_overtaken_again() {
     let stage = Stage::new(0);
     let (mut waiter, mut overtaker) = (Actor::with(&stage), Actor::with(&stage));
     waiter.must("halt\tWoken");
-    waiter.fall_asleep("acquire\t1", &stage);
+    waiter.fall_asleep("acquire\ts\t1", &stage);
     let begin = Instant::now();
     wait_for("it has waited for long", || begin.elapsed() > UNFAIR);
     stage.semaphore.add_permits(1).expect("there is room");
-    assert_eq!(waiter.hear(), "at\tWoken");
-    overtaker.must("acquire\t1");
+    waiter.assert_halts(Step::Woken);
+    overtaker.must("acquire\ts\t1");
     waiter.tell("go\tWoken");
     let core = stage.core();
     wait_for("the waiter asks for fairness", || core.is_fair_now());
     waiter.wait_until_asleep();
-    overtaker.must("drop");
-    assert_eq!(waiter.hear(), "at\tWoken");
+    overtaker.must("drop\ts");
+    waiter.assert_halts(Step::Woken);
     assert_eq!(core.layout().state().count(), 1);
-    overtaker.block("acquire\t1", &stage);
+    overtaker.block_on("acquire\ts\t1", &stage);
     close::close(&core);
     waiter.must("go");
     let core = stage.core();
     assert!(!core.is_fair_now(), "it has what it asked for");
     close::close(&core);
-    waiter.must("drop");
-    assert_eq!(overtaker.hear(), "ok");
+    waiter.must("drop\ts");
+    assert_eq!(overtaker.answer(), Ok(String::new()));
     stage.assert_books(0, 1, "each had its turn");
 }
 
@@ -164,15 +165,15 @@ fn each_of_many_waiters_gets_what_it_needs() {
         let stage = Stage::new(0);
         let mut waiters: Vec<Actor> = needs.iter().map(|_| Actor::with(&stage)).collect();
         for (waiter, need) in waiters.iter_mut().zip(needs) {
-            waiter.fall_asleep(&format!("acquire\t{need}"), &stage);
+            waiter.fall_asleep(&format!("acquire\ts\t{need}"), &stage);
         }
         // one by one, so that what there is may be too little for who is woken
         for _ in 0..needs.iter().sum() {
             stage.semaphore.add_permits(1).expect("there is room");
         }
         // who takes little may take it from under who needs much, but all of it is enough for all
-        for waiter in &waiters {
-            assert_eq!(waiter.hear(), "ok", "{needs:?}");
+        for waiter in &mut waiters {
+            assert_eq!(waiter.answer(), Ok(String::new()), "{needs:?}");
         }
         stage.assert_books(0, needs.iter().sum(), format!("{needs:?}"));
     }
@@ -184,13 +185,13 @@ fn a_waiter_is_served_though_the_one_who_was_woken_is_stopped() {
     let (mut first, mut second) = (Actor::with(&stage), Actor::with(&stage));
     first.must("halt\tWoken");
     // for good: one that got up for a moment would lie down behind the other, who would be woken instead
-    first.fall_asleep("acquire\t1", &stage);
-    second.block("acquire\t1", &stage);
+    first.fall_asleep("acquire\ts\t1", &stage);
+    second.block_on("acquire\ts\t1", &stage);
     stage.semaphore.add_permits(1).expect("there is room");
-    assert_eq!(first.hear(), "at\tWoken");
+    first.assert_halts(Step::Woken);
     first.stop();
-    assert_eq!(second.hear(), "ok");
-    second.must("drop");
+    assert_eq!(second.answer(), Ok(String::new()));
+    second.must("drop\ts");
     first.go_on();
     first.must("go");
     stage.assert_books(0, 1, "the first has it");
@@ -200,5 +201,5 @@ fn a_waiter_is_served_though_the_one_who_was_woken_is_stopped() {
 fn a_wait_that_is_watched_ends_in_a_forked_child_and_leaves_nothing() {
     let stage = Stage::new(0);
     let mut actor = Actor::with(&stage);
-    actor.must("fork in a wait");
+    actor.must("fork-in-wait\ts");
 }
