@@ -20,20 +20,12 @@ mod tests {
     use std::env;
     use std::io::stdin;
     use std::process::{Command, Stdio, id};
-    use std::thread;
-    use std::time::{Duration, Instant};
+
+    use test_support::wait_for;
 
     use super::seems_alive;
 
     const CHILD: &str = "SYSTEM_SEMAPHORE_TEST_CHILD";
-
-    fn wait_until(what: &str, condition: impl Fn() -> bool) {
-        let begin = Instant::now();
-        while !condition() {
-            assert!(begin.elapsed() < Duration::from_secs(30), "waited in vain: {what}");
-            thread::yield_now();
-        }
-    }
 
     /// The child is this program, since to one of 32 bits all others seem to be dead.
     #[test]
@@ -47,9 +39,9 @@ mod tests {
         child.args(["the_living_are_told_from_the_dead", "--nocapture"]).env(CHILD, "");
         let mut child = child.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it can be started");
         // its C library has to begin first
-        wait_until("it lives", || seems_alive(child.id()));
+        wait_for("it lives", || seems_alive(child.id()));
         child.kill().expect("it lives");
-        wait_until("it is a zombie", || !seems_alive(child.id()));
+        wait_for("it is a zombie", || !seems_alive(child.id()));
         child.wait().expect("it can be waited for");
         assert!(!seems_alive(child.id()));
     }
