@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use system_semaphore::SystemSemaphore;
 
-use super::{Handle, Puppet, ROLE, exit, lock, number, say_began, say_error, text};
+use super::{Answer, Handle, Puppet, ROLE, exit, lock, number, say_began, say_error, text};
 use crate::process;
 use crate::puppet::{child_check, wait_for};
 use crate::unsafe_calls::signal;
 
 impl Puppet {
     /// Does one command, if it is one of these.
-    pub(super) fn obey_unix(self: &Arc<Self>, fields: &[&str]) -> Option<Result<String, String>> {
+    pub(super) fn obey_unix(self: &Arc<Self>, fields: &[&str]) -> Option<Answer> {
         Some(match *fields {
             ["forked", name] => self.check_child(name),
             ["fork", handle, permits] => self.fork(handle, number(permits)),
@@ -27,9 +27,9 @@ impl Puppet {
                 Ok(text(child.expect("this program can be started").id()))
             }
             ["exec", program] => panic!("cannot become {program}: {}", Command::new(program).exec()),
-            ["close-descriptors"] => done(signal::close_all_but_the_standard_descriptors),
-            ["become", user] => done(|| signal::become_user(number(user))),
-            ["pairs", handle, times] => done(|| pairs(&self.semaphore(handle), number(times))),
+            ["close-descriptors"] => after(signal::close_all_but_the_standard_descriptors),
+            ["become", user] => after(|| signal::become_user(number(user))),
+            ["pairs", handle, times] => after(|| pairs(&self.semaphore(handle), number(times))),
             ["interruptible", handle, permits, ref timeout @ ..] => {
                 self.acquire_interruptible(handle, number(permits), timeout.first().map(|ms| number(ms)))
             }
@@ -37,13 +37,13 @@ impl Puppet {
             ["drop-inheritable", handle] => {
                 let mut handles = lock(&self.handles);
                 let permit = handles.get_mut(handle).and_then(|handle| handle.inheritable.pop());
-                done(|| drop(permit.expect("the handle has one")))
+                after(|| drop(permit.expect("the handle has one")))
             }
             _ => return None,
         })
     }
 
-    fn check_child(&self, name: &str) -> Result<String, String> {
+    fn check_child(&self, name: &str) -> Answer {
         let Handle { semaphore, mut guards, .. } = self.take(name);
         let mut semaphore = Some(semaphore);
         let outcome = child_check::check(&mut semaphore, &mut guards);
@@ -52,18 +52,13 @@ impl Puppet {
         outcome.map(|()| String::new()).map_err(|message| format!("error\tForked\t{message}"))
     }
 
-    fn fork(&self, handle: &str, permits: u32) -> Result<String, String> {
+    fn fork(&self, handle: &str, permits: u32) -> Answer {
         let semaphore = self.semaphore(handle);
         let taken = signal::fork_bystander(|| permits == 0 || take_for_ever(&semaphore, permits));
         taken.map(text).ok_or_else(|| "error\tForked\tthe child got no permit".to_owned())
     }
 
-    fn acquire_interruptible(
-        &self,
-        handle: &str,
-        permits: u32,
-        timeout: Option<u32>,
-    ) -> Result<String, String> {
+    fn acquire_interruptible(&self, handle: &str, permits: u32, timeout: Option<u32>) -> Answer {
         let semaphore = self.semaphore(handle);
         signal::count_user_signals();
         say_began();
@@ -74,7 +69,7 @@ impl Puppet {
         Ok(signal::user_signals().to_string())
     }
 
-    fn acquire_inheritable(&self, handle: &str, permits: u32) -> Result<String, String> {
+    fn acquire_inheritable(&self, handle: &str, permits: u32) -> Answer {
         let semaphore = self.semaphore(handle);
         say_began();
         let permit = semaphore.acquire_inheritable(permits, None).map_err(say_error)?;
@@ -83,7 +78,7 @@ impl Puppet {
     }
 
     /// Lets a forked child do what is told until `child-exit`. Returns in both.
-    fn serve_by_child(&self) -> Result<String, String> {
+    fn serve_by_child(&self) -> Answer {
         match signal::fork_and_wait() {
             Ok(None) => {
                 self.forget_threads();
@@ -120,7 +115,7 @@ impl Puppet {
     }
 }
 
-fn done(what: impl FnOnce()) -> Result<String, String> {
+fn after(what: impl FnOnce()) -> Answer {
     what();
     Ok(String::new())
 }
