@@ -1,6 +1,6 @@
-"""Plays the puppet of crates/puppet with Qt's own QSystemSemaphore.
+"""Plays the puppet of crates/test-support with Qt's own QSystemSemaphore.
 
-Commands and answers are words between tabs, as crates/puppet describes; beyond those, `derive FN NAME TYPE` and
+Commands and answers are words between tabs, as crates/test-support describes; beyond those, `derive FN NAME TYPE` and
 `parse TEXT` ask about keys, and `shm-open`, `shm-lock`, `shm-unlock` use a QSharedMemory.
 """
 

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use interop::Place;
 use libtest_mimic::{Arguments, Trial};
 use system_semaphore::{KeyType, NativeIpcKey};
-use test_support::{Failure, Puppet, wait_for};
+use test_support::{Failure, Puppet, wait_until};
 
 struct Row {
     name: &'static str,
@@ -706,7 +706,7 @@ fn too_large_an_initial_value(place: &Place) {
     assert_eq!(ours.ask(&create).expect_err("it is too large").kind, "OutOfResources");
     assert_eq!(free(&mut victim), 3);
     assert_eq!(number(&qt.ask(&create).expect_err("it is too large")), 5, "Qt's OutOfResources");
-    wait_for("Qt's object is destroyed", || victim.ask("available\ts").is_err());
+    wait_until("Qt's object is destroyed", || victim.ask("available\ts").is_err());
     victim.must("close\ts");
     place.clean_up_after_qt(&key);
 }
@@ -750,7 +750,7 @@ fn both_sides_pass_items(place: &Place) {
             side.must(&format!("open\tping\t{ping}\t0\tOpen"));
             side.must(&format!("open\tpong\t{pong}\t0\tOpen"));
             let (from, to) = if index < 2 { ("ping", "pong") } else { ("pong", "ping") };
-            side.tell(&format!("pass\t{from}\t{to}\t2000"));
+            side.send(&format!("pass\t{from}\t{to}\t2000"));
         }
         for side in &mut sides {
             side.answer().expect("all items pass");

@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use system_semaphore::{AccessMode, SystemSemaphore};
-use test_support::{PATIENCE, wait_for};
+use test_support::{TEST_TIMEOUT, wait_until};
 
 /// Returns a name that no other test uses.
 fn unique_name() -> String {
@@ -70,7 +70,7 @@ impl Job {
 
     fn wait(&mut self) -> ExitStatus {
         let mut status = None;
-        wait_for("the job ends", || {
+        wait_until("the job ends", || {
             status = self.child.try_wait().expect("it is a child");
             status.is_some()
         });
@@ -109,7 +109,7 @@ fn run_waits_or_fails_as_its_options_say() {
         arguments.extend(["--", "cmd", "/c", "exit 3"]);
         assert_code(&output(&arguments), code);
     }
-    let mut second = Job::start(&[&name, "-w", &PATIENCE.as_secs().to_string()]);
+    let mut second = Job::start(&[&name, "-w", &TEST_TIMEOUT.as_secs().to_string()]);
     assert!(first.finish().success());
     second.wait_until_started();
     assert!(second.finish().success());

@@ -15,8 +15,8 @@ pub mod robust_file;
 mod unsafe_calls;
 
 #[cfg(unix)]
-pub use self::puppet::own_naps;
-pub use self::puppet::{Failure, PATIENCE, Puppet, Turn, output, serve, start, wait_for};
+pub use self::puppet::own_sleep_count;
+pub use self::puppet::{Failure, Puppet, TEST_TIMEOUT, TestLock, output, serve, start, wait_until};
 #[cfg(unix)]
 pub use self::unsafe_calls::signal::kill_stray;
 #[cfg(unix)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How often all threads of this process, those that live, have gone to sleep of their own accord.
-pub fn naps_of_all_threads(pid: u32) -> u64 {
+pub fn sleep_count_of_all_threads(pid: u32) -> u64 {
     tasks(pid).iter().filter_map(|task| voluntary_switches(task)).sum()
 }
 

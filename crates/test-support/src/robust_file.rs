@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use sha1::{Digest, Sha1};
 use system_semaphore::{ErrorKind, KeyType, NativeIpcKey, SystemSemaphore};
 
-use crate::wait_for;
+use crate::wait_until;
 
 /// The directory of shared memory.
 pub const SHARED_MEMORY: &str = "/dev/shm";
@@ -115,7 +115,7 @@ impl TestFile {
     /// If that fails for another reason than a directory that another process removes.
     pub fn plant<T>(&self, put: impl Fn(&Path) -> io::Result<T>) -> T {
         let mut put_there = None;
-        wait_for("the directory stays", || {
+        wait_until("the directory stays", || {
             match fs::DirBuilder::new().mode(0o700).create(self.directory()) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                     panic!("{}: {error}", self.directory().display())
@@ -173,7 +173,7 @@ pub fn valid_bytes(file: &TestFile) -> Vec<u8> {
 /// If it is not in order.
 #[track_caller]
 pub fn assert_works(semaphore: &SystemSemaphore, permits: u32) {
-    wait_for(format_args!("{permits} permits are free"), || free(semaphore) == permits);
+    wait_until(format_args!("{permits} permits are free"), || free(semaphore) == permits);
     assert_works_now(semaphore, permits);
 }
 

@@ -1,4 +1,4 @@
-//! What there is no safe call for.
+//! The module that contains all unsafe code of this program: calls that have no safe form.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;

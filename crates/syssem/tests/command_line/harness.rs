@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::Value;
 use system_semaphore::{Observer, Snapshot, SystemSemaphore};
 use tempfile::TempDir;
-use test_support::{Turn, wait_for};
+use test_support::{TestLock, wait_until};
 
 /// A key and a directory that no other test uses.
 pub(crate) struct Fixture {
@@ -59,12 +59,12 @@ impl Fixture {
 
     #[track_caller]
     pub(crate) fn wait_until_held(&self, permits: u32) {
-        wait_for(format_args!("{permits} permits are held"), || self.held() == permits);
+        wait_until(format_args!("{permits} permits are held"), || self.held() == permits);
     }
 
     #[track_caller]
     pub(crate) fn wait_until_waiting(&self, threads: u32) {
-        wait_for(format_args!("{threads} threads wait"), || {
+        wait_until(format_args!("{threads} threads wait"), || {
             self.snapshot().and_then(|snapshot| snapshot.waiting) == Some(threads)
         });
     }
@@ -88,10 +88,10 @@ impl Drop for Fixture {
 /// Serialises the tests that need many inotify instances, or count what their waiters do.
 ///
 /// A user may have 128 instances, and each waiting process needs one.
-pub(crate) static INOTIFY: Turn = Turn::new();
+pub(crate) static INOTIFY: TestLock = TestLock::new();
 /// Serialises the tests that create stale semaphores, since `doctor --clean` removes all of this
 /// user's.
-pub(crate) static CLEANING: Turn = Turn::new();
+pub(crate) static CLEANING: TestLock = TestLock::new();
 
 /// A named pipe at which scripts block until the test admits them. Each reads one line.
 pub(crate) struct Gate(fs::File);
@@ -114,7 +114,7 @@ pub(crate) fn syssem(command: &str) -> Command {
 #[track_caller]
 pub(crate) fn read_pid(fixture: &Fixture, file: &str) -> u32 {
     let mut pid = None;
-    wait_for(format_args!("{file} exists"), || {
+    wait_until(format_args!("{file} exists"), || {
         // The shell creates the file before it writes the line.
         pid = fs::read_to_string(fixture.path(file)).ok().filter(|pid| pid.ends_with('\n'));
         pid.is_some()
@@ -161,7 +161,7 @@ impl Process {
 
     /// Waits until the child ends without being killed, and returns its output.
     pub(crate) fn wait_with_output(mut self) -> Output {
-        wait_for(format_args!("process {} ends", self.id()), || {
+        wait_until(format_args!("process {} ends", self.id()), || {
             self.0.try_wait().expect("it is a child").is_some()
         });
         let mut output =

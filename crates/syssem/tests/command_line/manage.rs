@@ -136,7 +136,7 @@ fn show_and_list_print_holders_and_waiters() {
 
 #[test]
 fn doctor_finds_and_cleans_stale_semaphores() {
-    let _lock = CLEANING.take();
+    let _lock = CLEANING.lock();
     let fixture = Fixture::new();
     assert!(output(&mut fixture.run(&[], "kill -KILL $$")).status.code().is_none());
     let robust = format!("robust:{}", fixture.key);
@@ -170,7 +170,7 @@ fn doctor_finds_and_cleans_stale_semaphores() {
 
 #[test]
 fn doctor_reports_but_keeps_untracked_resources() {
-    let _lock = CLEANING.take();
+    let _lock = CLEANING.lock();
     let fixture = Fixture::new();
     let temporary = fixture.path("");
     let key = system_semaphore::NativeIpcKey::new(format!("/{}", fixture.key), KeyType::Posix);

@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 
 use rustix::process::{Pid, Signal, kill_process};
-use test_support::{process, wait_for};
+use test_support::{process, wait_until};
 
 use crate::harness::{Fixture, INOTIFY, Process, output, read_pid, text};
 
@@ -91,7 +91,7 @@ fn killed_command_returns_its_permit() {
 
 #[test]
 fn two_hundred_jobs_share_three_permits() {
-    let _lock = INOTIFY.take();
+    let _lock = INOTIFY.lock();
     let fixture = Fixture::new();
     let mut gate = fixture.gate("gate");
     // Each append is atomic, so the order of the lines is the order of the events.
@@ -100,7 +100,7 @@ fn two_hundred_jobs_share_three_permits() {
         (0..200).map(|_| Process::start(&mut fixture.run(&["-p", "3"], script))).collect();
     fixture.wait_until_waiting(197);
     let log = || fs::read_to_string(fixture.path("log")).unwrap_or_default();
-    wait_for("three jobs hold a permit", || log().lines().count() == 3);
+    wait_until("three jobs hold a permit", || log().lines().count() == 3);
     gate.admit(200);
     for job in jobs {
         let output = job.wait_with_output();
@@ -256,7 +256,7 @@ fn child_that_outlives_the_command_holds_its_permit_except_with_close() {
         assert!(run.wait_with_output().status.success());
         assert_eq!(fixture.held(), held, "{mode:?}");
         gate.admit(1);
-        wait_for("the child ends", || process::is_gone(child));
+        wait_until("the child ends", || process::is_gone(child));
         fixture.wait_until_held(0);
     }
 }

@@ -12,7 +12,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 use serde_json::Value;
 use system_semaphore::SystemSemaphore;
-use test_support::{process, wait_for};
+use test_support::{process, wait_until};
 
 use crate::harness::{Fixture, INOTIFY, Process, text};
 
@@ -61,8 +61,8 @@ impl Terminal {
     }
 
     #[track_caller]
-    fn wait_for(&self, what: &str) {
-        wait_for(format_args!("the screen shows {what:?}: {}", self.text()), || self.text().contains(what));
+    fn wait_until(&self, what: &str) {
+        wait_until(format_args!("the screen shows {what:?}: {}", self.text()), || self.text().contains(what));
     }
 
     fn settings(&self) -> String {
@@ -86,11 +86,11 @@ fn watch_shows_changes_and_restores_the_terminal() {
         let before = terminal.settings();
         let semaphore = SystemSemaphore::create(&fixture.key, 3).expect("it can be created");
         let watch = terminal.start(&mut fixture.syssem("watch"));
-        terminal.wait_for("3 of 3 free");
+        terminal.wait_until("3 of 3 free");
         let permit = semaphore.acquire_many(2).expect("three permits are free");
-        terminal.wait_for("1 of 3 free");
-        terminal.wait_for(&format!("held by {}", std::process::id()));
-        terminal.wait_for("██░");
+        terminal.wait_until("1 of 3 free");
+        terminal.wait_until(&format!("held by {}", std::process::id()));
+        terminal.wait_until("██░");
         assert_ne!(terminal.settings(), before, "the terminal is in raw mode");
         drop(permit);
         assert!(terminal.text().contains(ENTER) && !terminal.text().contains(LEAVE));
@@ -107,7 +107,7 @@ fn watch_shows_changes_and_restores_the_terminal() {
         }
         let output = watch.wait_with_output();
         assert!(output.status.success(), "{end:?}");
-        terminal.wait_for(LEAVE);
+        terminal.wait_until(LEAVE);
         assert!(terminal.text().contains("\u{1b}[?25h"), "the cursor is visible");
         assert_eq!(terminal.settings(), before, "{end:?}");
     }
@@ -118,12 +118,12 @@ fn watch_follows_a_missing_semaphore() {
     let fixture = Fixture::new();
     let mut terminal = Terminal::new();
     let watch = terminal.start(&mut fixture.syssem("watch"));
-    terminal.wait_for("there is no such semaphore");
+    terminal.wait_until("there is no such semaphore");
     let semaphore = SystemSemaphore::create(&fixture.key, 2).expect("it can be created");
-    terminal.wait_for("2 of 2 free");
+    terminal.wait_until("2 of 2 free");
     drop(semaphore);
     let semaphore = SystemSemaphore::create(&fixture.key, 5).expect("it can be created");
-    terminal.wait_for("5 of 5 free");
+    terminal.wait_until("5 of 5 free");
     drop(semaphore);
     terminal.master.write_all(b"q").expect("watch has the other end open");
     assert!(watch.wait_with_output().status.success());
@@ -133,7 +133,7 @@ fn watch_follows_a_missing_semaphore() {
 fn watch_without_keys_follows_all_semaphores() {
     // A watch without keys opens and closes all semaphores, which wakes waiters that another test
     // counts.
-    let _lock = INOTIFY.take();
+    let _lock = INOTIFY.lock();
     let fixture = Fixture::new();
     let semaphore = SystemSemaphore::create(&fixture.key, 2).expect("it can be created");
     // The semaphores of concurrent tests may not fit the screen, so this test reads JSON.
@@ -188,23 +188,23 @@ fn watch_without_terminal_prints_changes() {
 
 #[test]
 fn watch_does_not_wake_waiters() {
-    let _lock = INOTIFY.take();
+    let _lock = INOTIFY.lock();
     let fixture = Fixture::new();
     let terminal = Terminal::new();
     let semaphore = SystemSemaphore::create(&fixture.key, 0).expect("it can be created");
     let waiter = Process::start(&mut fixture.run(&["-w", "1000"], "exit 0"));
     fixture.wait_until_waiting(1);
     let _watch = terminal.start(&mut fixture.syssem("watch"));
-    terminal.wait_for(&format!("waits:  {}", waiter.id()));
-    wait_for("the waiter watches for deaths", || process::threads(waiter.id()) > 1);
+    terminal.wait_until(&format!("waits:  {}", waiter.id()));
+    wait_until("the waiter watches for deaths", || process::threads(waiter.id()) > 1);
     let begin = std::time::Instant::now();
-    let before = process::naps_of_all_threads(waiter.id());
+    let before = process::sleep_count_of_all_threads(waiter.id());
     let drawn = || terminal.text().matches("waits: ").count();
     let (first, samples) = (drawn(), 30);
-    wait_for("watch has drawn thirty samples", || drawn() >= first + samples);
+    wait_until("watch has drawn thirty samples", || drawn() >= first + samples);
     // Without `watch`, the waiter wakes about once a second, and up to ten times after its start.
     let expected = 10 + 2 * begin.elapsed().as_secs();
-    let naps = process::naps_of_all_threads(waiter.id()) - before;
+    let naps = process::sleep_count_of_all_threads(waiter.id()) - before;
     assert!(naps <= expected, "{naps} naps in {samples} samples and {:?}", begin.elapsed());
     drop(semaphore);
 }

@@ -21,7 +21,7 @@ mod tests {
     use std::io::stdin;
     use std::process::{Command, Stdio, id};
 
-    use test_support::wait_for;
+    use test_support::wait_until;
 
     use super::seems_alive;
 
@@ -39,9 +39,9 @@ mod tests {
         child.args(["the_living_are_told_from_the_dead", "--nocapture"]).env(CHILD, "");
         let mut child = child.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it can be started");
         // its C library has to begin first
-        wait_for("it lives", || seems_alive(child.id()));
+        wait_until("it lives", || seems_alive(child.id()));
         child.kill().expect("it lives");
-        wait_for("it is a zombie", || !seems_alive(child.id()));
+        wait_until("it is a zombie", || !seems_alive(child.id()));
         child.wait().expect("it can be waited for");
         assert!(!seems_alive(child.id()));
     }

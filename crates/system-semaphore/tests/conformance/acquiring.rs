@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use system_semaphore::{ErrorKind, KeyType, SystemSemaphore};
-use test_support::wait_for;
+use test_support::wait_until;
 
 use crate::tested_type::{Subject, assert_books, free};
 
@@ -154,7 +154,7 @@ pub(crate) fn a_deadline_in_the_past_still_takes_what_is_free(subject: &Subject)
 pub(crate) fn a_wait_with_a_deadline_ends_when_a_permit_comes(subject: &Subject) {
     let semaphore = subject.create("s", 0);
     let mut waiter = subject.puppet("s");
-    waiter.block(&format!("acquire\ts\t1\t{}", test_support::PATIENCE.as_millis()));
+    waiter.block(&format!("acquire\ts\t1\t{}", test_support::TEST_TIMEOUT.as_millis()));
     semaphore.add_permits(1).expect("there is room");
     waiter.answer().expect("one came long before the deadline");
     waiter.must("drop\ts");
@@ -183,9 +183,11 @@ pub(crate) fn a_wait_can_be_ended_from_outside(subject: &Subject) {
     let mut waiter = subject.puppet("s");
     semaphore.acquire().expect("one is free").forget().expect("it is there");
     waiter.block("interruptible\ts\t1");
-    let naps = waiter.naps();
+    let naps = waiter.sleep_count();
     waiter.signal();
-    wait_for("the signal has woken it and it waits again", || waiter.naps() > naps && waiter.is_asleep());
+    wait_until("the signal has woken it and it waits again", || {
+        waiter.sleep_count() > naps && waiter.is_asleep()
+    });
     semaphore.add_permits(1).expect("there is room");
     assert_eq!(waiter.answer().expect("one came"), "1", "it was asked once and went on");
 }
@@ -195,7 +197,7 @@ pub(crate) fn a_waiting_thread_is_woken_by_another(subject: &Subject) {
     thread::scope(|scope| {
         let waiter = scope.spawn(|| semaphore.acquire().map(|permit| permit.num_permits()));
         if semaphore.capabilities().waiting {
-            wait_for("the thread waits", || semaphore.waiting().is_ok_and(|waiting| waiting == 1));
+            wait_until("the thread waits", || semaphore.waiting().is_ok_and(|waiting| waiting == 1));
         }
         semaphore.add_permits(1).expect("there is room");
         assert_eq!(waiter.join().expect("it did not panic").expect("one came"), 1);

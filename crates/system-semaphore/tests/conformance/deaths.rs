@@ -1,7 +1,7 @@
 //! Processes that die.
 
 use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
-use test_support::{Puppet, wait_for};
+use test_support::{Puppet, wait_until};
 
 use crate::tested_type::{Subject, assert_books, exists, free};
 
@@ -107,7 +107,7 @@ pub(crate) fn a_killed_waiter_takes_nothing_along(subject: &Subject) {
     }
     first.kill();
     if semaphore.capabilities().waiting {
-        wait_for("the dead one waits no longer", || semaphore.waiting().is_ok_and(|waiting| waiting == 1));
+        wait_until("the dead one waits no longer", || semaphore.waiting().is_ok_and(|waiting| waiting == 1));
     }
     semaphore.add_permits(1).expect("there is room");
     second.answer().expect("the one permit is the survivor's");

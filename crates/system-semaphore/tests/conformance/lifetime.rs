@@ -192,7 +192,7 @@ pub(crate) fn users_come_and_go_at_once_without_hanging(subject: &Subject) {
     let key = subject.key("s");
     let mut puppets: Vec<Puppet> = (0..4).map(|_| Puppet::of_this_program()).collect();
     for puppet in &mut puppets {
-        puppet.tell(&format!("come-and-go\t{key}\t1500"));
+        puppet.send(&format!("open-close-loop\t{key}\t1500"));
     }
     for puppet in &mut puppets {
         let times = puppet.answer().unwrap_or_else(|failure| panic!("{failure:?}"));

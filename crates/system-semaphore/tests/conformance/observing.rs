@@ -1,7 +1,7 @@
 //! Looking at semaphores without using them.
 
 use system_semaphore::{ErrorKind, Listed, Observer, Owners, SystemSemaphore, list};
-use test_support::{Turn, wait_for};
+use test_support::{TestLock, wait_until};
 
 use crate::tested_type::{Subject, free};
 
@@ -30,7 +30,7 @@ pub(crate) fn who_looks_sees_what_users_see(subject: &Subject) {
     user.must("try\ts\t1");
     user.must("try\ts\t1");
     user.block("acquire\ts\t1");
-    wait_for("it is seen to wait", || {
+    wait_until("it is seen to wait", || {
         observer.look().is_ok_and(|sight| (sight.available, sight.waiting) == (0, Some(1)))
     });
     if let Some(waiters) = observer.look().expect("it can be looked at").waiters {
@@ -51,10 +51,10 @@ pub(crate) fn who_looks_learns_that_it_is_gone(subject: &Subject) {
 }
 
 /// Who lists all closes the files of all, and that wakes watchers: who counts on their sleep takes turns with it.
-pub(crate) static LISTING: Turn = Turn::new();
+pub(crate) static LISTING: TestLock = TestLock::new();
 
 fn listed(semaphore: &SystemSemaphore) -> Option<Listed> {
-    let _turn = LISTING.take();
+    let _lock = LISTING.lock();
     let told = |owners| list(owners).expect("they are told").into_iter();
     told(Owners::User)
         .chain(told(Owners::All))
@@ -106,17 +106,17 @@ pub(crate) fn looking_wakes_nobody(subject: &Subject) {
     let mut waiter = subject.puppet("s");
     waiter.block("acquire\ts\t1");
     let observer = Observer::new(subject.key("s")).expect("it is there");
-    wait_for("it has deaths watched", || test_support::process::threads(waiter.pid()) > 1);
-    wait_for("it sleeps", || test_support::process::is_all_asleep(waiter.pid()));
+    wait_until("it has deaths watched", || test_support::process::threads(waiter.pid()) > 1);
+    wait_until("it sleeps", || test_support::process::is_all_asleep(waiter.pid()));
     // the waiter looks by itself, more often in the beginning, and then about once a second
     let is_undisturbed = || {
-        let before = test_support::process::naps_of_all_threads(waiter.pid());
+        let before = test_support::process::sleep_count_of_all_threads(waiter.pid());
         for _ in 0..10 {
             observer.look().expect("it can be looked at");
         }
         // who was woken is asleep again
-        wait_for("it sleeps", || test_support::process::is_all_asleep(waiter.pid()));
-        test_support::process::naps_of_all_threads(waiter.pid()) == before
+        wait_until("it sleeps", || test_support::process::is_all_asleep(waiter.pid()));
+        test_support::process::sleep_count_of_all_threads(waiter.pid()) == before
     };
     assert!((0..50).any(|_| is_undisturbed()), "it was woken each time");
     semaphore.release(1).expect("there is room");

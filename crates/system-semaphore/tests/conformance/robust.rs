@@ -27,14 +27,14 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use system_semaphore::SystemSemaphore;
-use test_support::{Puppet, wait_for};
+use test_support::{Puppet, wait_until};
 
 use crate::tested_type::Subject;
 
 /// Waits until so many threads wait.
 #[track_caller]
 fn wait_for_waiters(semaphore: &SystemSemaphore, count: u32) {
-    wait_for(format_args!("{count} wait"), || semaphore.waiting().is_ok_and(|waiting| waiting == count));
+    wait_until(format_args!("{count} wait"), || semaphore.waiting().is_ok_and(|waiting| waiting == count));
 }
 
 /// Waits until the one thread of this process has slept for so long that deaths are watched.
@@ -42,7 +42,7 @@ fn wait_for_waiters(semaphore: &SystemSemaphore, count: u32) {
 fn wait_for_watch(puppet: &Puppet) {
     // the other thread is started before the last look and the sleep that only a death, or a second, ends
     let is_watched = || test_support::process::threads(puppet.pid()) == 2 && puppet.is_asleep();
-    wait_for("deaths are watched", is_watched);
+    wait_until("deaths are watched", is_watched);
 }
 
 /// A number in a file, which puppets count up.
@@ -72,7 +72,7 @@ impl Counter {
     #[track_caller]
     fn wait_for_progress(&self, what: &str, by: u32) {
         let end = self.get() + by;
-        wait_for(format_args!("{what} goes on"), || self.get() >= end);
+        wait_until(format_args!("{what} goes on"), || self.get() >= end);
     }
 }
 

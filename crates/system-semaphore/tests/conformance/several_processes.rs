@@ -24,7 +24,7 @@ fn most_at_once(subject: &Subject, permits: u32) -> u32 {
     File::create(&counters).and_then(|file| file.set_len(8)).expect("a file can be made");
     let mut puppets: Vec<Puppet> = (0..32).map(|_| subject.puppet("s")).collect();
     for puppet in &mut puppets {
-        puppet.tell(&format!("crowd\ts\t1000\t{counters}"));
+        puppet.send(&format!("count-concurrent\ts\t1000\t{counters}"));
     }
     let mosts = puppets.iter_mut().map(|puppet| puppet.answer().expect("all goes well"));
     let most = mosts.map(|most| most.parse().expect("a number")).max().expect("there are 32");

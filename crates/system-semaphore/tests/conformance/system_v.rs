@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use system_semaphore::{AccessMode, ErrorKind, KeyType, NativeIpcKey, SystemSemaphore, legacy_native_key};
-use test_support::{Puppet, system_v, wait_for};
+use test_support::{Puppet, system_v, wait_until};
 
 use crate::tested_type::{Subject, free};
 
@@ -173,10 +173,10 @@ pub(crate) fn a_maker_at_work_is_waited_for(subject: &Subject) {
     fs::write(key.native_key(), "").expect("a file can be written");
     let set = system_v::make_set(key.native_key(), project(subject));
     let mut opener = Puppet::of_this_program();
-    opener.tell(&format!("open\ts\t{key}\t9\tOpen"));
-    opener.tell("try\ts\t1");
-    let naps = opener.naps();
-    wait_for("the opener naps between looks at the set", || opener.naps() > naps + 5);
+    opener.send(&format!("open\ts\t{key}\t9\tOpen"));
+    opener.send("try\ts\t1");
+    let naps = opener.sleep_count();
+    wait_until("the opener naps between looks at the set", || opener.sleep_count() > naps + 5);
     system_v::set_value(set, 2);
     opener.answer().expect("it is there");
     opener.answer().expect("the open came after the value");
@@ -190,9 +190,9 @@ pub(crate) fn create_waits_for_a_maker_at_work_too(subject: &Subject) {
     fs::write(key.native_key(), "").expect("a file can be written");
     let set = system_v::make_set(key.native_key(), project(subject));
     let mut creator = Puppet::of_this_program();
-    creator.tell(&format!("open\ts\t{key}\t3\tCreate"));
-    let naps = creator.naps();
-    wait_for("the creator naps between looks at the set", || creator.naps() > naps + 5);
+    creator.send(&format!("open\ts\t{key}\t3\tCreate"));
+    let naps = creator.sleep_count();
+    wait_until("the creator naps between looks at the set", || creator.sleep_count() > naps + 5);
     system_v::add(set, 3);
     creator.answer().expect("it is there");
     assert_eq!(creator.must("available\ts"), "3");
@@ -269,10 +269,10 @@ pub(crate) fn neighbours_with_reused_file_numbers_stay_apart(subject: &Subject) 
     let (ours, theirs) = (subject.key("ours"), subject.key("theirs"));
     let mut neighbours: Vec<Puppet> = (0..3).map(|_| Puppet::of_this_program()).collect();
     for neighbour in &mut neighbours {
-        neighbour.tell(&format!("come-and-go\t{theirs}\t2000"));
+        neighbour.send(&format!("open-close-loop\t{theirs}\t2000"));
     }
     let mut alone = Puppet::of_this_program();
-    alone.must(&format!("alone\t{ours}\t2000"));
+    alone.must(&format!("exclusive-create\t{ours}\t2000"));
     for neighbour in &mut neighbours {
         neighbour.answer().expect("they do no harm to each other either");
     }
@@ -286,9 +286,9 @@ pub(crate) fn a_zero_that_was_set_is_not_waited_for(subject: &Subject) {
     fs::write(key.native_key(), "").expect("a file can be written");
     let set = system_v::make_set(key.native_key(), project(subject));
     system_v::set_value(set, 0);
-    let naps = test_support::own_naps();
+    let naps = test_support::own_sleep_count();
     let semaphore = SystemSemaphore::open(&key, 9).expect("it is there");
-    assert!(test_support::own_naps() - naps < 20, "the open slept again and again");
+    assert!(test_support::own_sleep_count() - naps < 20, "the open slept again and again");
     assert_eq!(free(&semaphore), 0);
     subject.remove(&key);
 }

@@ -11,13 +11,13 @@ pub(crate) fn check(
     handle: &mut Option<SystemSemaphore>,
     guards: &mut Vec<OwnedPermit>,
 ) -> Result<(), String> {
-    let before = Books::of(handle, guards)?;
+    let before = Permits::of(handle, guards)?;
     // what the child takes out of these it takes out of its copies
     let code = in_forked_child(|| child(handle.take(), std::mem::take(guards)).err().unwrap_or(0));
     if code != 0 {
         return Err(format!("step {code} failed in the child"));
     }
-    let after = Books::of(handle, guards)?;
+    let after = Permits::of(handle, guards)?;
     if before != after {
         return Err(format!("{before:?} before the child, {after:?} after it"));
     }
@@ -29,13 +29,13 @@ pub(crate) fn check(
 
 /// What a child must not change.
 #[derive(Debug, PartialEq, Eq)]
-struct Books {
+struct Permits {
     free: u32,
     held: u32,
     guarded: u32,
 }
 
-impl Books {
+impl Permits {
     fn of(handle: &Option<SystemSemaphore>, guards: &[OwnedPermit]) -> Result<Self, String> {
         let semaphore = handle.as_ref().expect("the parent's is there");
         Ok(Self {

@@ -5,7 +5,7 @@
 mod system;
 
 #[cfg(unix)]
-pub use system::own_naps;
+pub use system::own_sleep_count;
 
 use std::ffi::OsStr;
 use std::fmt::Display;
@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a test waits for something that must happen. Far more than it ever takes.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An answer that is an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,7 +128,7 @@ impl Puppet {
     }
 
     /// Tells it what to do, without waiting for the answer.
-    pub fn tell(&mut self, command: &str) {
+    pub fn send(&mut self, command: &str) {
         writeln!(self.stdin, "{command}").unwrap_or_else(|error| panic!("cannot tell {command:?}: {error}"));
     }
 
@@ -150,7 +150,7 @@ impl Puppet {
 
     /// Tells it what to do, and waits for the answer.
     pub fn ask(&mut self, command: &str) -> Result<String, Failure> {
-        self.tell(command);
+        self.send(command);
         self.answer()
     }
 
@@ -163,7 +163,7 @@ impl Puppet {
     /// Tells it to do something that has to wait, and returns when it waits.
     #[track_caller]
     pub fn block(&mut self, command: &str) {
-        self.tell(command);
+        self.send(command);
         let line = self.line();
         assert_eq!(line, "began", "{command:?} was to say when it begins");
         self.see_it_block(command);
@@ -172,17 +172,17 @@ impl Puppet {
 
     /// Kills it with SIGKILL (on Windows by `TerminateProcess`) and waits until it is gone.
     pub fn kill(mut self) {
-        self.kill_alone();
+        self.kill_and_wait();
     }
 
     /// The same, but processes that it has started stay until this is dropped.
-    pub fn kill_alone(&mut self) {
-        self.begin_to_kill();
+    pub fn kill_and_wait(&mut self) {
+        self.start_kill();
         self.child.wait().expect("it can be waited for");
     }
 
     /// Kills it with SIGKILL and does not wait.
-    pub fn begin_to_kill(&mut self) {
+    pub fn start_kill(&mut self) {
         self.child.kill().expect("it is ours to kill");
     }
 
@@ -195,14 +195,14 @@ impl Puppet {
 
     /// Lets it end by itself and waits until it is gone.
     pub fn exit(mut self) -> ExitStatus {
-        self.tell("exit");
+        self.send("exit");
         self.end()
     }
 
     /// Waits until it has ended by itself.
     pub fn end(mut self) -> ExitStatus {
         let mut status = None;
-        wait_for(format_args!("process {} ends", self.pid()), || {
+        wait_until(format_args!("process {} ends", self.pid()), || {
             status = self.child.try_wait().expect("it can be waited for");
             status.is_some()
         });
@@ -210,7 +210,7 @@ impl Puppet {
     }
 
     fn line(&mut self) -> String {
-        match self.answers.recv_timeout(PATIENCE) {
+        match self.answers.recv_timeout(TEST_TIMEOUT) {
             Ok(line) => line,
             Err(RecvTimeoutError::Timeout) => panic!("process {} does not answer", self.pid()),
             Err(RecvTimeoutError::Disconnected) => {
@@ -240,9 +240,9 @@ fn parse(line: &str) -> Result<String, Failure> {
 }
 
 /// Tests of one program that are in each other's way take turns.
-pub struct Turn(Mutex<()>);
+pub struct TestLock(Mutex<()>);
 
-impl Turn {
+impl TestLock {
     /// Nobody's turn.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "it is for statics")]
@@ -251,15 +251,15 @@ impl Turn {
     }
 
     /// Waits for one's turn, which lasts until this is dropped, also by a panic.
-    pub fn take(&self) -> MutexGuard<'_, ()> {
+    pub fn lock(&self) -> MutexGuard<'_, ()> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Waits until the condition holds; panics if it never does.
 #[track_caller]
-pub fn wait_for(what: impl Display, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+pub fn wait_until(what: impl Display, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + TEST_TIMEOUT;
     while !condition() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
         thread::sleep(Duration::from_micros(200));

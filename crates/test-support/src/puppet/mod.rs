@@ -19,11 +19,11 @@
 //! | `produce H N`, `consume H N` | adds N permits one by one; acquires and forgets N | |
 //! | `pass H I N` | N times acquires and forgets one of H and adds one to I | |
 //! | `reset-under-a-waiter H N KEY` | a thread acquires while another resets to N; the guard is H's | |
-//! | `crowd H N FILE` | goes in and out N times, counting who is inside in FILE | the most it saw |
-//! | `come-and-go KEY MS` | so long opens, takes, gives back and closes, over and over | how often |
-//! | `visit-alone KEY MS FILE` | the same where one permit is; counts in FILE who is inside, which must be one | how often |
-//! | `alone KEY MS` | so long makes a semaphore and checks that nobody else has it | how often |
-//! | `forked H` | forks; the child checks what a child may do, see `forked.rs` | |
+//! | `count-concurrent H N FILE` | goes in and out N times, counting who is inside in FILE | the most it saw |
+//! | `open-close-loop KEY MS` | so long opens, takes, gives back and closes, over and over | how often |
+//! | `exclusive-visit KEY MS FILE` | the same where one permit is; counts in FILE who is inside, which must be one | how often |
+//! | `exclusive-create KEY MS` | so long makes a semaphore and checks that nobody else has it | how often |
+//! | `forked H` | forks; the child checks what a child may do, see `child_check.rs` | |
 //! | `build H KEY OPTION...` | opens with `initial=N`, `mode=MODE`, `max=N`, `permissions=OCTAL`, `persistent` | |
 //! | `start T COMMAND...` | a new thread T does the command, without `began` | |
 //! | `finish T` | waits for that thread | what it answers |
@@ -41,12 +41,12 @@
 //! | `become UID` | another user | |
 //! | `pairs H N` | acquires and gives back N times; any system call meanwhile kills it; exits with 42 | nothing |
 //! | `repeat H N` | acquires and gives back N times | |
-//! | `hammer H` | acquires and gives back for ever, without a pause | nothing |
+//! | `spin-pairs H` | acquires and gives back for ever, without a pause | nothing |
 //! | `short-waits H N` | N times waits for a millisecond, in vain | |
 //! | `open-many KEY N` | opens KEY0, KEY1, ..., and never closes them | |
 //! | `work H FILE` | takes and gives back for ever, counting in FILE | nothing |
 //! | `visit KEY FILE` | the same, opening and closing each time; others may be in the way | nothing |
-//! | `wild H OPERATIONS MS` | so long does at random what changes nothing in the end, see `wild.rs` | how often |
+//! | `random-ops H OPERATIONS MS` | so long does at random what changes nothing in the end, see `random_ops.rs` | how often |
 //! | `exit` | ends without tidying up, as `exit(3)` does | nothing |
 //!
 //! An answer is `ok`, `ok VALUE`, or `error KIND MESSAGE`.
@@ -58,6 +58,6 @@ mod random_ops;
 mod serve;
 
 #[cfg(unix)]
-pub use self::driver::own_naps;
-pub use self::driver::{Failure, PATIENCE, Puppet, Turn, output, start, wait_for};
+pub use self::driver::own_sleep_count;
+pub use self::driver::{Failure, Puppet, TEST_TIMEOUT, TestLock, output, start, wait_until};
 pub use self::serve::serve;

@@ -7,7 +7,7 @@ use system_semaphore::{AccessMode, Error, ErrorKind, OwnedPermit, Permit, Result
 /// What may be done besides taking and giving back by guards:
 /// `hold` also holds without a guard, `forget` also forgets a permit and creates one, which is only for who is not
 /// killed meanwhile.
-pub(crate) struct Wild {
+pub(crate) struct RandomOps {
     semaphore: SystemSemaphore,
     holds: bool,
     forgets: bool,
@@ -15,7 +15,7 @@ pub(crate) struct Wild {
     random: u64,
 }
 
-impl Wild {
+impl RandomOps {
     pub(crate) fn new(semaphore: SystemSemaphore, operations: &str) -> Self {
         let seed = std::collections::hash_map::RandomState::new();
         let random = std::hash::BuildHasher::hash_one(&seed, ()) | 1;

@@ -1,11 +1,11 @@
-//! Signals and forks, for which there is no safe call.
+//! Signals and forks.
 
 use std::ffi::{c_int, c_uint};
 use std::io::{Read, Write};
 use std::mem::zeroed;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::{process, wait_for};
+use crate::{process, wait_until};
 
 static ARRIVED: AtomicU32 = AtomicU32::new(0);
 
@@ -38,7 +38,7 @@ pub(crate) fn send(pid: u32, signal: c_int) {
 /// Kills a process that a puppet has started, and waits until it is gone.
 pub fn kill_stray(pid: u32) {
     send(pid, libc::SIGKILL);
-    wait_for(format_args!("process {pid} is gone"), || process::is_gone(pid));
+    wait_until(format_args!("process {pid} is gone"), || process::is_gone(pid));
 }
 
 /// Runs `child` in a forked child, which exits with what it returns, and returns the exit code.

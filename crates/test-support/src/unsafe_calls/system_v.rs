@@ -3,13 +3,13 @@
 use std::ffi::{CString, c_int};
 use std::io;
 
-use crate::wait_for;
+use crate::wait_until;
 
 /// Makes the set of this key file, and leaves it as it comes: count 0, never operated on.
 pub fn make_set(path: &str, project: u8) -> c_int {
     // another test may be about to remove a set whose file had the same number
     let mut set = -1;
-    wait_for("an old set of the same file number goes", || {
+    wait_until("an old set of the same file number goes", || {
         set = get(path, project, 0o600 | libc::IPC_CREAT | libc::IPC_EXCL);
         set != -1
     });

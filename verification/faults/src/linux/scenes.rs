@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use system_semaphore::AccessMode::{Create, CreateNew, Open};
-use test_support::{Puppet, process, wait_for};
+use test_support::{Puppet, process, wait_until};
 
 use super::call::{Call, Role};
 use super::stage::{Played, Stage, is_anything_left, is_watcher};
@@ -114,11 +114,11 @@ fn wait_for_watcher(mut stage: Stage) -> Played {
     let mut holder = holder(&stage, 1);
     let mut watcher = stage.puppet();
     watcher.block("acquire\ts\t1");
-    wait_for("the watcher watches", || is_watcher(watcher.pid()));
+    wait_until("the watcher watches", || is_watcher(watcher.pid()));
     stage.ask(&stage.opening("s", 7, "Open"));
     stage.begin("acquire\ts\t1");
-    watcher.begin_to_kill();
-    holder.begin_to_kill();
+    watcher.start_kill();
+    holder.start_kill();
     stage.answer("acquire\ts\t1");
     stage.rest();
     stage.check(0);
@@ -146,7 +146,7 @@ fn thread_ends(mut stage: Stage) -> Played {
     let permit = semaphore.acquire().expect("it is free");
     stage.ask(&stage.opening("s", 7, "Open"));
     stage.refused("acquire\ts\t1\t30", "TimedOut");
-    wait_for("the thread ends", || {
+    wait_until("the thread ends", || {
         thread::sleep(Duration::from_millis(20));
         process::threads(stage.subject.pid()) == 1
     });
@@ -333,7 +333,7 @@ fn crowd(mut stage: Stage) -> Played {
     stage.check(40);
     drop(permits);
     // among so many the dead are not looked for each time
-    wait_for("all come back", || semaphore.available_permits().is_ok_and(|free| free == 100));
+    wait_until("all come back", || semaphore.available_permits().is_ok_and(|free| free == 100));
     drop(semaphore);
     stage.end(100)
 }

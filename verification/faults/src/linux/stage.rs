@@ -14,7 +14,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::time::{ClockId, clock_gettime};
 use system_semaphore::{AccessMode, KeyType, NativeIpcKey, SystemSemaphore};
 use test_support::robust_file::SHARED_MEMORY;
-use test_support::{Failure, PATIENCE, Puppet, format, process, wait_for};
+use test_support::{Failure, Puppet, TEST_TIMEOUT, format, process, wait_until};
 
 use super::call::{Fault, Role};
 use super::tracer::{Plan, Seen, Sight, trace};
@@ -62,7 +62,7 @@ impl Stage {
         subject.must("close-descriptors");
         let sight = Arc::default();
         // what it does to begin is not the library's doing
-        wait_for("the subject listens", || is_listening(subject.pid()));
+        wait_until("the subject listens", || is_listening(subject.pid()));
         let tracer = trace(subject.pid(), plan.clone(), &sight);
         Self {
             key: NativeIpcKey::new(name, KeyType::Robust),
@@ -94,7 +94,7 @@ impl Stage {
 
     /// Has the subject do something. If the fault makes that an error, nothing has happened, and it can be done again.
     pub(super) fn ask(&mut self, command: &str) -> String {
-        self.subject.tell(command);
+        self.subject.send(command);
         self.answer(command)
     }
 
@@ -146,17 +146,17 @@ impl Stage {
         let answers = || self.sight.answers.load(Ordering::SeqCst);
         let before = answers();
         // who is told of deaths sleeps until the next full second: at its end, no longer than who is not
-        wait_for("a second is young", || milliseconds_of_second() < 500);
-        self.subject.tell(command);
+        wait_until("a second is young", || milliseconds_of_second() < 500);
+        self.subject.send(command);
         // it says that it begins, and then how it ended
         let is_over = || answers() >= before + 2 || process::is_gone(self.subject.pid());
-        wait_for(format_args!("{command:?} blocks"), || self.sleeps_for() > FIRST_SLEEP || is_over());
+        wait_until(format_args!("{command:?} blocks"), || self.sleeps_for() > FIRST_SLEEP || is_over());
         self.rest();
         // what fails in the thread, who sleeps already does not know yet
         if self.sleeps_for() > FIRST_SLEEP
             && self.plan.as_ref().is_none_or(|plan| plan.call.role != Role::Thread)
         {
-            wait_for("it is seen in one sleep", || self.check_watch() || is_over());
+            wait_until("it is seen in one sleep", || self.check_watch() || is_over());
         }
     }
 
@@ -191,7 +191,7 @@ impl Stage {
 
     /// Waits until the library's thread has looked often enough.
     pub(super) fn rest(&self) {
-        wait_for("the thread rests", || !self.sight.thread_is_busy.load(Ordering::SeqCst));
+        wait_until("the thread rests", || !self.sight.thread_is_busy.load(Ordering::SeqCst));
     }
 
     /// Asks from another process how many are free.
@@ -225,8 +225,8 @@ impl Stage {
         let semaphore = self.open(9, AccessMode::OpenExisting);
         self.ask(&format!("acquire\ts\t{free}"));
         thread::scope(|scope| {
-            let waiter = scope.spawn(|| semaphore.acquire_many_timeout(free, PATIENCE).map(drop));
-            wait_for("somebody waits", || semaphore.waiting().is_ok_and(|waiting| waiting == 1));
+            let waiter = scope.spawn(|| semaphore.acquire_many_timeout(free, TEST_TIMEOUT).map(drop));
+            wait_until("somebody waits", || semaphore.waiting().is_ok_and(|waiting| waiting == 1));
             self.ask("drop\ts");
             waiter.join().expect("it does not panic").expect("who waits gets what comes back");
         });

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use system_semaphore::{AccessMode, Observer, SystemSemaphore};
-use test_support::{Puppet, kill_stray, process, wait_for};
+use test_support::{Puppet, kill_stray, process, wait_until};
 
 use super::wakes::must_once_be_quick;
 use super::{wait_for_waiters, wait_for_watch};
@@ -17,7 +17,7 @@ pub(crate) fn a_death_itself_wakes_a_waiter(subject: &Subject) {
         holder.must("acquire\ts\t1");
         waiter.block("acquire\ts\t1");
         wait_for_watch(&waiter);
-        holder.kill_alone();
+        holder.kill_and_wait();
         let begin = Instant::now();
         waiter.answer().expect("it came back");
         let time = begin.elapsed();
@@ -42,7 +42,7 @@ pub(crate) fn the_watcher_may_die_with_the_holder(subject: &Subject) {
         let mut survivor = waiters.pop().expect("there are four");
         waiters.iter().for_each(Puppet::stop);
         holder.kill();
-        waiters.iter_mut().for_each(Puppet::begin_to_kill);
+        waiters.iter_mut().for_each(Puppet::start_kill);
         let begin = Instant::now();
         survivor.answer().expect("it came back");
         let time = begin.elapsed();
@@ -57,7 +57,7 @@ pub(crate) fn the_watcher_may_die_with_the_holder(subject: &Subject) {
 pub(crate) fn who_waits_sleeps(subject: &Subject) {
     // One a second, and some in the first moments of the watch. Who looks for the dead because nobody tells it naps a hundred times.
     const MOST_NAPS: u64 = 40;
-    let _turn = LISTING.take();
+    let _lock = LISTING.lock();
     let semaphores = [subject.create("one", 1), subject.create("many", 3), subject.create("other", 0)];
     let mut holder = Puppet::of_this_program();
     holder.must(&format!("open\tone\t{}\t0\tOpenExisting", subject.key("one")));
@@ -73,11 +73,11 @@ pub(crate) fn who_waits_sleeps(subject: &Subject) {
     waiters[2].block("acquire\ts\t3");
     waiters[3].block("acquire\ts\t2\t600000");
     waiters.iter().for_each(wait_for_watch);
-    let naps = || waiters.each_ref().map(|waiter| process::naps_of_all_threads(waiter.pid()));
+    let naps = || waiters.each_ref().map(|waiter| process::sleep_count_of_all_threads(waiter.pid()));
     let before = naps();
     // not to wait for anything, but because it is what is asked
     let end = Instant::now() + Duration::from_secs(10);
-    wait_for("ten seconds pass", || Instant::now() >= end);
+    wait_until("ten seconds pass", || Instant::now() >= end);
     for (before, after) in before.into_iter().zip(naps()) {
         assert!(after - before <= MOST_NAPS, "it slept {} times", after - before);
     }
@@ -98,18 +98,18 @@ pub(crate) fn who_waits_sleeps(subject: &Subject) {
 /// The one that watches for all who wait.
 pub(crate) fn who_looks_wakes_one_process_at_most(subject: &Subject) {
     let semaphore = subject.create("s", 0);
-    let _turn = LISTING.take();
+    let _lock = LISTING.lock();
     let mut waiters = [subject.puppet("s"), subject.puppet("s")];
     for waiter in &mut waiters {
         waiter.block("acquire\ts\t1");
         wait_for_watch(waiter);
     }
-    let naps = || waiters.each_ref().map(|waiter| process::naps_of_all_threads(waiter.pid()));
+    let naps = || waiters.each_ref().map(|waiter| process::sleep_count_of_all_threads(waiter.pid()));
     let (begin, before) = (Instant::now(), naps());
     for _ in 0..50 {
         let [watcher, _] = naps();
         drop(Observer::new(subject.key("s")).expect("it is there"));
-        wait_for("the watcher has seen it", || naps()[0] > watcher);
+        wait_until("the watcher has seen it", || naps()[0] > watcher);
     }
     let (deputy, by_itself) = (naps()[1] - before[1], 10 + 2 * begin.elapsed().as_secs());
     assert!(deputy <= by_itself, "{deputy} naps in {:?}", begin.elapsed());
@@ -152,7 +152,7 @@ pub(crate) fn a_death_among_many_is_seen_at_once(subject: &Subject) {
         semaphore.try_acquire().expect("it came back").hold();
     }
     drop(holders);
-    wait_for("all have come back", || free(&semaphore) == MANY / 2);
+    wait_until("all have come back", || free(&semaphore) == MANY / 2);
     semaphore.release(MANY / 2).expect("they are held");
 }
 
@@ -261,7 +261,7 @@ pub(crate) fn a_dead_holder_may_leave_children(subject: &Subject) {
     assert_books(&semaphore, 1, 5);
     let mut waiter = subject.puppet("s");
     waiter.block("acquire\ts\t3");
-    holder.kill_alone();
+    holder.kill_and_wait();
     waiter.answer().expect("they came back");
     assert!(!process::is_gone(idle) && !process::is_gone(user));
     assert_books(&semaphore, 2, 4);
@@ -286,7 +286,7 @@ pub(crate) fn many_may_die_and_many_wait(subject: &Subject) {
         waiter.block(&format!("acquire\ts\t{}", 1 + index % 4 / 3));
     }
     wait_for_waiters(&semaphore, 16);
-    holders.iter_mut().for_each(Puppet::begin_to_kill);
+    holders.iter_mut().for_each(Puppet::start_kill);
     for waiter in &mut waiters {
         waiter.answer().expect("they came back");
     }
@@ -294,7 +294,7 @@ pub(crate) fn many_may_die_and_many_wait(subject: &Subject) {
     assert_books(&semaphore, 0, 20);
     assert_eq!(semaphore.recoveries().expect("it is told"), 10);
     // and all of those die at once, with nobody to wait for it
-    waiters.iter_mut().for_each(Puppet::begin_to_kill);
+    waiters.iter_mut().for_each(Puppet::start_kill);
     waiters.into_iter().for_each(Puppet::kill);
     assert_books(&semaphore, 20, 0);
     // who dies while it gives back for another may have counted that one already
@@ -334,12 +334,12 @@ pub(crate) fn a_death_at_any_moment_loses_nothing(subject: &Subject) {
     while Instant::now() < end || rounds < 5 {
         let mut victims: Vec<Puppet> = (0..3).map(|_| subject.puppet("s")).collect();
         for victim in &mut victims {
-            victim.tell(&format!("work\ts\t{}", counter.path()));
+            victim.send(&format!("work\ts\t{}", counter.path()));
         }
         counter.wait_for_progress("the work", 30);
-        waiter.tell("acquire\ts\t3");
+        waiter.send("acquire\ts\t3");
         (0..fastrand::u32(..20_000)).for_each(|_| std::hint::spin_loop());
-        victims.iter_mut().for_each(Puppet::begin_to_kill);
+        victims.iter_mut().for_each(Puppet::start_kill);
         waiter.answer().expect("all three are free in the end");
         victims.into_iter().for_each(Puppet::kill);
         assert_books(&semaphore, 0, 3);
@@ -374,9 +374,9 @@ pub(crate) fn a_hundred_processes_can_use_it(subject: &Subject) {
         user.must("close\ts");
     }
     assert_books(&semaphore, 3 + (USERS - 2) / 2, (USERS - 2) / 2);
-    users.iter_mut().for_each(Puppet::begin_to_kill);
+    users.iter_mut().for_each(Puppet::start_kill);
     users.into_iter().for_each(Puppet::kill);
-    wait_for("all came back", || free(&semaphore) == USERS + 1);
+    wait_until("all came back", || free(&semaphore) == USERS + 1);
     assert_books(&semaphore, USERS + 1, 0);
     assert_eq!(semaphore.recoveries().expect("it is told"), u64::from(1 + (USERS - 2) / 2));
     drop(SystemSemaphore::new(subject.key("s"), 0, AccessMode::OpenExisting).expect("it is there"));

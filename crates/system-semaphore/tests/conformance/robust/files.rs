@@ -3,7 +3,7 @@
 use std::fs;
 
 use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
-use test_support::{Puppet, process, wait_for};
+use test_support::{Puppet, process, wait_until};
 
 use super::wait_for_waiters;
 use crate::system_v::assert_can_be_found;
@@ -27,7 +27,7 @@ pub(crate) fn the_last_user_takes_the_file_along_whoever_made_it(subject: &Subje
     assert!(!file.exists(), "nobody uses it");
     // nor does the directory stay, unless another test has something in it
     let directory = file.parent().expect("it is in one").to_owned();
-    wait_for("the directory goes or is in use", || match fs::read_dir(&directory) {
+    wait_until("the directory goes or is in use", || match fs::read_dir(&directory) {
         Ok(mut entries) => entries.next().is_some(),
         Err(_) => true,
     });
@@ -159,7 +159,7 @@ pub(crate) fn users_and_waiters_learn_of_a_removal(subject: &Subject) {
         semaphore.acquire().expect_err("it was removed"),
         semaphore.try_acquire().expect_err("it was removed"),
         semaphore.acquire_many(3).expect_err("it was removed"),
-        semaphore.acquire_timeout(test_support::PATIENCE).expect_err("it was removed"),
+        semaphore.acquire_timeout(test_support::TEST_TIMEOUT).expect_err("it was removed"),
         semaphore.release(1).expect_err("it was removed"),
         semaphore.add_permits(1).expect_err("it was removed"),
         semaphore.available_permits().expect_err("it was removed"),

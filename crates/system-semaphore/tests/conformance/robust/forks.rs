@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
-use test_support::{Puppet, kill_stray, process, wait_for};
+use test_support::{Puppet, kill_stray, process, wait_until};
 
 use super::wait_for_watch;
 use crate::tested_type::{Subject, assert_books, exists};
@@ -41,8 +41,8 @@ pub(crate) fn a_child_whose_parent_has_left_opens_it_anew(subject: &Subject) {
         assert!(file.exists());
         puppet.must("close\ts");
         assert!(!file.exists(), "its last user removes it");
-        puppet.tell("exit");
-        wait_for("the child ends", || process::is_gone(child));
+        puppet.send("exit");
+        wait_until("the child ends", || process::is_gone(child));
     }
 }
 
@@ -80,11 +80,11 @@ pub(crate) fn a_child_can_wait_for_a_death_itself(subject: &Subject) {
     holder.must("acquire\ts\t1");
     // a thread of the parent's, not of the child's
     puppet.must("start\tt\tacquire\ts\t1");
-    wait_for("deaths are watched", || process::threads(puppet.pid()) == 3);
+    wait_until("deaths are watched", || process::threads(puppet.pid()) == 3);
     let child: u32 = puppet.must("hand-over\tdie").parse().expect("a pid");
     assert_eq!(process::threads(child), 1);
     puppet.must("start\tt\tacquire\ts\t1");
-    wait_for("deaths are watched", || process::threads(child) == 3 && process::is_all_asleep(child));
+    wait_until("deaths are watched", || process::threads(child) == 3 && process::is_all_asleep(child));
     assert_eq!(semaphore.waiting().expect("it is told"), 1);
     holder.kill();
     puppet.must("finish\tt");
@@ -100,19 +100,19 @@ pub(crate) fn a_child_inherits_no_watch(subject: &Subject) {
     holder.must("acquire\ts\t1");
     waiter.must("start\tt\tacquire\ts\t1");
     let is_watched = || process::threads(waiter.pid()) == 3 && process::is_all_asleep(waiter.pid());
-    wait_for("it waits and watches", is_watched);
+    wait_until("it waits and watches", is_watched);
     let child: u32 = waiter.must("fork\ts\t0").parse().expect("a pid");
     let mut other = subject.puppet("s");
     other.block("acquire\ts\t1");
     wait_for_watch(&other);
-    waiter.kill_alone();
+    waiter.kill_and_wait();
     holder.kill();
     other.answer().expect("the one it waits for is dead");
     assert!(!process::is_gone(child));
     let data = std::fs::metadata(subject.file("s")).expect("it is there");
     assert_eq!(process::descriptors_of(child, &data), 0);
     drop(waiter);
-    wait_for("the child ends", || process::is_gone(child));
+    wait_until("the child ends", || process::is_gone(child));
     assert_books(&semaphore, 0, 1);
 }
 
@@ -136,7 +136,7 @@ pub(crate) fn a_child_of_a_process_with_many_keeps_nothing(subject: &Subject) {
     let child: u32 = parent.must("fork\ts\t0").parse().expect("a pid");
     assert_eq!(process::mappings_of(child, &data), 0);
     assert_books(&semaphore, 1, SLOTS_OF_FIRST_PART + 3);
-    parent.kill_alone();
+    parent.kill_and_wait();
     assert_books(&semaphore, 4, SLOTS_OF_FIRST_PART);
     assert!(!process::is_gone(child));
     for (number, key) in others.iter().enumerate() {
@@ -164,7 +164,7 @@ pub(crate) fn a_fork_in_the_midst_of_an_open_keeps_nothing(subject: &Subject) {
         for thread in ["a", "b"] {
             parent.must(&format!("finish\t{thread}"));
         }
-        parent.kill_alone();
+        parent.kill_and_wait();
         for thread in ["a", "b"] {
             for number in 0..OPENS {
                 let key = subject.key(&format!("{thread}{number}"));
@@ -173,7 +173,7 @@ pub(crate) fn a_fork_in_the_midst_of_an_open_keeps_nothing(subject: &Subject) {
         }
         drop(parent);
         for child in children {
-            wait_for("the child ends", || process::is_gone(child));
+            wait_until("the child ends", || process::is_gone(child));
         }
     }
     assert_books(&idle, 1, 0);
@@ -186,9 +186,9 @@ pub(crate) fn permits_end_when_another_program_is_executed(subject: &Subject) {
     holder.must("acquire\ts\t1");
     holder.must("hold\ts");
     waiter.block("acquire\ts\t3");
-    holder.tell("exec\tcat");
+    holder.send("exec\tcat");
     waiter.answer().expect("they came back");
-    wait_for("it is another program", || process::command(holder.pid()) == "cat");
+    wait_until("it is another program", || process::command(holder.pid()) == "cat");
     assert_books(&semaphore, 0, 3);
     waiter.must("drop\ts");
     // nor do programs that it starts inherit them
@@ -196,7 +196,7 @@ pub(crate) fn permits_end_when_another_program_is_executed(subject: &Subject) {
     parent.must("acquire\ts\t1");
     let child: u32 = parent.must("spawn").parse().expect("a pid");
     assert_books(&semaphore, 2, 1);
-    parent.kill_alone();
+    parent.kill_and_wait();
     assert_books(&semaphore, 3, 0);
     assert!(!process::is_gone(child));
     kill_stray(child);
@@ -210,10 +210,10 @@ pub(crate) fn inheritable_permits_follow_the_program(subject: &Subject) {
     assert_books(&semaphore, 2, 3);
     let mut waiter = subject.puppet("s");
     waiter.block("acquire\ts\t3");
-    holder.tell("exec\tcat");
+    holder.send("exec\tcat");
     waiter.answer().expect("the ordinary one came back");
     assert_books(&semaphore, 0, 5);
-    wait_for("it is another program", || process::command(holder.pid()) == "cat");
+    wait_until("it is another program", || process::command(holder.pid()) == "cat");
     let holders = semaphore.holders().expect("they are told");
     let told = holders.iter().find(|told| told.pid == Some(holder.pid())).expect("it still holds two");
     assert_eq!((told.permits, told.command.as_deref()), (2, Some("cat")));
@@ -236,7 +236,7 @@ pub(crate) fn inheritable_permits_stay_until_the_last_that_has_them_goes(subject
     // neither giving it up nor dying ends it
     parent.must("drop-inheritable\ts");
     assert_books(&semaphore, 1, 3);
-    parent.kill_alone();
+    parent.kill_and_wait();
     assert_books(&semaphore, 2, 2);
     kill_stray(programs[0]);
     assert_books(&semaphore, 2, 2);
@@ -285,7 +285,7 @@ pub(crate) fn an_inheritable_permit_keeps_the_semaphore(subject: &Subject) {
     assert_books(&other, 2, 1);
     drop(other);
     assert!(file.exists(), "a program still holds one");
-    parent.kill_alone();
+    parent.kill_and_wait();
     kill_stray(program);
     assert!(!exists(&key));
 }
@@ -320,7 +320,7 @@ pub(crate) fn closing_foreign_descriptors_gives_nothing_away(subject: &Subject) 
     let (mut holder, mut waiter) = (subject.puppet("s"), subject.puppet("s"));
     holder.must("acquire\ts\t5");
     waiter.must("start\tt\tacquire\ts\t1");
-    wait_for("deaths are watched", || process::threads(waiter.pid()) == 3);
+    wait_until("deaths are watched", || process::threads(waiter.pid()) == 3);
     waiter.must("close-descriptors");
     holder.kill();
     waiter.must("finish\tt");

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 
-use test_support::{Puppet, process, wait_for};
+use test_support::{Puppet, process, wait_until};
 
 use super::wait_for_waiters;
 use crate::tested_type::{Subject, assert_books};
@@ -16,7 +16,7 @@ pub(crate) fn uncontended_pairs_make_no_system_call(subject: &Subject) {
         // a death or a reset before may have left a wake-up to be done
         puppet.must("acquire\ts\t1");
         puppet.must("drop\ts");
-        puppet.tell("pairs\ts\t1000000");
+        puppet.send("pairs\ts\t1000000");
         let status = puppet.end();
         assert_eq!(status.code(), Some(42), "{status}");
     };
@@ -39,7 +39,7 @@ pub(crate) fn a_pair_that_wakes_makes_a_system_call(subject: &Subject) {
     let (mut puppet, mut waiter) = (subject.puppet("s"), subject.puppet("s"));
     waiter.block("acquire\ts\t4");
     wait_for_waiters(&semaphore, 1);
-    puppet.tell("pairs\ts\t1");
+    puppet.send("pairs\ts\t1");
     let status = puppet.end();
     const SIGSYS: i32 = 31;
     assert_eq!(status.signal(), Some(SIGSYS), "{status}");
@@ -73,7 +73,7 @@ pub(crate) fn a_semaphore_costs_two_descriptors_and_three_pages(subject: &Subjec
     }
     wait_for_waiters(&semaphore, 4);
     for waiter in [&one, &other] {
-        wait_for("deaths are watched", || process::threads(waiter.pid()) == 4);
+        wait_until("deaths are watched", || process::threads(waiter.pid()) == 4);
         check(waiter, "waiting");
         // and one for all that the process has watched
         assert!(process::descriptors(waiter.pid()) - before <= 3);
@@ -85,7 +85,7 @@ pub(crate) fn a_semaphore_costs_two_descriptors_and_three_pages(subject: &Subjec
         waiter.must("finish\tb");
         check(waiter, "having waited");
         waiter.must("close\ts");
-        wait_for("all descriptors are closed", || process::descriptors(waiter.pid()) == before);
+        wait_until("all descriptors are closed", || process::descriptors(waiter.pid()) == before);
         assert_eq!(process::resident(waiter.pid(), &data), 0);
     }
     assert_books(&semaphore, 4, 0);
@@ -111,7 +111,7 @@ pub(crate) fn a_thread_is_there_only_while_somebody_sleeps_for_long(subject: &Su
     let is_without = (0..5).any(|_| {
         puppet.must("short-waits\tother\t50");
         let is_without = threads(&puppet) == 1;
-        wait_for("the thread ends", || threads(&puppet) == 1);
+        wait_until("the thread ends", || threads(&puppet) == 1);
         is_without
     });
     assert!(is_without, "short waits need none");
@@ -122,25 +122,25 @@ pub(crate) fn a_thread_is_there_only_while_somebody_sleeps_for_long(subject: &Su
     }
     wait_for_waiters(&one, 2);
     wait_for_waiters(&other, 2);
-    wait_for("deaths are watched", || threads(&puppet) == 6);
+    wait_until("deaths are watched", || threads(&puppet) == 6);
     let mut dead = Puppet::of_this_program();
     dead.must(&format!("open\ts\t{}\t0\tOpenExisting", subject.key("other")));
     dead.must("add\ts\t1");
     dead.kill();
     wait_for_waiters(&other, 1);
-    wait_for("that one ends", || threads(&puppet) == 6 - 1);
+    wait_until("that one ends", || threads(&puppet) == 6 - 1);
     other.add_permits(1).expect("there is room");
     one.add_permits(2).expect("there is room");
     for thread in ["a", "b", "c", "d"] {
         puppet.must(&format!("finish\t{thread}"));
     }
-    wait_for("the thread ends", || threads(&puppet) == 1);
+    wait_until("the thread ends", || threads(&puppet) == 1);
     // and comes again
     puppet.must("start\te\tacquire\tone\t1");
-    wait_for("deaths are watched", || threads(&puppet) == 3);
+    wait_until("deaths are watched", || threads(&puppet) == 3);
     one.add_permits(1).expect("there is room");
     puppet.must("finish\te");
-    wait_for("the thread ends", || threads(&puppet) == 1);
+    wait_until("the thread ends", || threads(&puppet) == 1);
     assert_books(&one, 0, 4);
     assert_books(&other, 0, 2);
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use system_semaphore::Holder;
-use test_support::{Puppet, process, wait_for};
+use test_support::{Puppet, process, wait_until};
 
 use super::wait_for_waiters;
 use crate::tested_type::{Subject, assert_books};
@@ -119,7 +119,7 @@ pub(crate) fn recoveries_count_the_dead_that_held_something(subject: &Subject) {
     let mut left = subject.puppet("s");
     left.must("acquire\ts\t1");
     left.exit();
-    wait_for("it is noticed", || recoveries() == 4);
+    wait_until("it is noticed", || recoveries() == 4);
     // the count is everybody's
     let mut other = Puppet::of_this_program();
     other.must(&format!("open\ts\t{}\t0\tOpenExisting", subject.key("s")));

@@ -127,7 +127,7 @@ pub(crate) fn a_reset_to_nothing_leaves_waiters_waiting(subject: &Subject) {
     drop(SystemSemaphore::create(subject.key("s"), 0).expect("it can be reset"));
     assert_books(&semaphore, 0, 0);
     assert_eq!(semaphore.waiting().expect("it is told"), 1);
-    holder.go_on();
+    holder.resume();
     holder.must("drop\ts");
     assert_eq!((free(&semaphore), semaphore.waiting().expect("it is told")), (0, 1));
     holder.must("add\ts\t1");

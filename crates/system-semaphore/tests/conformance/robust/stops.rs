@@ -19,10 +19,10 @@ fn everything_goes(subject: &Subject, semaphore: &SystemSemaphore, user: &mut Pu
     semaphore.acquire().expect("one is free").forget().expect("it is there");
     let opened = SystemSemaphore::open(subject.key("s"), 0).expect("it is there");
     drop(opened);
-    let mut come_and_go = subject.puppet("s");
-    come_and_go.must("acquire\ts\t1");
-    come_and_go.must("close\ts");
-    come_and_go.exit();
+    let mut visitor = subject.puppet("s");
+    visitor.must("acquire\ts\t1");
+    visitor.must("close\ts");
+    visitor.exit();
     assert_eq!(free(semaphore), before);
 }
 
@@ -60,10 +60,10 @@ pub(crate) fn a_stopped_process_is_in_nobody_s_way(subject: &Subject) {
     let reset = SystemSemaphore::create(subject.key("s"), 2).expect("it can be reset");
     assert_books(&reset, 2, 0);
     everything_goes(subject, &semaphore, &mut user);
-    holder.go_on();
+    holder.resume();
     holder.must("drop\ts");
     assert_books(&reset, 2, 0);
-    waiter.go_on();
+    waiter.resume();
     semaphore.add_permits(1).expect("there is room");
     waiter.answer().expect("three are free");
     assert_books(&reset, 0, 3);
@@ -85,7 +85,7 @@ pub(crate) fn a_stopped_waiter_keeps_nothing_from_the_others(subject: &Subject) 
         semaphore.add_permits(1).expect("there is room");
         second.answer().expect("the first is stopped, so it is the second's");
         second.must("forget\ts");
-        first.go_on();
+        first.resume();
         semaphore.add_permits(1).expect("there is room");
         first.answer().expect("it goes on");
         first.must("forget\ts");
@@ -96,15 +96,15 @@ pub(crate) fn a_stopped_waiter_keeps_nothing_from_the_others(subject: &Subject) 
 /// Running processes may overtake sleeping ones, but not for ever.
 pub(crate) fn a_waiter_does_not_starve(subject: &Subject) {
     let semaphore = subject.create("s", 1);
-    let mut hammers = [subject.puppet("s"), subject.puppet("s")];
-    hammers.iter_mut().for_each(|hammer| hammer.tell("hammer\ts"));
+    let mut spinners = [subject.puppet("s"), subject.puppet("s")];
+    spinners.iter_mut().for_each(|spinner| spinner.send("spin-pairs\ts"));
     let mut waiter = subject.puppet("s");
     for _ in 0..20 {
         waiter.must("acquire\ts\t1");
         waiter.must("drop\ts");
     }
-    hammers.iter().for_each(Puppet::assert_busy);
-    hammers.into_iter().for_each(Puppet::kill);
+    spinners.iter().for_each(Puppet::assert_busy);
+    spinners.into_iter().for_each(Puppet::kill);
     assert_books(&semaphore, 1, 0);
 }
 
@@ -117,9 +117,9 @@ pub(crate) fn with_any_one_stopped_at_any_moment_the_others_go_on(subject: &Subj
     let mut puppets: Vec<Puppet> = (0..5).map(|_| subject.puppet("s")).collect();
     for (index, puppet) in puppets.iter_mut().enumerate() {
         if index < 3 {
-            puppet.tell(&format!("work\ts\t{}", work.path()));
+            puppet.send(&format!("work\ts\t{}", work.path()));
         } else {
-            puppet.tell(&format!("visit\t{}\t{}", subject.key("s"), visits.path()));
+            puppet.send(&format!("visit\t{}\t{}", subject.key("s"), visits.path()));
         }
     }
     for round in 0..ROUNDS {
@@ -141,7 +141,7 @@ pub(crate) fn with_any_one_stopped_at_any_moment_the_others_go_on(subject: &Subj
             }
         }
         work.wait_for_progress("the work of others after that", 200);
-        stopped.go_on();
+        stopped.resume();
     }
     puppets.into_iter().for_each(Puppet::kill);
     drop(semaphore.try_acquire_many(PERMITS).expect("all came back"));

@@ -14,12 +14,12 @@ const TIME: Duration = Duration::from_secs(3);
 const FOR_EVER: u32 = 600_000;
 
 /// A puppet that does at random what it may, in so many threads.
-fn wild(subject: &Subject, operations: &str, threads: usize) -> Puppet {
+fn random_user(subject: &Subject, operations: &str, threads: usize) -> Puppet {
     let mut puppet = subject.puppet("s");
     for thread in 1..threads {
-        puppet.must(&format!("start\t{thread}\twild\ts\t{operations}\t{FOR_EVER}"));
+        puppet.must(&format!("start\t{thread}\trandom-ops\ts\t{operations}\t{FOR_EVER}"));
     }
-    puppet.tell(&format!("wild\ts\t{operations}\t{FOR_EVER}"));
+    puppet.send(&format!("random-ops\ts\t{operations}\t{FOR_EVER}"));
     puppet
 }
 
@@ -31,13 +31,13 @@ fn shake(subject: &Subject, puppets: &mut [Puppet], operations: &str) {
         puppet.stop();
         (0..fastrand::u32(..200_000)).for_each(|_| std::hint::spin_loop());
         if fastrand::bool() {
-            puppet.go_on();
+            puppet.resume();
             return;
         }
     }
     puppet.assert_busy();
-    puppet.begin_to_kill();
-    *puppet = wild(subject, operations, 1 + index % 3);
+    puppet.start_kill();
+    *puppet = random_user(subject, operations, 1 + index % 3);
 }
 
 fn end_all(semaphore: &SystemSemaphore, puppets: Vec<Puppet>) {
@@ -55,9 +55,9 @@ pub(crate) fn deaths_stops_and_threads_at_random_lose_nothing(subject: &Subject)
     let semaphore = subject.create("s", PERMITS);
     let mut tame: Vec<Puppet> = (0..2).map(|_| subject.puppet("s")).collect();
     for puppet in &mut tame {
-        puppet.tell(&format!("wild\ts\thold,forget\t{}", TIME.as_millis()));
+        puppet.send(&format!("random-ops\ts\thold,forget\t{}", TIME.as_millis()));
     }
-    let mut puppets: Vec<Puppet> = (0..6).map(|index| wild(subject, "hold", 1 + index % 3)).collect();
+    let mut puppets: Vec<Puppet> = (0..6).map(|index| random_user(subject, "hold", 1 + index % 3)).collect();
     let end = Instant::now() + TIME;
     while Instant::now() < end {
         shake(subject, &mut puppets, "hold");
@@ -71,7 +71,8 @@ pub(crate) fn deaths_stops_and_threads_at_random_lose_nothing(subject: &Subject)
 /// The same with resets. (What is held without a guard, and forgotten permits, would be created anew after one.)
 pub(crate) fn deaths_and_resets_at_random_lose_nothing(subject: &Subject) {
     let semaphore = subject.create("s", PERMITS);
-    let mut puppets: Vec<Puppet> = (0..6).map(|index| wild(subject, "guards", 1 + index % 3)).collect();
+    let mut puppets: Vec<Puppet> =
+        (0..6).map(|index| random_user(subject, "guards", 1 + index % 3)).collect();
     let end = Instant::now() + TIME;
     while Instant::now() < end {
         shake(subject, &mut puppets, "guards");
@@ -86,9 +87,9 @@ pub(crate) fn visitors_that_are_killed_leave_nothing(subject: &Subject) {
     let key = subject.key("s");
     let visitor = || {
         let mut puppet = Puppet::of_this_program();
-        let come_and_go = format!("come-and-go\t{key}\t{FOR_EVER}");
-        puppet.must(&format!("start\tt\t{come_and_go}"));
-        puppet.tell(&come_and_go);
+        let open_close = format!("open-close-loop\t{key}\t{FOR_EVER}");
+        puppet.must(&format!("start\tt\t{open_close}"));
+        puppet.send(&open_close);
         puppet
     };
     let mut visitors: Vec<Puppet> = (0..4).map(|_| visitor()).collect();
@@ -96,11 +97,11 @@ pub(crate) fn visitors_that_are_killed_leave_nothing(subject: &Subject) {
     while Instant::now() < end {
         let index = fastrand::usize(..visitors.len());
         visitors[index].assert_busy();
-        visitors[index].begin_to_kill();
+        visitors[index].start_kill();
         visitors[index] = visitor();
     }
     visitors.iter().for_each(Puppet::assert_busy);
-    visitors.iter_mut().for_each(Puppet::begin_to_kill);
+    visitors.iter_mut().for_each(Puppet::start_kill);
     visitors.into_iter().for_each(Puppet::kill);
     let semaphore = SystemSemaphore::open(&key, PERMITS).expect("nobody is in the way");
     assert_books(&semaphore, PERMITS, 0);
@@ -111,7 +112,7 @@ pub(crate) fn there_are_never_two_of_one_name(subject: &Subject) {
     let (key, inside) = (subject.key("s"), Counter::new(subject));
     let mut visitors: Vec<Puppet> = (0..4).map(|_| Puppet::of_this_program()).collect();
     for visitor in &mut visitors {
-        visitor.tell(&format!("visit-alone\t{key}\t1500\t{}", inside.path()));
+        visitor.send(&format!("exclusive-visit\t{key}\t1500\t{}", inside.path()));
     }
     for visitor in &mut visitors {
         assert_ne!(visitor.answer().expect("it is never two at once"), "0");
@@ -126,7 +127,7 @@ pub(crate) fn threads_may_open_and_close_at_once(subject: &Subject) {
     let mut puppets = [Puppet::of_this_program(), Puppet::of_this_program()];
     for puppet in &mut puppets {
         for thread in ["a", "b", "c"] {
-            puppet.must(&format!("start\t{thread}\tcome-and-go\t{key}\t1500"));
+            puppet.must(&format!("start\t{thread}\topen-close-loop\t{key}\t1500"));
         }
     }
     for puppet in &mut puppets {

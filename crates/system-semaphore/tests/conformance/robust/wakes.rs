@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use system_semaphore::SystemSemaphore;
-use test_support::{Puppet, process, wait_for};
+use test_support::{Puppet, process, wait_until};
 
 use crate::tested_type::{Subject, assert_books};
 
@@ -36,7 +36,7 @@ fn assert_wakes(subject: &Subject, what: &str, waiters: &[u32], left: u32, act: 
         }
         let pid = puppet.pid();
         let is_asleep = || process::threads(pid) == waiters.len() + 2 && process::is_all_asleep(pid);
-        wait_for("all sleep for long", is_asleep);
+        wait_until("all sleep for long", is_asleep);
         let begin = Instant::now();
         act(&semaphore);
         for thread in 0..waiters.len() {
@@ -63,7 +63,7 @@ pub(crate) fn a_release_wakes_at_once(subject: &Subject) {
     assert_wakes(subject, "one wake after another", &[1, 1, 1], 0, |semaphore| {
         for waiting in (0..3).rev() {
             semaphore.add_permits(1).expect("there is room");
-            wait_for("one more has got it", || semaphore.waiting().is_ok_and(|now| now == waiting));
+            wait_until("one more has got it", || semaphore.waiting().is_ok_and(|now| now == waiting));
         }
     });
     assert_wakes(subject, "several that come one by one", &[3], 0, |semaphore| add_one_by_one(semaphore, 3));
@@ -87,7 +87,7 @@ pub(crate) fn one_death_wakes_many_at_once(subject: &Subject) {
             waiters.must(&format!("start\t{thread}\tacquire\ts\t{count}"));
         }
         let pid = waiters.pid();
-        wait_for("all sleep for long", || process::threads(pid) == 5 && process::is_all_asleep(pid));
+        wait_until("all sleep for long", || process::threads(pid) == 5 && process::is_all_asleep(pid));
         holder.kill();
         let begin = Instant::now();
         for thread in 0..3 {

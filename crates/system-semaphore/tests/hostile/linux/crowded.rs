@@ -5,15 +5,15 @@ use std::os::unix::fs::FileExt;
 use system_semaphore::{AccessMode, ErrorKind};
 use test_support::format::{SLOTS, header, slot, slot_at};
 use test_support::robust_file::assert_works;
-use test_support::{Puppet, wait_for};
+use test_support::{Puppet, wait_until};
 
 use super::helper;
 use super::test_file::{Spot, free, promptly};
 
-fn crowd(spot: &Spot, from: u16) -> Puppet {
-    let mut crowd = helper::start();
-    crowd.must(&format!("lock\t{}\t{from}\t{SLOTS}", spot.path.display()));
-    crowd
+fn lock_slots(spot: &Spot, from: u16) -> Puppet {
+    let mut locker = helper::start();
+    locker.must(&format!("lock\t{}\t{from}\t{SLOTS}", spot.path.display()));
+    locker
 }
 
 #[track_caller]
@@ -35,7 +35,7 @@ pub(crate) fn one_process_too_many_is_refused() {
     for spot in [Spot::own(), Spot::global()] {
         let semaphore = spot.create(3);
         let (mut user, mut waiter) = (spot.puppet(), spot.puppet());
-        let crowd = crowd(&spot, 3);
+        let locker = lock_slots(&spot, 3);
         is_too_many(&spot);
         let error = semaphore.acquire_inheritable(1, None).expect_err("there is no place");
         assert_eq!(error.kind(), ErrorKind::OutOfResources, "{error}");
@@ -47,9 +47,9 @@ pub(crate) fn one_process_too_many_is_refused() {
         waiter.answer().expect("the permits came back");
         assert_eq!(free(&semaphore), 2);
         // there is the place of who has died, once all is given back
-        wait_for("there is a place", || spot.open(3, AccessMode::OpenExisting).is_ok());
-        // when the crowd goes, it is as if it had not been
-        crowd.kill();
+        wait_until("there is a place", || spot.open(3, AccessMode::OpenExisting).is_ok());
+        // when the locker goes, it is as if it had not been
+        locker.kill();
         drop(spot.puppet());
         waiter.must("drop\ts");
         assert_works(&semaphore, 3);
@@ -60,13 +60,13 @@ pub(crate) fn one_process_too_many_is_refused() {
 pub(crate) fn claimed_slots_of_the_dead_are_freed() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
-    let crowd = crowd(&spot, 1);
+    let locker = lock_slots(&spot, 1);
     let mut used = [0xFF; header::USED_SIZE];
     spot.file().write_all_at(&used, header::USED).expect("it can be written");
     is_too_many(&spot);
     assert_works(&semaphore, 3);
     promptly("a look at them all", || drop(semaphore.holders()));
-    crowd.kill();
+    locker.kill();
     let mut user = Puppet::of_this_program();
     promptly("an open", || user.must(&spot.opening("OpenExisting")));
     spot.file().read_exact_at(&mut used, header::USED).expect("it can be read");
@@ -81,7 +81,7 @@ pub(crate) fn claimed_slots_of_the_dead_are_freed() {
 pub(crate) fn the_last_place_of_one_who_seems_to_live_is_found() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
-    let crowd = crowd(&spot, 2);
+    let locker = lock_slots(&spot, 2);
     let file = spot.file();
     file.write_all_at(&[0xFF; header::USED_SIZE], header::USED).expect("it can be written");
     // the one between is this process's, which has a lock only for its own
@@ -93,7 +93,7 @@ pub(crate) fn the_last_place_of_one_who_seems_to_live_is_found() {
         .expect("it can be written");
     user.must(&spot.opening("OpenExisting"));
     user.must("acquire\ts\t3");
-    crowd.kill();
+    locker.kill();
     user.kill();
     assert_works(&semaphore, 3);
 }

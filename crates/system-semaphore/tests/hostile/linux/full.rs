@@ -8,7 +8,7 @@ use std::path::Path;
 use system_semaphore::{AccessMode, ErrorKind};
 use test_support::format::{FIRST_SLOTS, header, slot_of};
 use test_support::robust_file::{FileSnapshot, SHARED_MEMORY, assert_works, directory};
-use test_support::{Puppet, wait_for};
+use test_support::{Puppet, wait_until};
 
 use super::helper;
 use super::test_file::{PROMPT, Spot, free};
@@ -93,16 +93,16 @@ pub(crate) fn what_is_there_goes_on() {
 }
 
 /// A stranger that has the locks of all slots in the first page that are free.
-fn crowd(spot: &Spot, from: u16, to: u16) -> Puppet {
-    let mut crowd = helper::start();
-    crowd.must(&format!("lock\t{}\t{from}\t{to}", spot.path.display()));
-    crowd
+fn lock_slots(spot: &Spot, from: u16, to: u16) -> Puppet {
+    let mut locker = helper::start();
+    locker.must(&format!("lock\t{}\t{from}\t{to}", spot.path.display()));
+    locker
 }
 
 pub(crate) fn a_process_too_many_for_the_memory_is_refused() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
-    let crowd = crowd(&spot, 1, FIRST_SLOTS);
+    let locker = lock_slots(&spot, 1, FIRST_SLOTS);
     fill();
     is_out_of_room(&spot, &[AccessMode::Open, AccessMode::Create, AccessMode::OpenExisting]);
     let mut puppet = Puppet::of_this_program();
@@ -120,13 +120,13 @@ pub(crate) fn a_process_too_many_for_the_memory_is_refused() {
     assert_eq!(free(&semaphore), 1);
     puppet.must("drop\ts");
     assert_works(&semaphore, 3);
-    drop(crowd);
+    drop(locker);
 }
 
 pub(crate) fn the_dead_beyond_the_first_page_give_back() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
-    let crowd = crowd(&spot, 1, 200);
+    let locker = lock_slots(&spot, 1, 200);
     let (mut holder, mut waiter) = (spot.puppet(), spot.puppet());
     assert_eq!(slot_of(&spot.file(), holder.pid()), 200);
     holder.must("acquire\ts\t3");
@@ -141,7 +141,7 @@ pub(crate) fn the_dead_beyond_the_first_page_give_back() {
     next.must("acquire\ts\t3");
     next.kill();
     assert_works(&semaphore, 3);
-    drop(crowd);
+    drop(locker);
 }
 
 /// Somebody has said that slots are used which do not exist in memory. To look at them would be SIGBUS.
@@ -172,7 +172,7 @@ pub(crate) fn slots_that_are_not_there_do_no_harm() {
     spot.file().write_all_at(&used, header::USED).expect("the page is there");
     drop(semaphore);
     make_room();
-    wait_for("everybody has left", || {
+    wait_until("everybody has left", || {
         if spot.exists() {
             let _ = spot.remove();
         }

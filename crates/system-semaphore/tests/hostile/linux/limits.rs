@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use system_semaphore::AccessMode;
 use test_support::robust_file::{FileSnapshot, SHARED_MEMORY, assert_works};
-use test_support::{Puppet, process, wait_for};
+use test_support::{Puppet, process, wait_until};
 
 use super::syscalls;
 use super::test_file::{PROMPT, Spot, free};
@@ -105,9 +105,9 @@ const PROBED: Duration = Duration::from_millis(500);
 
 /// The first sleep of a waiter is one of 2 ms.
 fn wait_for_a_long_sleep(waiter: &Puppet) {
-    let (mut naps, mut since) = (waiter.naps(), Instant::now());
-    wait_for("it sleeps for longer", || {
-        let now = waiter.naps();
+    let (mut naps, mut since) = (waiter.sleep_count(), Instant::now());
+    wait_until("it sleeps for longer", || {
+        let now = waiter.sleep_count();
         if now != naps || !waiter.is_asleep() {
             (naps, since) = (now, Instant::now());
         }
@@ -165,11 +165,11 @@ pub(crate) fn who_waits_begins_to_be_told_when_it_can() {
     let permit = semaphore.acquire().expect("it is free");
     leave_descriptors(&waiter, 0);
     waiter.block("acquire\ts\t1");
-    let before = waiter.naps();
-    wait_for("it looks again and again", || waiter.naps() > before + 3);
+    let before = waiter.sleep_count();
+    wait_until("it looks again and again", || waiter.sleep_count() > before + 3);
     assert_eq!(process::threads(waiter.pid()), 1, "the limit has no effect");
     syscalls::limit(waiter.pid(), libc::RLIMIT_NOFILE, 1000);
-    wait_for("it is told of deaths", || {
+    wait_until("it is told of deaths", || {
         process::threads(waiter.pid()) == 2 && process::has_inotify(waiter.pid())
     });
     drop(permit);
@@ -301,7 +301,7 @@ pub(crate) fn who_waits_without_inotify_sees_deaths() {
     holder.must("acquire\ts\t1");
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| semaphore.acquire_timeout(PROMPT).map(drop));
-        wait_for("the thread waits", || semaphore.waiting().is_ok_and(|waiting| waiting == 1));
+        wait_until("the thread waits", || semaphore.waiting().is_ok_and(|waiting| waiting == 1));
         holder.kill();
         thread.join().expect("it does not panic").expect("the permit came back");
     });
@@ -321,7 +321,7 @@ pub(crate) fn a_crowd_without_inotify_sees_deaths() {
     waiters.iter().for_each(wait_for_a_long_sleep);
     holder.kill();
     // a question that looks for nobody
-    wait_for("one of them has it", || semaphore.waiting().expect("it is told") < CROWD);
+    wait_until("one of them has it", || semaphore.waiting().expect("it is told") < CROWD);
     // each of them gives it back by its end
     drop(waiters);
     assert_works(&semaphore, 1);

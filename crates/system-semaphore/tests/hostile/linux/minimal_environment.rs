@@ -93,8 +93,8 @@ pub(crate) fn without_proc_what_is_there_goes_on() {
     assert_works(&semaphore, 3);
     waiter.must(&spot.opening("Open"));
     holder.must("acquire\ts\t3");
-    waiter.tell("acquire\ts\t1");
-    test_support::wait_for("it waits", || semaphore.waiting().is_ok_and(|waiting| waiting == 1));
+    waiter.send("acquire\ts\t1");
+    test_support::wait_until("it waits", || semaphore.waiting().is_ok_and(|waiting| waiting == 1));
     let begin = Instant::now();
     holder.kill();
     waiter.answer().expect("the permits came back");

@@ -12,7 +12,7 @@ use test_support::format::{
     FIRST_SLOTS, Field, SLOT_SIZE, SLOTS, SLOTS_AT, StateWord, header, slot, slot_at, slot_of,
 };
 use test_support::robust_file::assert_works;
-use test_support::{Puppet, wait_for};
+use test_support::{Puppet, wait_until};
 
 use super::helper;
 use super::test_file::{Spot, good_bytes};
@@ -41,7 +41,7 @@ impl Cast {
         holder.must("acquire\ts\t2");
         holder.must("acquire\ts\t1");
         holder.must("hold\ts");
-        waiter.tell("acquire\ts\t1\t30");
+        waiter.send("acquire\ts\t1\t30");
         let begin = Instant::now();
         while begin.elapsed() < Duration::from_millis(20) && semaphore.waiting().is_ok_and(|count| count == 0)
         {
@@ -68,7 +68,7 @@ impl Cast {
 
     /// What nobody uses can be used again, or removed.
     fn sweep(spot: &Spot) {
-        wait_for("it can be removed", || {
+        wait_until("it can be removed", || {
             if spot.exists() {
                 let _ = spot.remove();
             }
@@ -221,7 +221,7 @@ pub(crate) fn random_bytes_all_the_time_end_no_process() {
         let mut users = [helper::start(), helper::start(), helper::start()];
         for user in &mut users {
             let (seed, ms) = (random.u32(..), TIME.as_millis());
-            user.tell(&format!("random\t{}\t{seed}\t{ms}", spot.key));
+            user.send(&format!("random\t{}\t{seed}\t{ms}", spot.key));
         }
         let end = Instant::now() + TIME;
         let size = good_bytes().len() as u64;
@@ -254,8 +254,8 @@ pub(crate) fn the_head_can_be_anything_under_its_users() {
             let spot = Spot::own();
             let semaphore = spot.create(3);
             let (mut user, mut waiter) = (spot.puppet(), spot.puppet());
-            waiter.tell("acquire\ts\t4\t2000");
-            wait_for("it waits", || semaphore.waiting().is_ok_and(|waiting| waiting == 1));
+            waiter.send("acquire\ts\t4\t2000");
+            wait_until("it waits", || semaphore.waiting().is_ok_and(|waiting| waiting == 1));
             let size = good_bytes().len() as u64;
             let bytes = if zeros { vec![0; size as usize] } else { random_bytes(random, 0..size) };
             spot.file().write_all_at(&bytes, 0).expect("it can be written");

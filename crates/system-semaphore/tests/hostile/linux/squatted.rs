@@ -58,7 +58,7 @@ pub(crate) fn a_directory_of_somebody_else_is_refused() {
 pub(crate) fn a_directory_that_comes_and_goes_is_in_nobodys_way() {
     let mut visitors: Vec<_> = (0..6).map(|_| (Puppet::of_this_program(), Spot::own())).collect();
     for (puppet, spot) in &mut visitors {
-        puppet.tell(&format!("come-and-go\t{}\t3000", spot.key));
+        puppet.send(&format!("open-close-loop\t{}\t3000", spot.key));
     }
     for (puppet, _) in &mut visitors {
         let visits = puppet.answer().expect("each has a name of its own");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use system_semaphore::{ErrorKind, Observer, Owners, SystemSemaphore, list};
 use test_support::robust_file::assert_works;
-use test_support::wait_for;
+use test_support::wait_until;
 
 use super::syscalls::{self, StandardDescriptors};
 use super::test_file::{Spot, free};
@@ -145,5 +145,5 @@ pub(crate) fn inheritable_permit_has_a_number_that_programs_do_not_use() {
     let (third, another) = number(&semaphore);
     assert_eq!(third, 58);
     drop((permit, another));
-    wait_for("all are free", || free(&semaphore) == 3);
+    wait_until("all are free", || free(&semaphore) == 3);
 }

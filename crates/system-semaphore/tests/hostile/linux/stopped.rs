@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use system_semaphore::{AccessMode, Error, ErrorKind, SystemSemaphore};
 use test_support::format::{self, REGISTRY_BYTE, WATCHER_BYTE, header, slot, slot_at, slot_of};
 use test_support::robust_file::assert_works;
-use test_support::{Puppet, byte_lock, wait_for};
+use test_support::{Puppet, byte_lock, wait_until};
 
 use super::helper;
 use super::test_file::{MODES, PROMPT, Spot, free};
@@ -62,7 +62,7 @@ pub(crate) fn a_stopped_registrar_is_named() {
     // who goes on lets the others go on
     thread::scope(|scope| {
         let attempt = scope.spawn(|| SystemSemaphore::new(&spot.key, 0, AccessMode::OpenExisting).map(drop));
-        registrar.go_on();
+        registrar.resume();
         assert!(registrar.exit().success());
         attempt.join().expect("it does not panic").expect("nobody is in the way");
     });
@@ -77,15 +77,15 @@ pub(crate) fn a_registrar_says_who_it_is() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
     let mut registrar = Puppet::of_this_program();
-    registrar.tell(&format!("come-and-go\t{}\t600000", spot.key));
+    registrar.send(&format!("open-close-loop\t{}\t600000", spot.key));
     let file = spot.file();
-    wait_for("it is stopped with the lock", || {
+    wait_until("it is stopped with the lock", || {
         registrar.stop();
         let pid = format::read_u32(&file, header::REGISTRY_OWNER_PID).expect("it can be read");
         let is_locked = byte_lock::is_locked_by_other(&spot.file(), REGISTRY_BYTE..REGISTRY_BYTE + 1);
         let is_caught = is_locked && pid == registrar.pid();
         if !is_caught {
-            registrar.go_on();
+            registrar.resume();
         }
         is_caught
     });
@@ -210,7 +210,7 @@ pub(crate) fn who_waits_gets_what_a_killed_recoverer_leaves() {
 
 pub(crate) fn who_waits_gets_what_a_recoverer_leaves_that_goes_on_and_ends() {
     who_waits_gets_what_is_left(|recoverer| {
-        recoverer.go_on();
+        recoverer.resume();
         assert!(recoverer.exit().success());
     });
 }

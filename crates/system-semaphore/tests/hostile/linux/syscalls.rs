@@ -1,4 +1,4 @@
-//! The room for unsafe code: system calls that std has not.
+//! The module that contains all unsafe code of these tests: system calls that std has not.
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, c_int, c_ulong};

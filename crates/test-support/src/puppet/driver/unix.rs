@@ -3,24 +3,24 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{Failure, PATIENCE, Puppet, parse, wait_for};
+use super::{Failure, Puppet, TEST_TIMEOUT, parse, wait_until};
 use crate::process;
 use crate::unsafe_calls::signal;
 
 impl Puppet {
     /// From here on it can sleep nowhere but in what it was told to do.
     pub(super) fn see_it_block(&self, command: &str) {
-        wait_for(format_args!("process {} blocks in {command:?}", self.pid()), || self.is_asleep());
+        wait_until(format_args!("process {} blocks in {command:?}", self.pid()), || self.is_asleep());
     }
 
     /// Stops it with SIGSTOP and waits until it stands still.
     pub fn stop(&self) {
         signal::send(self.pid(), libc::SIGSTOP);
-        wait_for(format_args!("process {} stops", self.pid()), || process::is_stopped(self.pid()));
+        wait_until(format_args!("process {} stops", self.pid()), || process::is_stopped(self.pid()));
     }
 
     /// Lets it go on after a stop.
-    pub fn go_on(&self) {
+    pub fn resume(&self) {
         signal::send(self.pid(), libc::SIGCONT);
     }
 
@@ -31,7 +31,7 @@ impl Puppet {
 
     /// Sends it SIGUSR1 until it answers: two signals that come at once count as one.
     pub fn signal_until_answer(&mut self) -> Result<String, Failure> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TEST_TIMEOUT;
         while Instant::now() < deadline {
             self.signal();
             if let Ok(line) = self.answers.recv_timeout(Duration::from_millis(1)) {
@@ -47,13 +47,13 @@ impl Puppet {
     }
 
     /// How often it has gone to sleep of its own accord.
-    pub fn naps(&self) -> u64 {
+    pub fn sleep_count(&self) -> u64 {
         naps(&self.pid().to_string())
     }
 }
 
 /// How often this thread has gone to sleep of its own accord.
-pub fn own_naps() -> u64 {
+pub fn own_sleep_count() -> u64 {
     naps("thread-self")
 }
 

@@ -30,10 +30,10 @@ impl Puppet {
                 say_began();
                 done((0..number(items)).try_for_each(|_| semaphore.acquire()?.forget()))
             }
-            ["crowd", handle, times, counters] => {
-                count(crowd(&self.semaphore(handle), number(times), counters))
+            ["count-concurrent", handle, times, counters] => {
+                count(count_concurrent(&self.semaphore(handle), number(times), counters))
             }
-            ["hammer", handle] => done(hammer(&self.semaphore(handle))),
+            ["spin-pairs", handle] => done(spin_pairs(&self.semaphore(handle))),
             ["repeat", handle, times] => {
                 let semaphore = self.semaphore(handle);
                 done((0..number(times)).try_for_each(|_| semaphore.acquire()?.release()))
@@ -41,23 +41,23 @@ impl Puppet {
             ["short-waits", handle, times] => done(short_waits(&self.semaphore(handle), number(times))),
             ["work", handle, counter] => done(work(&self.semaphore(handle), counter)),
             ["visit", key, counter] => done(visit(&parse_key(key), counter)),
-            ["wild", handle, operations, ms] => {
-                let mut wild = random_ops::Wild::new(self.semaphore(handle), operations);
-                count(again_and_again(ms, || wild.step()))
+            ["random-ops", handle, operations, ms] => {
+                let mut ops = random_ops::RandomOps::new(self.semaphore(handle), operations);
+                count(repeat_for(ms, || ops.step()))
             }
-            ["come-and-go", key, ms] => count(again_and_again(ms, || come_and_go(&parse_key(key)))),
-            ["visit-alone", key, ms, counter] => {
+            ["open-close-loop", key, ms] => count(repeat_for(ms, || open_close(&parse_key(key)))),
+            ["exclusive-visit", key, ms, counter] => {
                 let inside = shared_counter::counter(counter);
-                again_and_again(ms, || visit_alone(&parse_key(key), inside)).map(text)
+                repeat_for(ms, || exclusive_visit(&parse_key(key), inside)).map(text)
             }
-            ["alone", key, ms] => again_and_again(ms, || alone(&parse_key(key))).map(text),
+            ["exclusive-create", key, ms] => repeat_for(ms, || exclusive_create(&parse_key(key))).map(text),
             _ => return None,
         })
     }
 }
 
 /// Returns only by an error.
-fn hammer(semaphore: &SystemSemaphore) -> Result<(), Error> {
+fn spin_pairs(semaphore: &SystemSemaphore) -> Result<(), Error> {
     loop {
         drop(semaphore.acquire()?);
     }
@@ -99,7 +99,7 @@ fn visit(key: &Key, counter: &str) -> Result<(), Error> {
 }
 
 /// Goes in and out again and again; tells how many were inside at once, at most, as far as this one saw.
-fn crowd(semaphore: &SystemSemaphore, times: u32, counters: &str) -> Result<u32, Error> {
+fn count_concurrent(semaphore: &SystemSemaphore, times: u32, counters: &str) -> Result<u32, Error> {
     let inside = shared_counter::counter(counters);
     let mut most = 0;
     for round in 0..times {
@@ -117,7 +117,7 @@ fn crowd(semaphore: &SystemSemaphore, times: u32, counters: &str) -> Result<u32,
 }
 
 /// Does something over and over, for so many milliseconds; tells how often.
-fn again_and_again<E>(ms: &str, mut what: impl FnMut() -> Result<(), E>) -> Result<u32, E> {
+fn repeat_for<E>(ms: &str, mut what: impl FnMut() -> Result<(), E>) -> Result<u32, E> {
     let end = Instant::now() + Duration::from_millis(u64::from(number(ms)));
     let mut times = 0;
     while Instant::now() < end {
@@ -128,7 +128,7 @@ fn again_and_again<E>(ms: &str, mut what: impl FnMut() -> Result<(), E>) -> Resu
 }
 
 /// One short visit of a process that knows of no other. Its maker may remove the semaphore under it.
-fn come_and_go(key: &Key) -> Result<(), Error> {
+fn open_close(key: &Key) -> Result<(), Error> {
     let visit = || {
         let semaphore = SystemSemaphore::open(key.clone(), 1)?;
         semaphore.acquire()?.release()
@@ -140,7 +140,7 @@ fn come_and_go(key: &Key) -> Result<(), Error> {
 }
 
 /// A visit to what has one permit, whoever makes it. Nobody else may be inside meanwhile.
-fn visit_alone(key: &Key, inside: &AtomicU32) -> Result<(), String> {
+fn exclusive_visit(key: &Key, inside: &AtomicU32) -> Result<(), String> {
     let semaphore = SystemSemaphore::open(key.clone(), 1).map_err(say_error)?;
     let permit = semaphore.acquire().map_err(say_error)?;
     let others = inside.fetch_add(1, Ordering::SeqCst);
@@ -151,7 +151,7 @@ fn visit_alone(key: &Key, inside: &AtomicU32) -> Result<(), String> {
 }
 
 /// One short life of a semaphore of which nobody else knows.
-fn alone(key: &Key) -> Result<(), String> {
+fn exclusive_create(key: &Key) -> Result<(), String> {
     let semaphore = SystemSemaphore::new(key.clone(), 5, AccessMode::CreateNew).map_err(say_error)?;
     for _ in 0..20 {
         match free(&semaphore).map_err(say_error)? {

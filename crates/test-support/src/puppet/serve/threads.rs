@@ -6,7 +6,7 @@ use std::thread;
 use system_semaphore::{AccessMode, Error, Key, OwnedPermit, Permit, SystemSemaphore};
 
 use super::{Answer, Puppet, done, lock, number, parse_key};
-use crate::wait_for;
+use crate::wait_until;
 
 impl Puppet {
     pub(super) fn obey_threads(self: &Arc<Self>, fields: &[&str]) -> Option<Answer> {
@@ -46,7 +46,7 @@ impl Puppet {
 fn reset_under_a_waiter(semaphore: &SystemSemaphore, count: u32, key: Key) -> Result<OwnedPermit, Error> {
     thread::scope(|scope| {
         let waiter = scope.spawn(|| semaphore.acquire().map(Permit::into_owned));
-        wait_for("the thread waits", || semaphore.waiting().is_ok_and(|waiting| waiting == 1));
+        wait_until("the thread waits", || semaphore.waiting().is_ok_and(|waiting| waiting == 1));
         // this handle must not be the owner's last, so it is kept until the process ends
         std::mem::forget(SystemSemaphore::new(key, count, AccessMode::Create)?);
         waiter.join().expect("it does not panic")

@@ -9,7 +9,7 @@ use system_semaphore::SystemSemaphore;
 
 use super::{Answer, Handle, Puppet, ROLE, exit, lock, number, say_began, say_error, text};
 use crate::process;
-use crate::puppet::{child_check, wait_for};
+use crate::puppet::{child_check, wait_until};
 use crate::unsafe_calls::signal;
 
 impl Puppet {
@@ -95,7 +95,7 @@ impl Puppet {
         let parent = std::process::id();
         if signal::fork_successor() {
             self.forget_threads();
-            wait_for("the parent is gone", || process::is_gone(parent));
+            wait_until("the parent is gone", || process::is_gone(parent));
             return std::process::id();
         }
         match how {

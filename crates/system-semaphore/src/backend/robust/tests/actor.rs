@@ -13,7 +13,7 @@ use std::time::Duration;
 use std::{env, fs};
 
 use rustix::fs::{MemfdFlags, memfd_create};
-use test_support::{PATIENCE, Puppet, process, wait_for};
+use test_support::{Puppet, TEST_TIMEOUT, process, wait_until};
 
 use super::super::failpoint::Step;
 use super::Stage;
@@ -53,7 +53,7 @@ pub(super) fn halted(step: Step) -> String {
 static SLEEPS_WELL: AtomicBool = AtomicBool::new(false);
 
 pub(crate) fn longest_sleep(sleep: Duration) -> Duration {
-    if SLEEPS_WELL.load(Ordering::Relaxed) { PATIENCE * 10 } else { sleep }
+    if SLEEPS_WELL.load(Ordering::Relaxed) { TEST_TIMEOUT * 10 } else { sleep }
 }
 
 fn say(line: &str) {
@@ -183,7 +183,7 @@ fn fork_in_a_wait(semaphore: &SystemSemaphore) {
     if is_child {
         let _ = semaphore.acquire_timeout(Duration::from_millis(200));
         let is_alone = || fs::read_dir("/proc/self/task").expect("it is there").count() == 1;
-        let ends = std::panic::catch_unwind(|| wait_for("the watching thread ends", is_alone));
+        let ends = std::panic::catch_unwind(|| wait_until("the watching thread ends", is_alone));
         let code = match outcome {
             Ok(Err(ErrorKind::Interrupted)) => i32::from(ends.is_err()),
             Ok(_) => 2,
@@ -236,7 +236,7 @@ impl Actor {
     #[track_caller]
     pub(super) fn halt_in(&mut self, command: &str, step: Step) {
         self.must(&format!("halt\t{step:?}"));
-        self.tell(command);
+        self.send(command);
         assert_eq!(self.answer(), Ok(halted(step)), "{command:?}");
     }
 
@@ -257,8 +257,8 @@ impl Actor {
     #[track_caller]
     pub(super) fn block_on(&mut self, command: &str, stage: &Stage) {
         let before = stage.semaphore.waiting().expect("it is told");
-        self.tell(command);
-        wait_for("one more waits", || stage.semaphore.waiting().is_ok_and(|waiting| waiting == before + 1));
+        self.send(command);
+        wait_until("one more waits", || stage.semaphore.waiting().is_ok_and(|waiting| waiting == before + 1));
     }
 
     /// Tells it to do something that it has to wait in, and that nothing but a wake-up ends.
@@ -268,14 +268,14 @@ impl Actor {
         // the test harness's two, and an emulator's; then one for the deaths of others
         let before = process::threads(self.pid());
         self.block_on(command, stage);
-        wait_for("it has deaths watched", || process::threads(self.pid()) == before + 1);
+        wait_until("it has deaths watched", || process::threads(self.pid()) == before + 1);
         self.wait_until_asleep();
     }
 
     /// Waits until all its threads sleep.
     #[track_caller]
     pub(super) fn wait_until_asleep(&self) {
-        wait_for("it sleeps", || process::is_all_asleep(self.pid()));
+        wait_until("it sleeps", || process::is_all_asleep(self.pid()));
     }
 
     pub(super) fn kill(self) {

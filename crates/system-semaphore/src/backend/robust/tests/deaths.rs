@@ -67,7 +67,7 @@ fn what_several_held_who_die_together_comes_back() {
         // so that it is told of all at once, and the same reports are one
         waiter.stop();
         holders.into_iter().for_each(Actor::kill);
-        waiter.go_on();
+        waiter.resume();
         assert_eq!(waiter.answer(), Ok(String::new()), "among {number_of_others} others");
         stage.assert_books(0, 3 + number_of_others as u32, "it has what they had");
         let epoch = others.first().map_or(0, Core::epoch);
@@ -105,7 +105,7 @@ fn who_is_stopped_at_any_step_is_in_nobodys_way() {
         stage.semaphore.add_permits(1).expect("there is room");
         let again = stage.create(7);
         drop(again.acquire_many(7).expect("all are free"));
-        actor.go_on();
+        actor.resume();
         actor.must("go");
         let context = format!("{command:?} {step:?}");
         if command == "acquire\ts\t1" && step == Step::BeforeSwap {

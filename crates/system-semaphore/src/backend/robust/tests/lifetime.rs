@@ -51,7 +51,7 @@ fn permits_of_what_was_removed_keep_nothing_open() {
     user.must("hold\ts");
     assert!(descriptors(&user) > before);
     SystemSemaphore::remove(&stage.key).expect("it is there");
-    user.tell("drop\ts");
+    user.send("drop\ts");
     assert_says(user.answer(), "removed");
     user.must("close\ts");
     assert_eq!(descriptors(&user), before);
@@ -82,8 +82,8 @@ fn an_open_whose_descriptor_is_lost_starts_over() {
         let held = stage.semaphore.acquire().expect("one is free");
         let mut opener = Actor::start();
         opener.halt_in(&stage.opening(9, "Open"), Step::Registered);
-        opener.tell(&format!("lose\t{}", stage.name));
-        opener.tell("go");
+        opener.send(&format!("lose\t{}", stage.name));
+        opener.send("go");
         assert_eq!(opener.answer(), Ok(String::new()), "persistent: {persistent}");
         stage.assert_books(2, 1, format_args!("nobody has died (persistent: {persistent})"));
         opener.must("acquire\ts\t1");
@@ -99,7 +99,7 @@ impl Actor {
     /// One that opens the semaphore while another one, halted in the middle of its open, is killed.
     fn with_patience(stage: &Stage, halted: Self) -> Self {
         let mut actor = Self::start();
-        actor.tell(&stage.opening(0, "OpenExisting"));
+        actor.send(&stage.opening(0, "OpenExisting"));
         halted.kill();
         assert_eq!(actor.answer(), Ok(String::new()));
         actor
@@ -150,7 +150,7 @@ fn an_open_that_fails_takes_along_what_was_left_to_it() {
     let mut opener = Actor::start();
     opener.halt_in(&stage.opening(u32::MAX, "Open"), Step::Registered);
     drop(stage);
-    opener.tell("go on");
+    opener.send("go on");
     let answer = opener.answer();
     let is_left = path.exists();
     let _ = fs::remove_file(path);

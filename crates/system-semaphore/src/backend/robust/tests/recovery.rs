@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use test_support::wait_for;
+use test_support::wait_until;
 
 use super::super::failpoint::Step;
 use super::super::lifetime::close;
@@ -34,7 +34,7 @@ fn recoverers_may_die_one_after_the_other() {
                 let mut context = format!("meanwhile {meanwhile:?}, killed");
                 for (recoverer, step) in recoverers.iter_mut().zip([step, second]) {
                     recoverer.must(&format!("halt\t{step:?}"));
-                    recoverer.tell("available\ts");
+                    recoverer.send("available\ts");
                     // what the first had done already, the second does not come to
                     let halted = recoverer.answer().expect("it looks, or halts");
                     context += &format!(" {halted}");
@@ -71,7 +71,7 @@ fn a_waiter_gets_what_a_recoverer_did_not_live_to_announce() {
             recoverer.halt_in(if is_user { "available\ts" } else { &open }, Step::RecoveryBegins);
             waiter.fall_asleep("acquire\ts\t1", &stage);
             if step != Step::RecoveryBegins {
-                recoverer.tell(&format!("go\t{step:?}"));
+                recoverer.send(&format!("go\t{step:?}"));
                 recoverer.assert_halts(step);
             }
             recoverer.kill();
@@ -97,7 +97,7 @@ fn who_waits_for_a_stopped_recoverer_is_told() {
     for pid in [dead_pid, recoverer.pid()] {
         assert!(error.to_string().contains(&format!("process {pid}")), "{error}");
     }
-    recoverer.go_on();
+    recoverer.resume();
     recoverer.must("go");
     drop(stage.semaphore.acquire().expect("it is given back"));
     stage.assert_books(1, 0, "all is back");
@@ -112,7 +112,7 @@ fn the_dead_are_found_among_many() {
     // its descriptor until it executes its program.)
     drop(users.pop());
     drop(users.remove(7));
-    wait_for("two of three have died", || stage.books() == (2, 1));
+    wait_until("two of three have died", || stage.books() == (2, 1));
     let core = stage.core();
     // the stage's, and the one that looks
     assert_eq!(core.living_slots().expect("it can be looked at").len(), users.len() + 2);
@@ -120,7 +120,7 @@ fn the_dead_are_found_among_many() {
     // a dead one that nobody has recovered yet is none of the living
     drop(users.pop());
     let living = || core.living_slots().expect("it can be looked at").len();
-    wait_for("it is none of the living", || living() == users.len() + 2);
+    wait_until("it is none of the living", || living() == users.len() + 2);
     users.iter().for_each(close::close);
     close::close(&core);
 }

@@ -76,7 +76,7 @@ fn nobody_creates_too_many_during_a_reset() {
     resetter.halt_in(&format!("reset\t{}\t3", stage.key), Step::ResetSwapped);
     // the reset has happened: it would be void otherwise
     let added = stage.semaphore.add_permits(1).is_ok();
-    resetter.tell("go on");
+    resetter.send("go on");
     assert_eq!(resetter.answer(), Ok(String::new()));
     let free = stage.semaphore.available_permits().expect("it is told");
     assert_eq!((added, free, stage.semaphore.capabilities().max_permits), (false, 3, 3));

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use test_support::wait_for;
+use test_support::wait_until;
 
 use super::super::algorithm::fairness::{FAIR_MS, UNFAIR};
 use super::super::algorithm::wake::announce_and_wake;
@@ -67,8 +67,8 @@ fn who_was_woken_and_leaves_without_a_permit_passes_it_on() {
     stage.semaphore.add_permits(1).expect("there is room");
     if first.answer() == Ok(halted(Step::Woken)) {
         let overtaker = stage.semaphore.try_acquire().expect("it is free");
-        wait_for("the first one's time is up", || begin.elapsed() > TIME);
-        first.tell("go");
+        wait_until("the first one's time is up", || begin.elapsed() > TIME);
+        first.send("go");
         let failure = first.answer().expect_err("its time is up");
         assert!(failure.message.contains("in time"), "{failure:?}");
         // nothing but the first one's word has the second announce itself again
@@ -90,7 +90,7 @@ fn one_permit_goes_through_all_who_wait() {
     let mut served = Vec::new();
     while !waiters.is_empty() {
         let mut next = None;
-        wait_for("one of them is served", || {
+        wait_until("one of them is served", || {
             next = waiters.iter_mut().position(|waiter| waiter.try_answer().is_some());
             next.is_some()
         });
@@ -121,13 +121,13 @@ fn who_was_woken_in_vain_is_not_overtaken_again() {
     waiter.must("halt\tWoken");
     waiter.fall_asleep("acquire\ts\t1", &stage);
     let begin = Instant::now();
-    wait_for("it has waited for long", || begin.elapsed() > UNFAIR);
+    wait_until("it has waited for long", || begin.elapsed() > UNFAIR);
     stage.semaphore.add_permits(1).expect("there is room");
     waiter.assert_halts(Step::Woken);
     overtaker.must("acquire\ts\t1");
-    waiter.tell("go\tWoken");
+    waiter.send("go\tWoken");
     let core = stage.core();
-    wait_for("the waiter asks for fairness", || core.is_fair_now());
+    wait_until("the waiter asks for fairness", || core.is_fair_now());
     waiter.wait_until_asleep();
     overtaker.must("drop\ts");
     waiter.assert_halts(Step::Woken);
@@ -192,7 +192,7 @@ fn a_waiter_is_served_though_the_one_who_was_woken_is_stopped() {
     first.stop();
     assert_eq!(second.answer(), Ok(String::new()));
     second.must("drop\ts");
-    first.go_on();
+    first.resume();
     first.must("go");
     stage.assert_books(0, 1, "the first has it");
 }
