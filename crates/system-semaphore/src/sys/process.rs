@@ -29,14 +29,14 @@ mod tests {
 
     /// The child is this program, since to one of 32 bits all others seem to be dead.
     #[test]
-    fn the_living_are_told_from_the_dead() {
+    fn living_process_differs_from_dead_one() {
         if env::var_os(CHILD).is_some() {
             let _ = stdin().read_line(&mut String::new());
             return;
         }
         assert!(seems_alive(id()));
         let mut child = Command::new(env::current_exe().expect("it is known"));
-        child.args(["the_living_are_told_from_the_dead", "--nocapture"]).env(CHILD, "");
+        child.args(["living_process_differs_from_dead_one", "--nocapture"]).env(CHILD, "");
         let mut child = child.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it can be started");
         // its C library has to begin first
         wait_until("it lives", || seems_alive(child.id()));

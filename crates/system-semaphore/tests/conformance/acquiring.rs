@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 use system_semaphore::{ErrorKind, KeyType, SystemSemaphore};
 use test_support::wait_until;
 
-use crate::tested_type::{Subject, assert_books, free};
+use crate::case;
+use crate::tested_type::{TestedType, assert_permits, free};
 
-pub(crate) fn the_example_of_the_documentation_counts_as_it_says(subject: &Subject) {
-    let market = subject.create("market", 3);
+case!(EveryType, documentation_example_counts_as_it_says);
+
+fn documentation_example_counts_as_it_says(tested: &TestedType) {
+    let market = tested.create("market", 3);
     assert_eq!(free(&market), 3);
     let permit = market.acquire().expect("three are free");
     assert_eq!(free(&market), 2);
@@ -25,21 +28,25 @@ pub(crate) fn the_example_of_the_documentation_counts_as_it_says(subject: &Subje
     }
     assert_eq!(free(&market), 3);
     market.release(10).expect("there is room");
-    assert_books(&market, 13, 0);
+    assert_permits(&market, 13, 0);
 }
 
-pub(crate) fn none_at_all_come_at_once(subject: &Subject) {
-    let empty = subject.create("s", 0);
+case!(EveryType, acquire_of_zero_returns_at_once);
+
+fn acquire_of_zero_returns_at_once(tested: &TestedType) {
+    let empty = tested.create("s", 0);
     for permit in [empty.acquire_many(0), empty.try_acquire_many(0)] {
         assert_eq!(permit.expect("none is always to be had").num_permits(), 0);
     }
     empty.release(0).expect("nothing is to do");
     empty.add_permits(0).expect("nothing is to do");
-    assert_books(&empty, 0, 0);
+    assert_permits(&empty, 0, 0);
 }
 
-pub(crate) fn what_is_tried_at_once_is_done_or_not(subject: &Subject) {
-    let semaphore = subject.create("s", 2);
+case!(EveryType, uncontended_call_is_done_or_not);
+
+fn uncontended_call_is_done_or_not(tested: &TestedType) {
+    let semaphore = tested.create("s", 2);
     let is_quick = semaphore.native_key().key_type() == KeyType::Robust;
     // the first operation after somebody else's is never quick
     drop(semaphore.acquire().expect("free"));
@@ -69,29 +76,33 @@ pub(crate) fn what_is_tried_at_once_is_done_or_not(subject: &Subject) {
     // whoever waits has to be woken, which takes a system call
     let mut permit = semaphore.acquire_many(1).expect("free");
     semaphore.acquire().expect("free").hold();
-    let mut waiter = subject.puppet("s");
+    let mut waiter = tested.puppet("s");
     waiter.block("acquire\ts\t1");
     assert!(!semaphore.release_at_once(1) && !permit.release_at_once());
     assert_eq!((semaphore.held_permits(), permit.num_permits()), (1, 1));
     semaphore.release(1).expect("it is held");
     waiter.answer().expect("there is one");
     drop(permit);
-    assert_books(&semaphore, 1, 1);
+    assert_permits(&semaphore, 1, 1);
 }
 
-pub(crate) fn more_than_there_can_be_is_refused(subject: &Subject) {
-    let semaphore = subject.create("s", 3);
+case!(EveryType, acquire_of_more_than_the_maximum_is_refused);
+
+fn acquire_of_more_than_the_maximum_is_refused(tested: &TestedType) {
+    let semaphore = tested.create("s", 3);
     let max = semaphore.capabilities().max_permits;
     for count in [max + 1, u32::MAX] {
         let error = semaphore.acquire_many(count).expect_err("it would wait for ever");
         assert_eq!(error.kind(), ErrorKind::OutOfResources);
         assert!(error.to_string().contains(&max.to_string()), "{error}");
     }
-    assert_books(&semaphore, 3, 0);
+    assert_permits(&semaphore, 3, 0);
 }
 
-pub(crate) fn several_are_taken_all_or_none(subject: &Subject) {
-    let semaphore = subject.create("s", 3);
+case!(EveryType, several_permits_are_taken_all_or_none);
+
+fn several_permits_are_taken_all_or_none(tested: &TestedType) {
+    let semaphore = tested.create("s", 3);
     if !semaphore.capabilities().several_at_once {
         for refused in [
             semaphore.acquire_many(2),
@@ -105,7 +116,7 @@ pub(crate) fn several_are_taken_all_or_none(subject: &Subject) {
     }
     assert_eq!(semaphore.try_acquire_many(4).expect_err("three are free").kind(), ErrorKind::NoPermits);
     assert_eq!(free(&semaphore), 3);
-    let mut waiter = subject.puppet("s");
+    let mut waiter = tested.puppet("s");
     waiter.block("acquire\ts\t5");
     assert_eq!(free(&semaphore), 3, "who waits for five keeps none of three");
     semaphore.add_permits(1).expect("there is room");
@@ -114,21 +125,25 @@ pub(crate) fn several_are_taken_all_or_none(subject: &Subject) {
     waiter.answer().expect("five are free");
     assert_eq!(free(&semaphore), 1);
     waiter.must("drop\ts");
-    assert_books(&semaphore, 6, 0);
+    assert_permits(&semaphore, 6, 0);
 }
 
-pub(crate) fn trying_takes_nothing_when_there_is_too_little(subject: &Subject) {
-    let semaphore = subject.create("s", 1);
+case!(EveryType, try_acquire_takes_nothing_if_too_few_are_free);
+
+fn try_acquire_takes_nothing_if_too_few_are_free(tested: &TestedType) {
+    let semaphore = tested.create("s", 1);
     let permit = semaphore.try_acquire().expect("one is free");
     let error = semaphore.try_acquire().expect_err("none is free");
     assert_eq!(error.kind(), ErrorKind::NoPermits);
-    assert!(error.to_string().contains(subject.key("s").native_key()), "{error}");
+    assert!(error.to_string().contains(tested.key("s").native_key()), "{error}");
     drop(permit);
-    assert_books(&semaphore, 1, 0);
+    assert_permits(&semaphore, 1, 0);
 }
 
-pub(crate) fn a_timeout_passes_and_takes_nothing(subject: &Subject) {
-    let semaphore = subject.create("s", 0);
+case!(EveryType, timed_out_wait_takes_nothing);
+
+fn timed_out_wait_takes_nothing(tested: &TestedType) {
+    let semaphore = tested.create("s", 0);
     let timeout = Duration::from_millis(30);
     let start = Instant::now();
     let error = semaphore.acquire_timeout(timeout).expect_err("none comes");
@@ -142,8 +157,10 @@ pub(crate) fn a_timeout_passes_and_takes_nothing(subject: &Subject) {
     assert_eq!(free(&semaphore), 1, "no wait is left that could take it");
 }
 
-pub(crate) fn a_deadline_in_the_past_still_takes_what_is_free(subject: &Subject) {
-    let semaphore = subject.create("s", 1);
+case!(EveryType, deadline_in_the_past_still_takes_free_permits);
+
+fn deadline_in_the_past_still_takes_free_permits(tested: &TestedType) {
+    let semaphore = tested.create("s", 1);
     let past = Instant::now();
     let permit = semaphore.acquire_deadline(past).expect("one is free");
     assert_eq!(semaphore.acquire_deadline(past).expect_err("none is").kind(), ErrorKind::TimedOut);
@@ -151,21 +168,25 @@ pub(crate) fn a_deadline_in_the_past_still_takes_what_is_free(subject: &Subject)
     drop(semaphore.acquire_timeout(Duration::MAX).expect("one is free, and no timeout is too long"));
 }
 
-pub(crate) fn a_wait_with_a_deadline_ends_when_a_permit_comes(subject: &Subject) {
-    let semaphore = subject.create("s", 0);
-    let mut waiter = subject.puppet("s");
+case!(EveryType, wait_with_deadline_ends_when_a_permit_comes);
+
+fn wait_with_deadline_ends_when_a_permit_comes(tested: &TestedType) {
+    let semaphore = tested.create("s", 0);
+    let mut waiter = tested.puppet("s");
     waiter.block(&format!("acquire\ts\t1\t{}", test_support::TEST_TIMEOUT.as_millis()));
     semaphore.add_permits(1).expect("there is room");
     waiter.answer().expect("one came long before the deadline");
     waiter.must("drop\ts");
-    assert_books(&semaphore, 1, 0);
+    assert_permits(&semaphore, 1, 0);
 }
 
+case!(Unix, hook_ends_wait);
+
 #[cfg(unix)]
-pub(crate) fn a_wait_can_be_ended_from_outside(subject: &Subject) {
-    let semaphore = subject.create("s", 0);
+fn hook_ends_wait(tested: &TestedType) {
+    let semaphore = tested.create("s", 0);
     // the puppet ends its wait at the second signal
-    let mut waiter = subject.puppet("s");
+    let mut waiter = tested.puppet("s");
     waiter.block("interruptible\ts\t1");
     waiter.signal();
     let failure = waiter.signal_until_answer().expect_err("it was ended");
@@ -180,7 +201,7 @@ pub(crate) fn a_wait_can_be_ended_from_outside(subject: &Subject) {
     drop(permit);
 
     // one that nobody ends goes on over a signal
-    let mut waiter = subject.puppet("s");
+    let mut waiter = tested.puppet("s");
     semaphore.acquire().expect("one is free").forget().expect("it is there");
     waiter.block("interruptible\ts\t1");
     let naps = waiter.sleep_count();
@@ -192,8 +213,10 @@ pub(crate) fn a_wait_can_be_ended_from_outside(subject: &Subject) {
     assert_eq!(waiter.answer().expect("one came"), "1", "it was asked once and went on");
 }
 
-pub(crate) fn a_waiting_thread_is_woken_by_another(subject: &Subject) {
-    let semaphore = subject.create("s", 0);
+case!(EveryType, release_by_another_thread_wakes_waiting_thread);
+
+fn release_by_another_thread_wakes_waiting_thread(tested: &TestedType) {
+    let semaphore = tested.create("s", 0);
     thread::scope(|scope| {
         let waiter = scope.spawn(|| semaphore.acquire().map(|permit| permit.num_permits()));
         if semaphore.capabilities().waiting {

@@ -3,11 +3,14 @@
 use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
 use test_support::{Puppet, wait_until};
 
-use crate::tested_type::{Subject, assert_books, exists, free};
+use crate::case;
+use crate::tested_type::{TestedType, assert_permits, exists, free};
 
-pub(crate) fn a_killed_holders_permits_come_back_where_promised(subject: &Subject) {
-    let semaphore = subject.create("s", 3);
-    let mut holder = subject.puppet("s");
+case!(EveryType, permits_of_killed_holder_come_back_where_promised);
+
+fn permits_of_killed_holder_come_back_where_promised(tested: &TestedType) {
+    let semaphore = tested.create("s", 3);
+    let mut holder = tested.puppet("s");
     holder.must("acquire\ts\t1");
     holder.must("acquire\ts\t1");
     holder.must("hold\ts");
@@ -15,12 +18,14 @@ pub(crate) fn a_killed_holders_permits_come_back_where_promised(subject: &Subjec
     holder.kill();
     let expected = if semaphore.capabilities().returns_on_death { 3 } else { 1 };
     // a process that was waited for has had everything undone
-    assert_books(&semaphore, expected, 0);
+    assert_permits(&semaphore, expected, 0);
 }
 
-pub(crate) fn a_waiter_wakes_when_the_holder_is_killed_where_promised(subject: &Subject) {
-    let semaphore = subject.create("s", 1);
-    let (mut holder, mut waiter) = (subject.puppet("s"), subject.puppet("s"));
+case!(EveryType, death_of_holder_wakes_waiter_where_promised);
+
+fn death_of_holder_wakes_waiter_where_promised(tested: &TestedType) {
+    let semaphore = tested.create("s", 1);
+    let (mut holder, mut waiter) = (tested.puppet("s"), tested.puppet("s"));
     holder.must("acquire\ts\t1");
     waiter.block("acquire\ts\t1");
     holder.kill();
@@ -34,33 +39,39 @@ pub(crate) fn a_waiter_wakes_when_the_holder_is_killed_where_promised(subject: &
         waiter.answer().expect("one was created");
         waiter.must("drop\ts");
     }
-    assert_books(&semaphore, 1, 0);
+    assert_permits(&semaphore, 1, 0);
 }
 
-pub(crate) fn an_exit_is_a_death(subject: &Subject) {
-    let semaphore = subject.create("s", 3);
-    let mut holder = subject.puppet("s");
+case!(EveryType, exit_counts_as_death);
+
+fn exit_counts_as_death(tested: &TestedType) {
+    let semaphore = tested.create("s", 3);
+    let mut holder = tested.puppet("s");
     holder.must("acquire\ts\t1");
     holder.must("leak\ts");
     holder.must("acquire\ts\t1");
     holder.exit();
     let expected = if semaphore.capabilities().returns_on_death { 3 } else { 1 };
-    assert_books(&semaphore, expected, 0);
+    assert_permits(&semaphore, expected, 0);
 }
 
-pub(crate) fn what_was_created_stays_when_its_creator_dies(subject: &Subject) {
-    let semaphore = subject.create("s", 0);
-    let mut creator = subject.puppet("s");
+case!(EveryType, created_permits_survive_their_creator);
+
+fn created_permits_survive_their_creator(tested: &TestedType) {
+    let semaphore = tested.create("s", 0);
+    let mut creator = tested.puppet("s");
     creator.must("release\ts\t2");
     creator.must("add\ts\t3");
     creator.kill();
-    assert_books(&semaphore, 5, 0);
+    assert_permits(&semaphore, 5, 0);
 }
 
+case!(Unix, semaphore_of_killed_creator_stays_or_ends_as_promised);
+
 #[cfg(unix)]
-pub(crate) fn what_a_killed_maker_made_stays_or_ends_as_promised(subject: &Subject) {
-    let key = subject.key("s");
-    let ends_with_last_user = subject.capabilities().ends_with_last_user;
+fn semaphore_of_killed_creator_stays_or_ends_as_promised(tested: &TestedType) {
+    let key = tested.key("s");
+    let ends_with_last_user = tested.capabilities().ends_with_last_user;
     let make_and_die = || {
         let mut maker = Puppet::of_this_program();
         maker.must(&format!("open\ts\t{key}\t3\tCreateNew"));
@@ -73,7 +84,7 @@ pub(crate) fn what_a_killed_maker_made_stays_or_ends_as_promised(subject: &Subje
         let semaphore = SystemSemaphore::open(&key, 9).expect("it is there");
         assert_eq!(free(&semaphore), 2);
         drop(semaphore);
-        return subject.remove(&key);
+        return tested.remove(&key);
     }
     assert!(!exists(&key), "its last user has gone");
     make_and_die();
@@ -82,24 +93,28 @@ pub(crate) fn what_a_killed_maker_made_stays_or_ends_as_promised(subject: &Subje
     for mode in [AccessMode::Open, AccessMode::Create, AccessMode::CreateNew] {
         make_and_die();
         let semaphore = SystemSemaphore::new(&key, 9, mode).expect("nobody has the name");
-        assert_books(&semaphore, 9, 0);
+        assert_permits(&semaphore, 9, 0);
         assert_eq!(semaphore.waiting().expect("it is told"), 0);
         assert_eq!(semaphore.recoveries().expect("it is told"), 0);
     }
 }
 
-pub(crate) fn what_was_forgotten_stays_taken_when_its_taker_dies(subject: &Subject) {
-    let semaphore = subject.create("s", 3);
-    let mut taker = subject.puppet("s");
+case!(EveryType, forgotten_permits_stay_taken_after_death);
+
+fn forgotten_permits_stay_taken_after_death(tested: &TestedType) {
+    let semaphore = tested.create("s", 3);
+    let mut taker = tested.puppet("s");
     taker.must("acquire\ts\t1");
     taker.must("forget\ts");
     taker.kill();
-    assert_books(&semaphore, 2, 0);
+    assert_permits(&semaphore, 2, 0);
 }
 
-pub(crate) fn a_killed_waiter_takes_nothing_along(subject: &Subject) {
-    let semaphore = subject.create("s", 0);
-    let (mut first, mut second) = (subject.puppet("s"), subject.puppet("s"));
+case!(EveryType, killed_waiter_takes_nothing);
+
+fn killed_waiter_takes_nothing(tested: &TestedType) {
+    let semaphore = tested.create("s", 0);
+    let (mut first, mut second) = (tested.puppet("s"), tested.puppet("s"));
     first.block("acquire\ts\t1");
     second.block("acquire\ts\t1");
     if semaphore.capabilities().waiting {
@@ -111,21 +126,23 @@ pub(crate) fn a_killed_waiter_takes_nothing_along(subject: &Subject) {
     }
     semaphore.add_permits(1).expect("there is room");
     second.answer().expect("the one permit is the survivor's");
-    assert_books(&semaphore, 0, 1);
+    assert_permits(&semaphore, 0, 1);
     second.must("forget\ts");
-    assert_books(&semaphore, 0, 0);
+    assert_permits(&semaphore, 0, 0);
 }
 
+case!(EveryType, permits_added_by_ended_producer_stay);
+
 /// Signalling between short-lived processes. On Qt with System V the posts vanish with the producer.
-pub(crate) fn a_producer_that_has_gone_leaves_its_posts(subject: &Subject) {
-    let used = subject.create("used", 0);
-    let mut producer = subject.puppet("used");
+fn permits_added_by_ended_producer_stay(tested: &TestedType) {
+    let used = tested.create("used", 0);
+    let mut producer = tested.puppet("used");
     producer.must("produce\ts\t100");
     producer.exit();
     assert_eq!(free(&used), 100);
-    let mut consumer = subject.puppet("used");
+    let mut consumer = tested.puppet("used");
     consumer.must("consume\ts\t100");
     consumer.exit();
     // and what was consumed does not come back
-    assert_books(&used, 0, 0);
+    assert_permits(&used, 0, 0);
 }

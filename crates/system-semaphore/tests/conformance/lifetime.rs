@@ -3,11 +3,14 @@
 use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
 use test_support::Puppet;
 
-use crate::tested_type::{Subject, assert_books, exists, free};
+use crate::case;
+use crate::tested_type::{TestedType, assert_permits, exists, free};
+
+case!(Unix, access_modes_do_what_they_say);
 
 #[cfg(unix)]
-pub(crate) fn modes_do_what_they_say(subject: &Subject) {
-    let key = subject.key("s");
+fn access_modes_do_what_they_say(tested: &TestedType) {
+    let key = tested.key("s");
     assert!(!exists(&key));
     let one = SystemSemaphore::open(&key, 3).expect("open creates");
     assert_eq!(free(&one), 3);
@@ -23,82 +26,94 @@ pub(crate) fn modes_do_what_they_say(subject: &Subject) {
     assert_eq!(free(&four), 5);
 }
 
-pub(crate) fn the_last_handle_of_the_maker_removes_it(subject: &Subject) {
-    let one = subject.create("s", 1);
-    let (two, three) = (one.clone(), SystemSemaphore::open(subject.key("s"), 0).expect("it is there"));
+case!(EveryType, last_handle_of_creator_removes_semaphore);
+
+fn last_handle_of_creator_removes_semaphore(tested: &TestedType) {
+    let one = tested.create("s", 1);
+    let (two, three) = (one.clone(), SystemSemaphore::open(tested.key("s"), 0).expect("it is there"));
     drop(one);
-    assert!(exists(&subject.key("s")));
+    assert!(exists(&tested.key("s")));
     drop(two);
-    assert!(exists(&subject.key("s")), "any handle of the process keeps it");
+    assert!(exists(&tested.key("s")), "any handle of the process keeps it");
     drop(three);
-    assert!(!exists(&subject.key("s")));
+    assert!(!exists(&tested.key("s")));
 }
 
-pub(crate) fn who_did_not_make_it_removes_nothing(subject: &Subject) {
-    let semaphore = subject.create("s", 1);
-    subject.puppet("s").exit();
-    let mut puppet = subject.puppet("s");
+case!(EveryType, last_handle_of_other_process_removes_nothing);
+
+fn last_handle_of_other_process_removes_nothing(tested: &TestedType) {
+    let semaphore = tested.create("s", 1);
+    tested.puppet("s").exit();
+    let mut puppet = tested.puppet("s");
     puppet.must("close\ts");
     puppet.exit();
-    assert!(exists(&subject.key("s")));
+    assert!(exists(&tested.key("s")));
     assert_eq!(free(&semaphore), 1);
 }
 
+case!(Unix, persistent_semaphore_stays_until_removed);
+
 #[cfg(unix)]
-pub(crate) fn a_persistent_one_stays_until_removed(subject: &Subject) {
-    let key = subject.key("s");
+fn persistent_semaphore_stays_until_removed(tested: &TestedType) {
+    let key = tested.key("s");
     let builder = SystemSemaphore::builder(&key).initial_value(2).persistent(true);
     drop(builder.build().expect("nobody has the name"));
     let again = SystemSemaphore::open(&key, 0).expect("it is there");
     assert_eq!(free(&again), 2);
     drop(again);
     assert!(exists(&key));
-    subject.remove(&key);
+    tested.remove(&key);
     assert!(!exists(&key));
     assert_eq!(SystemSemaphore::remove(&key).expect_err("it is gone").kind(), ErrorKind::NotFound);
 }
 
-pub(crate) fn setting_the_key_of_one_clone_leaves_the_others(subject: &Subject) {
-    let one = subject.create("one", 1);
+case!(EveryType, set_key_of_one_clone_leaves_other_clones);
+
+fn set_key_of_one_clone_leaves_other_clones(tested: &TestedType) {
+    let one = tested.create("one", 1);
     let mut two = one.clone();
-    two.set_key(subject.key("two"), 2, AccessMode::Open).expect("it can be made");
+    two.set_key(tested.key("two"), 2, AccessMode::Open).expect("it can be made");
     assert_eq!((free(&one), free(&two)), (1, 2));
-    assert_eq!(two.native_key(), &subject.key("two"));
+    assert_eq!(two.native_key(), &tested.key("two"));
     drop(two);
-    assert!(!exists(&subject.key("two")), "the old handle was the only one of the new semaphore");
+    assert!(!exists(&tested.key("two")), "the old handle was the only one of the new semaphore");
     assert_eq!(free(&one), 1);
 }
 
+case!(Unix, refused_value_changes_nothing);
+
 #[cfg(unix)]
-pub(crate) fn what_cannot_be_set_changes_nothing(subject: &Subject) {
-    let mut semaphore = subject.create("s", 1);
+fn refused_value_changes_nothing(tested: &TestedType) {
+    let mut semaphore = tested.create("s", 1);
     let too_many = semaphore.capabilities().max_permits + 1;
-    let error = semaphore.set_key(subject.key("other"), too_many, AccessMode::Create).expect_err("too many");
+    let error = semaphore.set_key(tested.key("other"), too_many, AccessMode::Create).expect_err("too many");
     assert_eq!(error.kind(), ErrorKind::OutOfResources);
-    assert_eq!(semaphore.native_key(), &subject.key("s"));
-    semaphore.set_native_key(subject.key("s"), 9, AccessMode::Open).expect("it is the same");
+    assert_eq!(semaphore.native_key(), &tested.key("s"));
+    semaphore.set_native_key(tested.key("s"), 9, AccessMode::Open).expect("it is the same");
     assert_eq!(free(&semaphore), 1);
-    semaphore.set_key(subject.key("s"), 9, AccessMode::Create).expect("it can be reset");
+    semaphore.set_key(tested.key("s"), 9, AccessMode::Create).expect("it can be reset");
     assert_eq!(free(&semaphore), 9);
 }
 
+case!(Unix, own_maximum_is_kept_or_refused);
+
 #[cfg(unix)]
-pub(crate) fn a_maximum_of_its_own_is_kept_or_refused(subject: &Subject) {
-    let capabilities = subject.capabilities();
-    let with_max = |max| SystemSemaphore::builder(subject.key("s")).max_permits(max);
+fn own_maximum_is_kept_or_refused(tested: &TestedType) {
+    let capabilities = tested.capabilities();
+    let with_max = |max| SystemSemaphore::builder(tested.key("s")).max_permits(max);
     if capabilities.own_maximum {
-        return a_maximum_is_kept(subject);
+        return maximum_is_kept(tested);
     }
     let error = with_max(10).build().expect_err("it has none");
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
-    assert!(!exists(&subject.key("s")));
+    assert!(!exists(&tested.key("s")));
     drop(with_max(capabilities.max_permits).build().expect("that is what it has"));
 }
 
 #[cfg(unix)]
-fn a_maximum_is_kept(subject: &Subject) {
-    let key = subject.key("s");
-    let type_max = subject.capabilities().max_permits;
+fn maximum_is_kept(tested: &TestedType) {
+    let key = tested.key("s");
+    let type_max = tested.capabilities().max_permits;
     let with_max = |max| SystemSemaphore::builder(&key).max_permits(max);
     for impossible in [0, type_max + 1] {
         let error = with_max(impossible).build().expect_err("no maximum can be that");
@@ -113,7 +128,7 @@ fn a_maximum_is_kept(subject: &Subject) {
     let semaphore = with_max(5).initial_value(5).build().expect("nobody has the name");
     assert_eq!(semaphore.capabilities().max_permits, 5);
     // another process that knows nothing of it keeps it, too
-    let mut holder = subject.puppet("s");
+    let mut holder = tested.puppet("s");
     holder.must("acquire\ts\t1");
     holder.must("acquire\ts\t2");
     for refused in [
@@ -131,14 +146,14 @@ fn a_maximum_is_kept(subject: &Subject) {
     }
     let failure = holder.ask("acquire\ts\t6").expect_err("there are never so many");
     assert_eq!(failure.kind, "OutOfResources", "{failure:?}");
-    assert_books(&semaphore, 2, 3);
+    assert_permits(&semaphore, 2, 3);
     semaphore.add_permits(2).expect("there is room for three");
     // what is given back fills the count up
     let failure = holder.ask("drop\ts").expect_err("there is room for one of two");
     assert_eq!(failure.kind, "OutOfResources", "{failure:?}");
-    assert_books(&semaphore, 5, 1);
+    assert_permits(&semaphore, 5, 1);
     holder.kill();
-    assert_books(&semaphore, 5, 0);
+    assert_permits(&semaphore, 5, 0);
 
     // who has it open says no other maximum; a reset does
     for mode in [AccessMode::Open, AccessMode::OpenExisting] {
@@ -149,8 +164,8 @@ fn a_maximum_is_kept(subject: &Subject) {
     assert_eq!(reset.capabilities().max_permits, 5, "a reset that says nothing of it keeps it");
     let error = SystemSemaphore::create(&key, 6).expect_err("6 are more than 5");
     assert_eq!(error.kind(), ErrorKind::OutOfResources, "{error}");
-    assert_books(&semaphore, 2, 0);
-    let mut user = subject.puppet("s");
+    assert_permits(&semaphore, 2, 0);
+    let mut user = tested.puppet("s");
     let reset = with_max(3).mode(AccessMode::Create).initial_value(3).build().expect("it can be reset");
     assert_eq!((reset.capabilities().max_permits, semaphore.capabilities().max_permits), (3, 3));
     let failure = user.ask("add\ts\t1").expect_err("there is no room");
@@ -158,19 +173,21 @@ fn a_maximum_is_kept(subject: &Subject) {
     let error = with_max(3).mode(AccessMode::Create).initial_value(4).build().expect_err("4 are more than 3");
     assert_eq!(error.kind(), ErrorKind::OutOfResources, "{error}");
     let larger = with_max(4).mode(AccessMode::Create).initial_value(4).build().expect("it can be reset");
-    assert_books(&larger, 4, 0);
+    assert_permits(&larger, 4, 0);
     drop(semaphore.acquire_many(4).expect("all are free"));
     user.must("acquire\ts\t4");
-    assert_books(&larger, 0, 4);
+    assert_permits(&larger, 0, 4);
 }
 
+case!(Unix, forked_child_owns_nothing);
+
 #[cfg(unix)]
-pub(crate) fn a_forked_child_owns_nothing(subject: &Subject) {
+fn forked_child_owns_nothing(tested: &TestedType) {
     // the puppet made it, so its end must not remove it in the child's name
     let mut puppet = Puppet::of_this_program();
-    puppet.must(&format!("open\tfirst\t{}\t1\tCreateNew", subject.key("s")));
+    puppet.must(&format!("open\tfirst\t{}\t1\tCreateNew", tested.key("s")));
     // and has reset it, so that what the child opens itself knows less than what it inherits
-    puppet.must(&format!("open\ts\t{}\t4\tCreate", subject.key("s")));
+    puppet.must(&format!("open\ts\t{}\t4\tCreate", tested.key("s")));
     puppet.must("close\tfirst");
     puppet.must("acquire\ts\t1");
     puppet.must("hold\ts");
@@ -185,11 +202,13 @@ pub(crate) fn a_forked_child_owns_nothing(subject: &Subject) {
     puppet.must("close\ts");
 }
 
+case!(EveryType, concurrent_open_and_close_do_not_hang);
+
 /// Four processes that each make or open, take, give back and close, over and over. Qt's hang within seconds: an open
 /// can make a semaphore that nobody gives a value. Ours may be told that the semaphore was removed under them (that
 /// is Qt's rule: its maker takes it along), but nothing else.
-pub(crate) fn users_come_and_go_at_once_without_hanging(subject: &Subject) {
-    let key = subject.key("s");
+fn concurrent_open_and_close_do_not_hang(tested: &TestedType) {
+    let key = tested.key("s");
     let mut puppets: Vec<Puppet> = (0..4).map(|_| Puppet::of_this_program()).collect();
     for puppet in &mut puppets {
         puppet.send(&format!("open-close-loop\t{key}\t1500"));
@@ -199,5 +218,5 @@ pub(crate) fn users_come_and_go_at_once_without_hanging(subject: &Subject) {
         assert_ne!(times, "0");
     }
     assert!(!exists(&key), "the last one has removed it");
-    subject.forget_key_file(&key);
+    tested.forget_key_file(&key);
 }

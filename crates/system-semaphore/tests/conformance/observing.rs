@@ -3,15 +3,18 @@
 use system_semaphore::{ErrorKind, Listed, Observer, Owners, SystemSemaphore, list};
 use test_support::{TestLock, wait_until};
 
-use crate::tested_type::{Subject, free};
+use crate::case;
+use crate::tested_type::{TestedType, free};
 
-pub(crate) fn who_looks_sees_what_users_see(subject: &Subject) {
-    let error = Observer::new(subject.key("s")).expect_err("it is not there");
+case!(Unix, observer_sees_the_same_as_users);
+
+fn observer_sees_the_same_as_users(tested: &TestedType) {
+    let error = Observer::new(tested.key("s")).expect_err("it is not there");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
-    let semaphore = subject.create("s", 3);
+    let semaphore = tested.create("s", 3);
     let observer = Observer::new(semaphore.native_key()).expect("it is there");
     let capabilities = semaphore.capabilities();
-    let mut user = subject.puppet("s");
+    let mut user = tested.puppet("s");
     user.must("try\ts\t1");
     let sight = observer.look().expect("it can be looked at");
     assert_eq!(sight.available, 2);
@@ -42,8 +45,10 @@ pub(crate) fn who_looks_sees_what_users_see(subject: &Subject) {
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
 }
 
-pub(crate) fn who_looks_learns_that_it_is_gone(subject: &Subject) {
-    let semaphore = subject.create("s", 3);
+case!(Unix, observer_sees_that_semaphore_is_removed);
+
+fn observer_sees_that_semaphore_is_removed(tested: &TestedType) {
+    let semaphore = tested.create("s", 3);
     let observer = Observer::new(semaphore.native_key()).expect("it is there");
     drop(semaphore);
     let error = observer.look().expect_err("its maker and last user took it along");
@@ -61,8 +66,10 @@ fn listed(semaphore: &SystemSemaphore) -> Option<Listed> {
         .find(|listed| listed.native_key.as_ref() == Some(semaphore.native_key()))
 }
 
-pub(crate) fn what_there_is_is_listed(subject: &Subject) {
-    let semaphore = subject.create("s", 3);
+case!(Unix, list_has_each_semaphore);
+
+fn list_has_each_semaphore(tested: &TestedType) {
+    let semaphore = tested.create("s", 3);
     let permit = semaphore.acquire().expect("three are free");
     let found = match listed(&semaphore) {
         Some(listed) => listed,
@@ -77,20 +84,22 @@ pub(crate) fn what_there_is_is_listed(subject: &Subject) {
             sets.find(is_it).expect("it is listed")
         }
     };
-    assert_eq!(found.key_type.to_string().split('-').next(), subject.key_type.to_string().split('-').next());
+    assert_eq!(found.key_type.to_string().split('-').next(), tested.key_type.to_string().split('-').next());
     if found.native_key.is_some() {
         assert_eq!(found.snapshot.expect("it can be looked at").available, 2);
     }
     drop(permit);
 }
 
+case!(Robust, observer_sees_permits_of_dead_holders_and_leaves_them);
+
 /// For robust ones alone, as is what follows.
-pub(crate) fn what_the_dead_hold_is_seen_and_left_alone(subject: &Subject) {
-    let semaphore = subject.create("s", 3);
-    let mut holder = subject.puppet("s");
+fn observer_sees_permits_of_dead_holders_and_leaves_them(tested: &TestedType) {
+    let semaphore = tested.create("s", 3);
+    let mut holder = tested.puppet("s");
     holder.must("acquire\ts\t2");
     holder.kill();
-    let observer = Observer::new(subject.key("s")).expect("it is there");
+    let observer = Observer::new(tested.key("s")).expect("it is there");
     for _ in 0..3 {
         let sight = observer.look().expect("it can be looked at");
         assert_eq!((sight.available, sight.held_by_dead, sight.recoveries), (1, Some(2), Some(0)));
@@ -101,11 +110,13 @@ pub(crate) fn what_the_dead_hold_is_seen_and_left_alone(subject: &Subject) {
     assert_eq!((sight.available, sight.held_by_dead, sight.recoveries), (3, Some(0), Some(1)));
 }
 
-pub(crate) fn looking_wakes_nobody(subject: &Subject) {
-    let semaphore = subject.create("s", 0);
-    let mut waiter = subject.puppet("s");
+case!(Robust, observation_wakes_nobody);
+
+fn observation_wakes_nobody(tested: &TestedType) {
+    let semaphore = tested.create("s", 0);
+    let mut waiter = tested.puppet("s");
     waiter.block("acquire\ts\t1");
-    let observer = Observer::new(subject.key("s")).expect("it is there");
+    let observer = Observer::new(tested.key("s")).expect("it is there");
     wait_until("it has deaths watched", || test_support::process::threads(waiter.pid()) > 1);
     wait_until("it sleeps", || test_support::process::is_all_asleep(waiter.pid()));
     // the waiter looks by itself, more often in the beginning, and then about once a second
@@ -123,12 +134,14 @@ pub(crate) fn looking_wakes_nobody(subject: &Subject) {
     waiter.answer().expect("there is one");
 }
 
-pub(crate) fn awkward_names_are_listed_as_they_are(subject: &Subject) {
+case!(Robust, awkward_names_are_listed_unchanged);
+
+fn awkward_names_are_listed_unchanged(tested: &TestedType) {
     let mark = format!("system-semaphore-test-{}-listed", std::process::id());
     let long = format!("{mark}-{}", "x".repeat(300));
     let names = [format!("{mark} ä/ö %"), format!("Local\\Global\\{mark}"), format!("Global\\{mark}"), long];
     for name in names {
-        let key = system_semaphore::NativeIpcKey::new(name.as_str(), subject.key_type);
+        let key = system_semaphore::NativeIpcKey::new(name.as_str(), tested.key_type);
         let semaphore = SystemSemaphore::create(&key, 4).expect("any text is a name");
         let found = listed(&semaphore).unwrap_or_else(|| panic!("{name:?} is listed"));
         assert_eq!(found.snapshot.expect("it can be looked at").available, 4, "{name:?}");

@@ -4,30 +4,37 @@ use std::thread;
 
 use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
 
-use crate::tested_type::{Subject, assert_books, free};
+use crate::case;
+use crate::tested_type::{TestedType, assert_permits, free};
 
-pub(crate) fn dropping_gives_back_and_so_does_release(subject: &Subject) {
-    let semaphore = subject.create("s", 2);
+case!(EveryType, drop_and_release_return_permits);
+
+fn drop_and_release_return_permits(tested: &TestedType) {
+    let semaphore = tested.create("s", 2);
     let (one, two) = (semaphore.acquire().expect("free"), semaphore.acquire().expect("free"));
     assert_eq!(free(&semaphore), 0);
     drop(one);
     assert_eq!(free(&semaphore), 1);
     two.release().expect("there is room");
-    assert_books(&semaphore, 2, 0);
+    assert_permits(&semaphore, 2, 0);
 }
 
-pub(crate) fn forgotten_permits_stay_taken(subject: &Subject) {
-    let semaphore = subject.create("s", 2);
+case!(EveryType, forgotten_permits_stay_taken);
+
+fn forgotten_permits_stay_taken(tested: &TestedType) {
+    let semaphore = tested.create("s", 2);
     semaphore.acquire().expect("free").forget().expect("it is there");
     assert_eq!(free(&semaphore), 1);
     semaphore.acquire().expect("free").forget().expect("it is there");
-    assert_books(&semaphore, 0, 0);
+    assert_permits(&semaphore, 0, 0);
     assert_eq!(semaphore.held_permits(), 0);
 }
 
-pub(crate) fn held_permits_stay_until_released_through_any_handle(subject: &Subject) {
-    let one = subject.create("s", 3);
-    let other = SystemSemaphore::open(subject.key("s"), 0).expect("it is there");
+case!(EveryType, detached_permits_stay_until_released_through_any_handle);
+
+fn detached_permits_stay_until_released_through_any_handle(tested: &TestedType) {
+    let one = tested.create("s", 3);
+    let other = SystemSemaphore::open(tested.key("s"), 0).expect("it is there");
     one.acquire().expect("free").hold();
     other.acquire().expect("free").hold();
     assert_eq!((free(&one), one.held_permits(), other.held_permits()), (1, 2, 2));
@@ -35,24 +42,26 @@ pub(crate) fn held_permits_stay_until_released_through_any_handle(subject: &Subj
     assert_eq!((free(&one), one.held_permits()), (3, 0));
 
     // the same over handles that come and go
-    let mut puppet = subject.puppet("s");
+    let mut puppet = tested.puppet("s");
     puppet.must("acquire\ts\t1");
     puppet.must("hold\ts");
     puppet.must("close\ts");
     assert_eq!(free(&one), 2, "what is held is not given back with the handle");
-    puppet.must(&format!("open\ts\t{}\t0\tOpenExisting", subject.key("s")));
+    puppet.must(&format!("open\ts\t{}\t0\tOpenExisting", tested.key("s")));
     assert_eq!(puppet.must("held\ts"), "1");
     puppet.must("release\ts\t1");
     assert_eq!(puppet.must("held\ts"), "0");
     assert_eq!(free(&one), 3);
     puppet.exit();
     // a debt that was settled is not paid again
-    assert_books(&one, 3, 0);
+    assert_permits(&one, 3, 0);
 }
 
+case!(Unix, detached_permits_after_reset_outlast_last_handle);
+
 #[cfg(unix)]
-pub(crate) fn what_is_held_after_a_reset_is_known_after_the_last_handle(subject: &Subject) {
-    let key = subject.key("s");
+fn detached_permits_after_reset_outlast_last_handle(tested: &TestedType) {
+    let key = tested.key("s");
     let create = || SystemSemaphore::builder(&key).mode(AccessMode::Create).initial_value(3).persistent(true);
     let made = create().build().expect("nobody has the name");
     let reset = create().build().expect("it is there");
@@ -61,14 +70,16 @@ pub(crate) fn what_is_held_after_a_reset_is_known_after_the_last_handle(subject:
     let again = SystemSemaphore::new(&key, 0, AccessMode::OpenExisting).expect("it is persistent");
     assert_eq!((free(&again), again.held_permits()), (2, 1));
     again.release(1).expect("it is held");
-    assert_books(&again, 3, 0);
+    assert_permits(&again, 3, 0);
     assert_eq!(again.held_permits(), 0);
-    subject.remove(&key);
+    tested.remove(&key);
 }
 
-pub(crate) fn releasing_more_than_is_held_creates(subject: &Subject) {
-    let semaphore = subject.create("s", 2);
-    let mut puppet = subject.puppet("s");
+case!(EveryType, release_of_more_than_detached_creates_permits);
+
+fn release_of_more_than_detached_creates_permits(tested: &TestedType) {
+    let semaphore = tested.create("s", 2);
+    let mut puppet = tested.puppet("s");
     puppet.must("acquire\ts\t1");
     puppet.must("hold\ts");
     assert_eq!(free(&semaphore), 1);
@@ -76,22 +87,26 @@ pub(crate) fn releasing_more_than_is_held_creates(subject: &Subject) {
     assert_eq!(free(&semaphore), 5, "one given back, three created");
     puppet.exit();
     // created permits stay
-    assert_books(&semaphore, 5, 0);
+    assert_permits(&semaphore, 5, 0);
 }
 
-pub(crate) fn adding_never_discharges_what_is_held(subject: &Subject) {
-    let semaphore = subject.create("s", 1);
+case!(EveryType, add_leaves_detached_permits_detached);
+
+fn add_leaves_detached_permits_detached(tested: &TestedType) {
+    let semaphore = tested.create("s", 1);
     semaphore.acquire().expect("free").hold();
     semaphore.add_permits(1).expect("there is room");
     assert_eq!((free(&semaphore), semaphore.held_permits()), (1, 1));
-    assert_books(&semaphore, 1, 1);
+    assert_permits(&semaphore, 1, 1);
     semaphore.release(1).expect("it is held");
-    assert_books(&semaphore, 2, 0);
+    assert_permits(&semaphore, 2, 0);
     assert_eq!(semaphore.held_permits(), 0);
 }
 
-pub(crate) fn guards_split_and_merge(subject: &Subject) {
-    let semaphore = subject.create("s", 5);
+case!(EveryType, guards_split_and_merge);
+
+fn guards_split_and_merge(tested: &TestedType) {
+    let semaphore = tested.create("s", 5);
     let mut permits = semaphore.acquire().expect("free");
     for _ in 0..3 {
         permits.merge(semaphore.acquire().expect("free")).expect("they are of one semaphore");
@@ -109,14 +124,16 @@ pub(crate) fn guards_split_and_merge(subject: &Subject) {
     drop(permits);
     assert_eq!(free(&semaphore), 4, "an emptied guard gives nothing back");
     drop(all);
-    assert_books(&semaphore, 5, 0);
+    assert_permits(&semaphore, 5, 0);
 }
 
-pub(crate) fn guards_of_two_semaphores_do_not_merge(subject: &Subject) {
-    let (one, other) = (subject.create("one", 1), subject.create("other", 1));
+case!(EveryType, guards_of_two_semaphores_do_not_merge);
+
+fn guards_of_two_semaphores_do_not_merge(tested: &TestedType) {
+    let (one, other) = (tested.create("one", 1), tested.create("other", 1));
     let mut permit = one.acquire().expect("free");
     let refused = permit.merge(other.acquire().expect("free")).expect_err("they are not of one semaphore");
-    assert!(refused.to_string().contains(subject.key("other").native_key()), "{refused}");
+    assert!(refused.to_string().contains(tested.key("other").native_key()), "{refused}");
     assert_eq!(free(&other), 0, "the refused guard is whole");
     drop(refused.into_permit());
     assert_eq!(free(&other), 1);
@@ -124,28 +141,34 @@ pub(crate) fn guards_of_two_semaphores_do_not_merge(subject: &Subject) {
     assert_eq!(free(&one), 1);
 }
 
-pub(crate) fn a_permit_can_be_given_back_by_another_thread(subject: &Subject) {
-    let semaphore = subject.create("s", 1);
+case!(EveryType, another_thread_can_release_a_permit);
+
+fn another_thread_can_release_a_permit(tested: &TestedType) {
+    let semaphore = tested.create("s", 1);
     let permit = semaphore.acquire().expect("free").into_owned();
     thread::spawn(move || drop(permit)).join().expect("it does not panic");
     assert_eq!(free(&semaphore), 1);
 }
 
-pub(crate) fn an_owned_permit_keeps_the_semaphore_open(subject: &Subject) {
-    let semaphore = subject.create("s", 1);
-    let mut watcher = subject.puppet("s");
+case!(EveryType, owned_permit_keeps_semaphore_open);
+
+fn owned_permit_keeps_semaphore_open(tested: &TestedType) {
+    let semaphore = tested.create("s", 1);
+    let mut watcher = tested.puppet("s");
     let permit = semaphore.acquire().expect("free").into_owned();
     drop(semaphore);
     assert_eq!(watcher.must("available\ts"), "0");
-    let again = SystemSemaphore::open(subject.key("s"), 7).expect("it is there");
+    let again = SystemSemaphore::open(tested.key("s"), 7).expect("it is there");
     drop(permit);
     assert_eq!(free(&again), 1, "it is still the same semaphore");
     watcher.exit();
 }
 
-pub(crate) fn held_permits_can_be_forgotten(subject: &Subject) {
-    let semaphore = subject.create("s", 3);
-    let mut puppet = subject.puppet("s");
+case!(EveryType, detached_permits_can_be_forgotten);
+
+fn detached_permits_can_be_forgotten(tested: &TestedType) {
+    let semaphore = tested.create("s", 3);
+    let mut puppet = tested.puppet("s");
     for _ in 0..2 {
         puppet.must("acquire\ts\t1");
         puppet.must("hold\ts");
@@ -153,13 +176,15 @@ pub(crate) fn held_permits_can_be_forgotten(subject: &Subject) {
     assert_eq!(puppet.must("forget-held\ts\t9"), "2");
     assert_eq!(puppet.must("held\ts"), "0");
     puppet.exit();
-    assert_books(&semaphore, 1, 0);
+    assert_permits(&semaphore, 1, 0);
 }
 
+case!(Unix, release_above_the_maximum_changes_nothing);
+
 #[cfg(unix)]
-pub(crate) fn releasing_too_many_changes_nothing(subject: &Subject) {
-    let max = subject.capabilities().max_permits;
-    let semaphore = subject.create("s", max - 2);
+fn release_above_the_maximum_changes_nothing(tested: &TestedType) {
+    let max = tested.capabilities().max_permits;
+    let semaphore = tested.create("s", max - 2);
     semaphore.acquire().expect("free").hold();
     for count in [4, max, max + 1, u32::MAX] {
         let error = semaphore.release(count).expect_err("there is no room");
@@ -169,15 +194,17 @@ pub(crate) fn releasing_too_many_changes_nothing(subject: &Subject) {
         assert_eq!((free(&semaphore), semaphore.held_permits()), (max - 3, 1));
     }
     semaphore.release(3).expect("there is room for three");
-    assert_books(&semaphore, max, 0);
+    assert_permits(&semaphore, max, 0);
     assert_eq!(semaphore.held_permits(), 0);
 }
 
+case!(Unix, release_to_full_count_stops_at_the_maximum);
+
 #[cfg(unix)]
-pub(crate) fn giving_back_to_a_full_count_fills_it_up(subject: &Subject) {
-    let max = subject.capabilities().max_permits;
-    let semaphore = subject.create("s", max);
-    let mut holder = subject.puppet("s");
+fn release_to_full_count_stops_at_the_maximum(tested: &TestedType) {
+    let max = tested.capabilities().max_permits;
+    let semaphore = tested.create("s", max);
+    let mut holder = tested.puppet("s");
     for _ in 0..3 {
         holder.must("acquire\ts\t1");
     }
@@ -193,5 +220,5 @@ pub(crate) fn giving_back_to_a_full_count_fills_it_up(subject: &Subject) {
     semaphore.acquire().expect("free").forget().expect("it is there");
     holder.exit();
     // what was given back is not given back again
-    assert_books(&semaphore, max - 1, 0);
+    assert_permits(&semaphore, max - 1, 0);
 }

@@ -4,30 +4,37 @@ use std::fs;
 
 use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
 
-use crate::tested_type::{Subject, free};
+use crate::case;
+use crate::tested_type::{TestedType, free};
 
-pub(crate) fn create_makes_a_new_one_and_leaves_the_old_to_its_users(subject: &Subject) {
-    let old = subject.create("s", 1);
-    let new = SystemSemaphore::create(subject.key("s"), 5).expect("it can be made");
+case!(Posix, create_makes_new_semaphore_and_leaves_old_one_to_its_users);
+
+fn create_makes_new_semaphore_and_leaves_old_one_to_its_users(tested: &TestedType) {
+    let old = tested.create("s", 1);
+    let new = SystemSemaphore::create(tested.key("s"), 5).expect("it can be made");
     assert_eq!((free(&old), free(&new)), (1, 5));
     drop(old.acquire().expect("its users keep it"));
-    let third = SystemSemaphore::new(subject.key("s"), 0, AccessMode::OpenExisting).expect("it is there");
+    let third = SystemSemaphore::new(tested.key("s"), 0, AccessMode::OpenExisting).expect("it is there");
     assert_eq!(free(&third), 5);
 }
 
-pub(crate) fn a_newer_one_of_the_same_name_is_not_removed(subject: &Subject) {
-    let old = subject.create("s", 1);
-    let new = SystemSemaphore::create(subject.key("s"), 5).expect("it can be made");
+case!(Posix, newer_semaphore_of_same_name_is_not_removed);
+
+fn newer_semaphore_of_same_name_is_not_removed(tested: &TestedType) {
+    let old = tested.create("s", 1);
+    let new = SystemSemaphore::create(tested.key("s"), 5).expect("it can be made");
     drop(old);
     let third =
-        SystemSemaphore::new(subject.key("s"), 0, AccessMode::OpenExisting).expect("it is still there");
+        SystemSemaphore::new(tested.key("s"), 0, AccessMode::OpenExisting).expect("it is still there");
     assert_eq!(free(&third), 5);
     drop((new, third));
 }
 
+case!(Posix, file_that_is_no_semaphore_is_refused);
+
 /// What stands in the semaphore's place in shared memory may be anything.
-pub(crate) fn a_file_that_is_no_semaphore_is_refused(subject: &Subject) {
-    let key = subject.key("s");
+fn file_that_is_no_semaphore_is_refused(tested: &TestedType) {
+    let key = tested.key("s");
     let path = format!("/dev/shm/sem.{}", key.native_key().trim_start_matches('/'));
     fs::create_dir(&path).expect("a directory can be made");
     let error = SystemSemaphore::open(&key, 1).expect_err("it is a directory");

@@ -11,17 +11,6 @@ mod stops;
 mod stress;
 mod wakes;
 
-pub(crate) use deaths::*;
-pub(crate) use files::*;
-pub(crate) use forks::*;
-pub(crate) use limits::*;
-pub(crate) use names::*;
-pub(crate) use reporting::*;
-pub(crate) use resets::*;
-pub(crate) use stops::*;
-pub(crate) use stress::*;
-pub(crate) use wakes::*;
-
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -29,7 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use system_semaphore::SystemSemaphore;
 use test_support::{Puppet, wait_until};
 
-use crate::tested_type::Subject;
+use crate::tested_type::TestedType;
 
 /// Waits until so many threads wait.
 #[track_caller]
@@ -51,10 +40,10 @@ struct Counter {
 }
 
 impl Counter {
-    fn new(subject: &Subject) -> Self {
+    fn new(tested: &TestedType) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("counter-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let path = PathBuf::from(subject.path(&name));
+        let path = PathBuf::from(tested.path(&name));
         File::create(&path).and_then(|file| file.set_len(4)).expect("a file can be made");
         Self { path }
     }

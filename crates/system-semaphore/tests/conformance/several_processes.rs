@@ -5,24 +5,29 @@ use std::thread;
 
 use test_support::Puppet;
 
-use crate::tested_type::{Subject, assert_books};
+use crate::case;
+use crate::tested_type::{TestedType, assert_permits};
 
-pub(crate) fn never_more_than_three_at_once(subject: &Subject) {
-    assert_eq!(most_at_once(subject, 3), 3);
+case!(EveryType, three_permits_admit_three_at_most);
+
+fn three_permits_admit_three_at_most(tested: &TestedType) {
+    assert_eq!(most_at_once(tested, 3), 3);
 }
 
+case!(EveryType, same_measurement_of_four_permits_sees_four);
+
 /// That the test above would see a fourth.
-pub(crate) fn the_same_test_at_four_sees_four(subject: &Subject) {
-    assert_eq!(most_at_once(subject, 4), 4);
+fn same_measurement_of_four_permits_sees_four(tested: &TestedType) {
+    assert_eq!(most_at_once(tested, 4), 4);
 }
 
 /// 32 processes acquire and release 1,000 times each; how many were inside at once, at most, as counted in shared
 /// memory.
-fn most_at_once(subject: &Subject, permits: u32) -> u32 {
-    let semaphore = subject.create("s", permits);
-    let counters = subject.path("counters");
+fn most_at_once(tested: &TestedType, permits: u32) -> u32 {
+    let semaphore = tested.create("s", permits);
+    let counters = tested.path("counters");
     File::create(&counters).and_then(|file| file.set_len(8)).expect("a file can be made");
-    let mut puppets: Vec<Puppet> = (0..32).map(|_| subject.puppet("s")).collect();
+    let mut puppets: Vec<Puppet> = (0..32).map(|_| tested.puppet("s")).collect();
     for puppet in &mut puppets {
         puppet.send(&format!("count-concurrent\ts\t1000\t{counters}"));
     }
@@ -31,19 +36,21 @@ fn most_at_once(subject: &Subject, permits: u32) -> u32 {
     for puppet in puppets {
         puppet.exit();
     }
-    assert_books(&semaphore, permits, 0);
+    assert_permits(&semaphore, permits, 0);
     std::fs::remove_file(counters).expect("it was made here");
     most
 }
 
+case!(EveryType, hundred_thousand_items_pass);
+
 /// A producer and a consumer over a ring of 1,000 places. Qt stops here on System V, with "out of resources" after
 /// 32,767 items.
-pub(crate) fn a_hundred_thousand_items_pass(subject: &Subject) {
-    let (free_places, used_places) = (subject.create("free", 1000), subject.create("used", 0));
+fn hundred_thousand_items_pass(tested: &TestedType) {
+    let (free_places, used_places) = (tested.create("free", 1000), tested.create("used", 0));
     let mut sides = [Puppet::of_this_program(), Puppet::of_this_program()];
     for side in &mut sides {
         for name in ["free", "used"] {
-            side.must(&format!("open\t{name}\t{}\t0\tOpenExisting", subject.key(name)));
+            side.must(&format!("open\t{name}\t{}\t0\tOpenExisting", tested.key(name)));
         }
     }
     let [producer, consumer] = &mut sides;
@@ -54,6 +61,6 @@ pub(crate) fn a_hundred_thousand_items_pass(subject: &Subject) {
     for side in sides {
         side.exit();
     }
-    assert_books(&free_places, 1000, 0);
-    assert_books(&used_places, 0, 0);
+    assert_permits(&free_places, 1000, 0);
+    assert_permits(&used_places, 0, 0);
 }

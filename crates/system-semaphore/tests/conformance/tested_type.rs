@@ -18,32 +18,32 @@ use test_support::Puppet;
 pub(crate) use unix::{files_of_this_run, sets_of_this_run, system_v};
 
 /// What a case works with.
-pub(crate) struct Subject {
+pub(crate) struct TestedType {
     pub(crate) key_type: KeyType,
     root: tempfile::TempDir,
     number: u32,
     names: RefCell<BTreeSet<String>>,
 }
 
-impl Subject {
+impl TestedType {
     /// Runs a case, and checks that it has left nothing.
     pub(crate) fn check(key_type: KeyType, name: &str, case: fn(&Self)) {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let subject = Self {
+        let tested = Self {
             key_type,
             root: tempfile::Builder::new().prefix("system-semaphore-test-").tempdir().expect("a directory"),
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
             names: RefCell::default(),
         };
-        case(&subject);
+        case(&tested);
         #[cfg(unix)]
-        subject.assert_no_files();
-        for key in subject.keys() {
+        tested.assert_no_files();
+        for key in tested.keys() {
             let error = SystemSemaphore::new(&key, 0, AccessMode::OpenExisting)
                 .expect_err(&format!("{name} has left {key} in the system"));
             assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
         }
-        let left: Vec<_> = fs::read_dir(subject.root()).expect("it can be read").flatten().collect();
+        let left: Vec<_> = fs::read_dir(tested.root()).expect("it can be read").flatten().collect();
         assert!(left.is_empty(), "{name} has left {left:?}");
     }
 
@@ -104,7 +104,7 @@ impl Subject {
     }
 }
 
-impl Drop for Subject {
+impl Drop for TestedType {
     fn drop(&mut self) {
         for key in self.keys() {
             // after a failure; nothing is there otherwise
@@ -128,7 +128,7 @@ pub(crate) fn exists(key: &NativeIpcKey) -> bool {
 /// That so many are free and so many held, so that none was lost or invented. Where it is not told who holds, what is
 /// free has to do. (Another process may be giving back a dead one's at this very moment.)
 #[track_caller]
-pub(crate) fn assert_books(semaphore: &SystemSemaphore, free: u32, held: u32) {
+pub(crate) fn assert_permits(semaphore: &SystemSemaphore, free: u32, held: u32) {
     if !semaphore.capabilities().holders {
         assert_eq!(self::free(semaphore), free, "free");
         return;

@@ -1,5 +1,6 @@
 //! What only Windows' semaphores have, and what they have not.
 #![allow(unsafe_code)]
+#![warn(dead_code)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
@@ -13,7 +14,8 @@ use windows_sys::Win32::System::Threading::{
     CreateEventW, CreateMutexW, CreateSemaphoreW, ReleaseSemaphore, WaitForSingleObject,
 };
 
-use crate::tested_type::{Subject, exists, free};
+use crate::case;
+use crate::tested_type::{TestedType, exists, free};
 
 fn assert_kind<T>(outcome: Result<T, Error>, kind: ErrorKind) -> Error {
     let error = outcome.err().unwrap_or_else(|| panic!("{kind:?} was to come of it"));
@@ -57,15 +59,17 @@ impl Drop for Strangers {
     }
 }
 
-pub(crate) fn what_there_is_no_way_to_do_is_refused(subject: &Subject) {
-    let semaphore = subject.create("s", 1);
-    let key = subject.key("s");
-    let builder = SystemSemaphore::builder(subject.key("other"));
+case!(Windows, unsupported_calls_are_refused);
+
+fn unsupported_calls_are_refused(tested: &TestedType) {
+    let semaphore = tested.create("s", 1);
+    let key = tested.key("s");
+    let builder = SystemSemaphore::builder(tested.key("other"));
     assert_kind(builder.clone().persistent(true).build(), ErrorKind::Unsupported);
     assert_kind(builder.permissions(0o600).build(), ErrorKind::Unsupported);
-    assert!(!exists(&subject.key("other")));
+    assert!(!exists(&tested.key("other")));
     assert_kind(SystemSemaphore::remove(&key), ErrorKind::Unsupported);
-    assert_kind(SystemSemaphore::remove(subject.key("other")), ErrorKind::NotFound);
+    assert_kind(SystemSemaphore::remove(tested.key("other")), ErrorKind::NotFound);
     assert_kind(Observer::new(&key), ErrorKind::Unsupported);
     assert_kind(list(Owners::User), ErrorKind::Unsupported);
     assert_kind(semaphore.available_permits(), ErrorKind::Unsupported);
@@ -79,11 +83,13 @@ pub(crate) fn what_there_is_no_way_to_do_is_refused(subject: &Subject) {
     assert_eq!(free(&semaphore), 1, "all that changed nothing");
 }
 
-pub(crate) fn bad_keys_are_refused_by_name(subject: &Subject) {
+case!(Windows, bad_keys_are_refused_and_named);
+
+fn bad_keys_are_refused_and_named(tested: &TestedType) {
     let long = "x".repeat(300);
     let inner = r"a\b".to_owned();
     for native in ["".to_owned(), "a\0b".to_owned(), "\0".to_owned(), long, inner] {
-        let key = NativeIpcKey::new(&native, subject.key_type);
+        let key = NativeIpcKey::new(&native, tested.key_type);
         for mode in [AccessMode::Open, AccessMode::Create, AccessMode::CreateNew, AccessMode::OpenExisting] {
             let error = assert_kind(SystemSemaphore::new(&key, 1, mode), ErrorKind::KeyError);
             let shown = format!("{:?}", key.to_string());
@@ -97,10 +103,11 @@ pub(crate) fn bad_keys_are_refused_by_name(subject: &Subject) {
     }
 }
 
-pub(crate) fn a_name_is_this_session_s_unless_it_says_otherwise(subject: &Subject) {
-    let plain = subject.key("s");
-    let with =
-        |prefix: &str| NativeIpcKey::new(format!(r"{prefix}\{}", plain.native_key()), subject.key_type);
+case!(Windows, plain_name_belongs_to_this_session);
+
+fn plain_name_belongs_to_this_session(tested: &TestedType) {
+    let plain = tested.key("s");
+    let with = |prefix: &str| NativeIpcKey::new(format!(r"{prefix}\{}", plain.native_key()), tested.key_type);
     let semaphore = SystemSemaphore::new(&plain, 3, AccessMode::CreateNew).expect("nobody has the name");
     let local = SystemSemaphore::new(with("Local"), 0, AccessMode::OpenExisting).expect("it is the same");
     let permit = local.acquire().expect("three are free");
@@ -114,8 +121,10 @@ pub(crate) fn a_name_is_this_session_s_unless_it_says_otherwise(subject: &Subjec
     assert_eq!((free(&global), free(&semaphore)), (7, 3));
 }
 
-pub(crate) fn a_name_that_belongs_to_something_else_is_refused(subject: &Subject) {
-    let (event, mutex) = (subject.key("event"), subject.key("mutex"));
+case!(Windows, name_of_another_object_is_refused);
+
+fn name_of_another_object_is_refused(tested: &TestedType) {
+    let (event, mutex) = (tested.key("event"), tested.key("mutex"));
     let (event_name, mutex_name) = (wide(&event), wide(&mutex));
     let others: [HANDLE; 2] = [
         // SAFETY: the name ends with a NUL and lives through the call
@@ -135,8 +144,10 @@ pub(crate) fn a_name_that_belongs_to_something_else_is_refused(subject: &Subject
     }
 }
 
-pub(crate) fn create_leaves_one_in_use_alone(subject: &Subject) {
-    let key = subject.key("s");
+case!(Windows, create_changes_no_semaphore_in_use);
+
+fn create_changes_no_semaphore_in_use(tested: &TestedType) {
+    let key = tested.key("s");
     let semaphore = SystemSemaphore::create(&key, 3).expect("nobody has the name");
     assert_kind(SystemSemaphore::create(&key, 5), ErrorKind::Unsupported);
     assert_kind(SystemSemaphore::new(&key, 5, AccessMode::CreateNew), ErrorKind::AlreadyExists);
@@ -147,17 +158,19 @@ pub(crate) fn create_leaves_one_in_use_alone(subject: &Subject) {
     assert_eq!(free(&anew), 5);
 }
 
-pub(crate) fn a_maximum_is_kept(subject: &Subject) {
-    let with_max = |max| SystemSemaphore::builder(subject.key("s")).max_permits(max);
+case!(Windows, maximum_is_kept);
+
+fn maximum_is_kept(tested: &TestedType) {
+    let with_max = |max| SystemSemaphore::builder(tested.key("s")).max_permits(max);
     for impossible in [0, i32::MAX as u32 + 1] {
         assert_kind(with_max(impossible).build(), ErrorKind::Unsupported);
     }
     assert_kind(with_max(5).initial_value(6).build(), ErrorKind::OutOfResources);
-    assert!(!exists(&subject.key("s")));
+    assert!(!exists(&tested.key("s")));
     let semaphore = with_max(5).initial_value(3).build().expect("nobody has the name");
     assert_eq!(semaphore.capabilities().max_permits, 5);
     // another process that knows nothing of it keeps it, too
-    let mut other = subject.puppet("s");
+    let mut other = tested.puppet("s");
     for count in [3, 6] {
         let failure = other.ask(&format!("add\ts\t{count}")).expect_err("there is room for two");
         assert_eq!(failure.kind, "OutOfResources", "{failure:?}");
@@ -169,8 +182,10 @@ pub(crate) fn a_maximum_is_kept(subject: &Subject) {
     assert_eq!(free(&semaphore), 5);
 }
 
-pub(crate) fn the_maximum_is_its_maker_s(subject: &Subject) {
-    let (large, small) = (subject.key("large"), subject.key("small"));
+case!(Windows, first_opener_sets_the_maximum);
+
+fn first_opener_sets_the_maximum(tested: &TestedType) {
+    let (large, small) = (tested.key("large"), tested.key("small"));
     let _makers = [Strangers::make(&large, 0, i32::MAX), Strangers::make(&small, 0, 2)];
     for mode in [AccessMode::Open, AccessMode::OpenExisting] {
         let open = |key, max| SystemSemaphore::builder(key).mode(mode).max_permits(max).build();
@@ -182,11 +197,13 @@ pub(crate) fn the_maximum_is_its_maker_s(subject: &Subject) {
     }
 }
 
-pub(crate) fn a_stranger_shares_it(subject: &Subject) {
-    let key = subject.key("s");
+case!(Windows, stranger_shares_semaphore);
+
+fn stranger_shares_semaphore(tested: &TestedType) {
+    let key = tested.key("s");
     let stranger = Strangers::make(&key, 2, 9);
     let semaphore = SystemSemaphore::open(&key, 7).expect("it is there");
-    let mut waiter = subject.puppet("s");
+    let mut waiter = tested.puppet("s");
     assert!(stranger.try_take());
     let permit = semaphore.acquire().expect("one is free");
     assert!(!stranger.try_take());
@@ -197,10 +214,12 @@ pub(crate) fn a_stranger_shares_it(subject: &Subject) {
     assert!(stranger.try_take(), "it was given back");
 }
 
-pub(crate) fn names_are_told_apart_to_the_last_unit(subject: &Subject) {
-    let prefix = subject.key("s").native_key().to_owned();
+case!(Windows, names_differ_to_the_last_unit);
+
+fn names_differ_to_the_last_unit(tested: &TestedType) {
+    let prefix = tested.key("s").native_key().to_owned();
     let new = |name: &str| {
-        let key = NativeIpcKey::new(name, subject.key_type);
+        let key = NativeIpcKey::new(name, tested.key_type);
         SystemSemaphore::new(key, 1, AccessMode::CreateNew)
     };
     let filled = |units: usize, last: &str| {
@@ -219,10 +238,12 @@ pub(crate) fn names_are_told_apart_to_the_last_unit(subject: &Subject) {
     assert_kind(new(&format!(r"local\{prefix}")), ErrorKind::KeyError);
 }
 
-pub(crate) fn holders_that_die_empty_it(subject: &Subject) {
-    let semaphore = subject.create("s", 3);
+case!(Windows, permits_of_dead_holders_are_lost);
+
+fn permits_of_dead_holders_are_lost(tested: &TestedType) {
+    let semaphore = tested.create("s", 3);
     for left in [2, 1, 0] {
-        let mut holder = subject.puppet("s");
+        let mut holder = tested.puppet("s");
         holder.must("acquire\ts\t1");
         holder.kill();
         assert_eq!(free(&semaphore), left, "what the dead held is lost");
@@ -230,12 +251,11 @@ pub(crate) fn holders_that_die_empty_it(subject: &Subject) {
     assert_kind(semaphore.try_acquire(), ErrorKind::NoPermits);
 }
 
-pub(crate) fn giving_back_to_a_full_count_fills_it_up(subject: &Subject) {
-    let semaphore = SystemSemaphore::builder(subject.key("s"))
-        .max_permits(3)
-        .initial_value(3)
-        .build()
-        .expect("it is new");
+case!(Windows, release_to_full_count_stops_at_the_maximum);
+
+fn release_to_full_count_stops_at_the_maximum(tested: &TestedType) {
+    let semaphore =
+        SystemSemaphore::builder(tested.key("s")).max_permits(3).initial_value(3).build().expect("it is new");
     let mut permits = semaphore.acquire().expect("three are free");
     permits.merge(semaphore.acquire().expect("two are free")).expect("they are of one semaphore");
     semaphore.add_permits(1).expect("there is room for two");
@@ -243,8 +263,10 @@ pub(crate) fn giving_back_to_a_full_count_fills_it_up(subject: &Subject) {
     assert_eq!(free(&semaphore), 3, "it was filled up");
 }
 
-pub(crate) fn a_hook_is_asked_while_it_waits(subject: &Subject) {
-    let semaphore = subject.create("s", 0);
+case!(Windows, hook_is_called_during_wait);
+
+fn hook_is_called_during_wait(tested: &TestedType) {
+    let semaphore = tested.create("s", 0);
     let mut asked = 0;
     let mut hook = || {
         asked += 1;
@@ -266,8 +288,10 @@ pub(crate) fn a_hook_is_asked_while_it_waits(subject: &Subject) {
     assert_eq!(free(&semaphore), 1);
 }
 
-pub(crate) fn a_panic_gives_permits_back(subject: &Subject) {
-    let semaphore = subject.create("s", 1);
+case!(Windows, panic_returns_permits);
+
+fn panic_returns_permits(tested: &TestedType) {
+    let semaphore = tested.create("s", 1);
     let caught = catch_unwind(AssertUnwindSafe(|| {
         let _permit = semaphore.acquire().expect("one is free");
         // without the text that a panic prints
@@ -284,8 +308,10 @@ pub(crate) fn a_panic_gives_permits_back(subject: &Subject) {
     assert_eq!(free(&semaphore), 1);
 }
 
-pub(crate) fn one_that_its_last_user_took_along_starts_afresh(subject: &Subject) {
-    let key = subject.key("s");
+case!(Windows, semaphore_starts_afresh_after_its_last_user);
+
+fn semaphore_starts_afresh_after_its_last_user(tested: &TestedType) {
+    let key = tested.key("s");
     for mode in [AccessMode::Open, AccessMode::Create, AccessMode::CreateNew] {
         let mut maker = Puppet::of_this_program();
         maker.must(&format!("open\ts\t{key}\t3\tCreateNew"));

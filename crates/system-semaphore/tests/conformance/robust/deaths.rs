@@ -7,13 +7,16 @@ use test_support::{Puppet, kill_stray, process, wait_until};
 
 use super::wakes::must_once_be_quick;
 use super::{wait_for_waiters, wait_for_watch};
+use crate::case;
 use crate::observing::LISTING;
-use crate::tested_type::{Subject, assert_books, free};
+use crate::tested_type::{TestedType, assert_permits, free};
 
-pub(crate) fn a_death_itself_wakes_a_waiter(subject: &Subject) {
-    let semaphore = subject.create("s", 1);
+case!(Robust, death_wakes_waiter);
+
+fn death_wakes_waiter(tested: &TestedType) {
+    let semaphore = tested.create("s", 1);
     must_once_be_quick("waking", || {
-        let (mut holder, mut waiter) = (subject.puppet("s"), subject.puppet("s"));
+        let (mut holder, mut waiter) = (tested.puppet("s"), tested.puppet("s"));
         holder.must("acquire\ts\t1");
         waiter.block("acquire\ts\t1");
         wait_for_watch(&waiter);
@@ -24,17 +27,19 @@ pub(crate) fn a_death_itself_wakes_a_waiter(subject: &Subject) {
         waiter.must("drop\ts");
         time
     });
-    assert_books(&semaphore, 1, 0);
+    assert_permits(&semaphore, 1, 0);
 }
+
+case!(Robust, death_of_watcher_and_holder_wakes_waiter);
 
 /// Nor does it take longer when the process that watches for all others dies with it. (It is stopped first, so that it
 /// can do nothing in its last moments.)
-pub(crate) fn the_watcher_may_die_with_the_holder(subject: &Subject) {
-    let semaphore = subject.create("s", 1);
+fn death_of_watcher_and_holder_wakes_waiter(tested: &TestedType) {
+    let semaphore = tested.create("s", 1);
     must_once_be_quick("waking", || {
-        let mut holder = subject.puppet("s");
+        let mut holder = tested.puppet("s");
         holder.must("acquire\ts\t1");
-        let mut waiters: Vec<Puppet> = (0..4).map(|_| subject.puppet("s")).collect();
+        let mut waiters: Vec<Puppet> = (0..4).map(|_| tested.puppet("s")).collect();
         for waiter in &mut waiters {
             waiter.block("acquire\ts\t1");
             wait_for_watch(waiter);
@@ -50,23 +55,25 @@ pub(crate) fn the_watcher_may_die_with_the_holder(subject: &Subject) {
         waiters.into_iter().for_each(Puppet::kill);
         time
     });
-    assert_books(&semaphore, 1, 0);
+    assert_permits(&semaphore, 1, 0);
 }
 
+case!(Robust, waiters_sleep);
+
 /// Ten seconds, for all sorts of waiters at the same time.
-pub(crate) fn who_waits_sleeps(subject: &Subject) {
+fn waiters_sleep(tested: &TestedType) {
     // One a second, and some in the first moments of the watch. Who looks for the dead because nobody tells it naps a hundred times.
     const MOST_NAPS: u64 = 40;
     let _lock = LISTING.lock();
-    let semaphores = [subject.create("one", 1), subject.create("many", 3), subject.create("other", 0)];
+    let semaphores = [tested.create("one", 1), tested.create("many", 3), tested.create("other", 0)];
     let mut holder = Puppet::of_this_program();
-    holder.must(&format!("open\tone\t{}\t0\tOpenExisting", subject.key("one")));
-    holder.must(&format!("open\tmany\t{}\t0\tOpenExisting", subject.key("many")));
+    holder.must(&format!("open\tone\t{}\t0\tOpenExisting", tested.key("one")));
+    holder.must(&format!("open\tmany\t{}\t0\tOpenExisting", tested.key("many")));
     holder.must("acquire\tone\t1");
     holder.must("acquire\tmany\t2");
     // the first watches for the others
     let mut waiters =
-        [subject.puppet("one"), subject.puppet("one"), subject.puppet("many"), subject.puppet("other")];
+        [tested.puppet("one"), tested.puppet("one"), tested.puppet("many"), tested.puppet("other")];
     waiters[0].block("acquire\ts\t1");
     wait_for_watch(&waiters[0]);
     waiters[1].block("acquire\ts\t1\t600000");
@@ -90,16 +97,18 @@ pub(crate) fn who_waits_sleeps(subject: &Subject) {
     two.answer().expect("it came back, or is new");
     semaphores[2].add_permits(2).expect("there is room");
     waiters[3].answer().expect("there are two");
-    assert_books(&semaphores[0], 0, 2);
-    assert_books(&semaphores[1], 0, 3);
-    assert_books(&semaphores[2], 0, 2);
+    assert_permits(&semaphores[0], 0, 2);
+    assert_permits(&semaphores[1], 0, 3);
+    assert_permits(&semaphores[2], 0, 2);
 }
 
+case!(Robust, scan_wakes_one_process_at_most);
+
 /// The one that watches for all who wait.
-pub(crate) fn who_looks_wakes_one_process_at_most(subject: &Subject) {
-    let semaphore = subject.create("s", 0);
+fn scan_wakes_one_process_at_most(tested: &TestedType) {
+    let semaphore = tested.create("s", 0);
     let _lock = LISTING.lock();
-    let mut waiters = [subject.puppet("s"), subject.puppet("s")];
+    let mut waiters = [tested.puppet("s"), tested.puppet("s")];
     for waiter in &mut waiters {
         waiter.block("acquire\ts\t1");
         wait_for_watch(waiter);
@@ -108,7 +117,7 @@ pub(crate) fn who_looks_wakes_one_process_at_most(subject: &Subject) {
     let (begin, before) = (Instant::now(), naps());
     for _ in 0..50 {
         let [watcher, _] = naps();
-        drop(Observer::new(subject.key("s")).expect("it is there"));
+        drop(Observer::new(tested.key("s")).expect("it is there"));
         wait_until("the watcher has seen it", || naps()[0] > watcher);
     }
     let (deputy, by_itself) = (naps()[1] - before[1], 10 + 2 * begin.elapsed().as_secs());
@@ -117,9 +126,11 @@ pub(crate) fn who_looks_wakes_one_process_at_most(subject: &Subject) {
     waiters.iter_mut().for_each(|waiter| drop(waiter.answer().expect("there are two")));
 }
 
-pub(crate) fn a_death_wakes_a_thread_of_a_third_process(subject: &Subject) {
-    let semaphore = subject.create("s", 2);
-    let (mut holder, mut third) = (subject.puppet("s"), subject.puppet("s"));
+case!(Robust, death_wakes_thread_of_third_process);
+
+fn death_wakes_thread_of_third_process(tested: &TestedType) {
+    let semaphore = tested.create("s", 2);
+    let (mut holder, mut third) = (tested.puppet("s"), tested.puppet("s"));
     holder.must("acquire\ts\t2");
     third.must("start\ta\tacquire\ts\t1");
     third.must("start\tb\tacquire\ts\t1");
@@ -132,16 +143,18 @@ pub(crate) fn a_death_wakes_a_thread_of_a_third_process(subject: &Subject) {
         third.must(&format!("finish\t{thread}"));
     }
     assert_eq!(third.must("guards\ts"), "3");
-    assert_books(&semaphore, 0, 3);
+    assert_permits(&semaphore, 0, 3);
     third.kill();
-    assert_books(&semaphore, 3, 0);
+    assert_permits(&semaphore, 3, 0);
 }
 
+case!(Robust, death_among_many_users_is_found_at_once);
+
 /// Of so many, not all are asked about each time.
-pub(crate) fn a_death_among_many_is_seen_at_once(subject: &Subject) {
+fn death_among_many_users_is_found_at_once(tested: &TestedType) {
     const MANY: u32 = 64;
-    let semaphore = subject.create("s", MANY);
-    let mut holders: Vec<Puppet> = (0..MANY).map(|_| subject.puppet("s")).collect();
+    let semaphore = tested.create("s", MANY);
+    let mut holders: Vec<Puppet> = (0..MANY).map(|_| tested.puppet("s")).collect();
     for holder in &mut holders {
         holder.must("acquire\ts\t1");
     }
@@ -156,10 +169,12 @@ pub(crate) fn a_death_among_many_is_seen_at_once(subject: &Subject) {
     semaphore.release(MANY / 2).expect("they are held");
 }
 
-pub(crate) fn whoever_comes_next_finds_what_the_dead_held(subject: &Subject) {
-    let semaphore = subject.create("s", 3);
+case!(Robust, next_opener_recovers_dead_holders);
+
+fn next_opener_recovers_dead_holders(tested: &TestedType) {
+    let semaphore = tested.create("s", 3);
     let die_with = |permits: u32| {
-        let mut holder = subject.puppet("s");
+        let mut holder = tested.puppet("s");
         holder.must(&format!("acquire\ts\t{permits}"));
         holder.kill();
     };
@@ -179,24 +194,26 @@ pub(crate) fn whoever_comes_next_finds_what_the_dead_held(subject: &Subject) {
     die_with(1);
     assert_eq!(semaphore.recoveries().expect("it is told"), 7);
     die_with(3);
-    let mut opener = subject.puppet("s");
+    let mut opener = tested.puppet("s");
     opener.must("try\ts\t3");
     opener.must("drop\ts");
     // a stranger that never asks is no help, and no hindrance
-    let stranger = subject.puppet("s");
+    let stranger = tested.puppet("s");
     die_with(3);
     stranger.stop();
-    let opened = SystemSemaphore::open(subject.key("s"), 9).expect("it is there");
-    assert_books(&opened, 3, 0);
+    let opened = SystemSemaphore::open(tested.key("s"), 9).expect("it is there");
+    assert_permits(&opened, 3, 0);
     stranger.kill();
-    assert_books(&opened, 3, 0);
+    assert_permits(&opened, 3, 0);
 }
 
+case!(Robust, permits_of_dead_holder_with_threads_come_back);
+
 /// Several threads, several permits, some taken by one thread and given to another or given back there.
-pub(crate) fn a_dead_holder_may_have_had_threads(subject: &Subject) {
-    let semaphore = subject.create("s", 12);
+fn permits_of_dead_holder_with_threads_come_back(tested: &TestedType) {
+    let semaphore = tested.create("s", 12);
     for _ in 0..3 {
-        let mut holder = subject.puppet("s");
+        let mut holder = tested.puppet("s");
         for thread in ["a", "b", "c", "d"] {
             holder.must(&format!("start\t{thread}\tacquire\ts\t2"));
         }
@@ -204,7 +221,7 @@ pub(crate) fn a_dead_holder_may_have_had_threads(subject: &Subject) {
             holder.must(&format!("finish\t{thread}"));
         }
         holder.must("acquire\ts\t1");
-        assert_books(&semaphore, 3, 9);
+        assert_permits(&semaphore, 3, 9);
         // all were taken by threads that have ended; now the main one and new ones do things to them
         holder.must("drop\ts");
         holder.must("start\te\tdrop\ts");
@@ -218,17 +235,19 @@ pub(crate) fn a_dead_holder_may_have_had_threads(subject: &Subject) {
         holder.must("start\th\tacquire\ts\t3");
         holder.must("finish\th");
         holder.must("start\ti\tidle");
-        assert_books(&semaphore, 4, 8);
+        assert_permits(&semaphore, 4, 8);
         holder.kill();
-        assert_books(&semaphore, 12, 0);
+        assert_permits(&semaphore, 12, 0);
     }
     assert_eq!(semaphore.recoveries().expect("it is told"), 3);
 }
 
+case!(Robust, detached_forgotten_split_and_merged_permits_are_recovered_right);
+
 /// What has happened to permits before the death is what counts.
-pub(crate) fn held_forgotten_split_and_merged_permits_die_right(subject: &Subject) {
-    let semaphore = subject.create("s", 20);
-    let mut holder = subject.puppet("s");
+fn detached_forgotten_split_and_merged_permits_are_recovered_right(tested: &TestedType) {
+    let semaphore = tested.create("s", 20);
+    let mut holder = tested.puppet("s");
     holder.must("acquire\ts\t7");
     holder.must("split\ts\t3");
     holder.must("forget\ts");
@@ -240,47 +259,51 @@ pub(crate) fn held_forgotten_split_and_merged_permits_die_right(subject: &Subjec
     assert_eq!(holder.must("forget-held\ts\t2"), "2");
     holder.must("release\ts\t1");
     // 12 taken, 5 of them forgotten, one given back
-    assert_books(&semaphore, 9, 6);
+    assert_permits(&semaphore, 9, 6);
     holder.must("add\ts\t2");
     // gives back the three that are held, and creates one
     holder.must("release\ts\t4");
-    assert_books(&semaphore, 15, 3);
+    assert_permits(&semaphore, 15, 3);
     holder.must("leak\ts");
     holder.kill();
-    assert_books(&semaphore, 18, 0);
+    assert_permits(&semaphore, 18, 0);
 }
 
+case!(Robust, permits_of_dead_holder_with_children_come_back);
+
 /// The child that it has forked holds nothing of its parent's, and keeps nothing from coming back.
-pub(crate) fn a_dead_holder_may_leave_children(subject: &Subject) {
-    let semaphore = subject.create("s", 6);
-    let mut holder = subject.puppet("s");
+fn permits_of_dead_holder_with_children_come_back(tested: &TestedType) {
+    let semaphore = tested.create("s", 6);
+    let mut holder = tested.puppet("s");
     holder.must("acquire\ts\t2");
     let idle: u32 = holder.must("fork\ts\t0").parse().expect("a pid");
     let user: u32 = holder.must("fork\ts\t1").parse().expect("a pid");
     holder.must("acquire\ts\t2");
-    assert_books(&semaphore, 1, 5);
-    let mut waiter = subject.puppet("s");
+    assert_permits(&semaphore, 1, 5);
+    let mut waiter = tested.puppet("s");
     waiter.block("acquire\ts\t3");
     holder.kill_and_wait();
     waiter.answer().expect("they came back");
     assert!(!process::is_gone(idle) && !process::is_gone(user));
-    assert_books(&semaphore, 2, 4);
+    assert_permits(&semaphore, 2, 4);
     let holders = semaphore.holders().expect("they are told");
     assert!(holders.iter().any(|holder| holder.pid == Some(user) && holder.permits == 1), "{holders:?}");
     // the child's are its own, and come back with it
     kill_stray(idle);
-    assert_books(&semaphore, 2, 4);
+    assert_permits(&semaphore, 2, 4);
     kill_stray(user);
-    assert_books(&semaphore, 3, 3);
+    assert_permits(&semaphore, 3, 3);
 }
 
-pub(crate) fn many_may_die_and_many_wait(subject: &Subject) {
-    let semaphore = subject.create("s", 20);
-    let mut holders: Vec<Puppet> = (0..10).map(|_| subject.puppet("s")).collect();
+case!(Robust, many_deaths_serve_many_waiters);
+
+fn many_deaths_serve_many_waiters(tested: &TestedType) {
+    let semaphore = tested.create("s", 20);
+    let mut holders: Vec<Puppet> = (0..10).map(|_| tested.puppet("s")).collect();
     for holder in &mut holders {
         holder.must("acquire\ts\t2");
     }
-    let mut waiters: Vec<Puppet> = (0..16).map(|_| subject.puppet("s")).collect();
+    let mut waiters: Vec<Puppet> = (0..16).map(|_| tested.puppet("s")).collect();
     for (index, waiter) in waiters.iter_mut().enumerate() {
         // twelve for one and four for two
         waiter.block(&format!("acquire\ts\t{}", 1 + index % 4 / 3));
@@ -291,24 +314,26 @@ pub(crate) fn many_may_die_and_many_wait(subject: &Subject) {
         waiter.answer().expect("they came back");
     }
     holders.into_iter().for_each(Puppet::kill);
-    assert_books(&semaphore, 0, 20);
+    assert_permits(&semaphore, 0, 20);
     assert_eq!(semaphore.recoveries().expect("it is told"), 10);
     // and all of those die at once, with nobody to wait for it
     waiters.iter_mut().for_each(Puppet::start_kill);
     waiters.into_iter().for_each(Puppet::kill);
-    assert_books(&semaphore, 20, 0);
+    assert_permits(&semaphore, 20, 0);
     // who dies while it gives back for another may have counted that one already
     assert!(semaphore.recoveries().expect("it is told") >= 26);
 }
 
+case!(Robust, waiter_killed_on_wake_up_loses_nothing);
+
 /// Whoever is woken may be killed before it has taken its permit, or right after.
-pub(crate) fn whom_a_permit_wakes_may_be_killed_at_once(subject: &Subject) {
-    let semaphore = subject.create("s", 0);
-    let mut survivor = subject.puppet("s");
+fn waiter_killed_on_wake_up_loses_nothing(tested: &TestedType) {
+    let semaphore = tested.create("s", 0);
+    let mut survivor = tested.puppet("s");
     let end = Instant::now() + Duration::from_secs(2);
     let mut rounds = 0;
     while Instant::now() < end || rounds < 5 {
-        let mut victim = subject.puppet("s");
+        let mut victim = tested.puppet("s");
         // either is woken first
         let (first, second) =
             if rounds % 2 == 0 { (&mut victim, &mut survivor) } else { (&mut survivor, &mut victim) };
@@ -319,20 +344,22 @@ pub(crate) fn whom_a_permit_wakes_may_be_killed_at_once(subject: &Subject) {
         victim.kill();
         survivor.answer().expect("the one or the other wakes it");
         survivor.must("forget\ts");
-        assert_books(&semaphore, 0, 0);
+        assert_permits(&semaphore, 0, 0);
         rounds += 1;
     }
 }
 
+case!(Robust, death_at_any_moment_loses_nothing);
+
 /// A holder that is killed in the middle of whatever it does, again and again.
-pub(crate) fn a_death_at_any_moment_loses_nothing(subject: &Subject) {
-    let semaphore = subject.create("s", 3);
-    let counter = super::Counter::new(subject);
+fn death_at_any_moment_loses_nothing(tested: &TestedType) {
+    let semaphore = tested.create("s", 3);
+    let counter = super::Counter::new(tested);
     let end = Instant::now() + Duration::from_secs(2);
     let mut rounds = 0;
-    let mut waiter = subject.puppet("s");
+    let mut waiter = tested.puppet("s");
     while Instant::now() < end || rounds < 5 {
-        let mut victims: Vec<Puppet> = (0..3).map(|_| subject.puppet("s")).collect();
+        let mut victims: Vec<Puppet> = (0..3).map(|_| tested.puppet("s")).collect();
         for victim in &mut victims {
             victim.send(&format!("work\ts\t{}", counter.path()));
         }
@@ -342,42 +369,44 @@ pub(crate) fn a_death_at_any_moment_loses_nothing(subject: &Subject) {
         victims.iter_mut().for_each(Puppet::start_kill);
         waiter.answer().expect("all three are free in the end");
         victims.into_iter().for_each(Puppet::kill);
-        assert_books(&semaphore, 0, 3);
+        assert_permits(&semaphore, 0, 3);
         waiter.must("drop\ts");
         rounds += 1;
     }
-    assert_books(&semaphore, 3, 0);
+    assert_permits(&semaphore, 3, 0);
 }
 
+case!(Robust, hundred_processes_can_use_one_semaphore);
+
 /// The slots of so many do not lie in the file's first page.
-pub(crate) fn a_hundred_processes_can_use_it(subject: &Subject) {
+fn hundred_processes_can_use_one_semaphore(tested: &TestedType) {
     const USERS: u32 = 100;
-    let semaphore = subject.create("s", USERS + 1);
-    let mut users: Vec<Puppet> = (0..USERS).map(|_| subject.puppet("s")).collect();
+    let semaphore = tested.create("s", USERS + 1);
+    let mut users: Vec<Puppet> = (0..USERS).map(|_| tested.puppet("s")).collect();
     for user in &mut users {
         user.must("acquire\ts\t1");
     }
-    assert_books(&semaphore, 1, USERS);
+    assert_permits(&semaphore, 1, USERS);
     // one of the last waits, and one of the last dies
     let mut waiter = users.pop().expect("there are many");
     waiter.block("acquire\ts\t2");
     users.pop().expect("there are many").kill();
     waiter.answer().expect("one was free and one came back");
     let pid = waiter.pid();
-    let data = std::fs::metadata(subject.file("s")).expect("it is there");
+    let data = std::fs::metadata(tested.file("s")).expect("it is there");
     let pages = process::resident(pid, &data) / 4096;
     assert!((1..=3).contains(&pages), "{pages} pages");
     waiter.must("drop\ts");
     waiter.must("drop\ts");
-    assert_books(&semaphore, 3, USERS - 2);
+    assert_permits(&semaphore, 3, USERS - 2);
     for user in users.iter_mut().step_by(2) {
         user.must("close\ts");
     }
-    assert_books(&semaphore, 3 + (USERS - 2) / 2, (USERS - 2) / 2);
+    assert_permits(&semaphore, 3 + (USERS - 2) / 2, (USERS - 2) / 2);
     users.iter_mut().for_each(Puppet::start_kill);
     users.into_iter().for_each(Puppet::kill);
     wait_until("all came back", || free(&semaphore) == USERS + 1);
-    assert_books(&semaphore, USERS + 1, 0);
+    assert_permits(&semaphore, USERS + 1, 0);
     assert_eq!(semaphore.recoveries().expect("it is told"), u64::from(1 + (USERS - 2) / 2));
-    drop(SystemSemaphore::new(subject.key("s"), 0, AccessMode::OpenExisting).expect("it is there"));
+    drop(SystemSemaphore::new(tested.key("s"), 0, AccessMode::OpenExisting).expect("it is there"));
 }

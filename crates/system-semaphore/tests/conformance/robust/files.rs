@@ -6,15 +6,18 @@ use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
 use test_support::{Puppet, process, wait_until};
 
 use super::wait_for_waiters;
+use crate::case;
 use crate::system_v::assert_can_be_found;
-use crate::tested_type::{Subject, assert_books, exists, free};
+use crate::tested_type::{TestedType, assert_permits, exists, free};
 
-pub(crate) fn the_last_user_takes_the_file_along_whoever_made_it(subject: &Subject) {
-    let file = subject.file("s");
+case!(Robust, last_user_removes_file);
+
+fn last_user_removes_file(tested: &TestedType) {
+    let file = tested.file("s");
     assert!(!file.exists());
-    let maker = subject.create("s", 2);
+    let maker = tested.create("s", 2);
     assert!(file.exists());
-    let (mut one, mut two) = (subject.puppet("s"), subject.puppet("s"));
+    let (mut one, mut two) = (tested.puppet("s"), tested.puppet("s"));
     two.must("acquire\ts\t1");
     drop(maker);
     assert!(file.exists(), "others use it");
@@ -33,9 +36,11 @@ pub(crate) fn the_last_user_takes_the_file_along_whoever_made_it(subject: &Subje
     });
 }
 
+case!(Robust, semaphore_with_detached_permits_ends_with_its_last_handle);
+
 /// A user that exits without closing, with and without permits, is gone like a dead one.
-pub(crate) fn one_that_is_held_at_the_end_is_no_longer_there(subject: &Subject) {
-    let key = subject.key("s");
+fn semaphore_with_detached_permits_ends_with_its_last_handle(tested: &TestedType) {
+    let key = tested.key("s");
     let mut user = Puppet::of_this_program();
     user.must(&format!("open\ts\t{key}\t3\tCreateNew"));
     user.must("acquire\ts\t1");
@@ -43,33 +48,37 @@ pub(crate) fn one_that_is_held_at_the_end_is_no_longer_there(subject: &Subject) 
     user.must("acquire\ts\t1");
     user.must("leak\ts");
     user.must("close\ts");
-    assert!(subject.file("s").exists(), "it still holds two");
+    assert!(tested.file("s").exists(), "it still holds two");
     let other = SystemSemaphore::new(&key, 0, AccessMode::OpenExisting).expect("it is there");
-    assert_books(&other, 1, 2);
+    assert_permits(&other, 1, 2);
     drop(other);
     user.exit();
     assert!(!exists(&key));
-    assert!(!subject.file("s").exists());
+    assert!(!tested.file("s").exists());
 }
 
+case!(Robust, leaked_guard_outlives_last_handle);
+
 /// A guard that was leaked keeps its permits with the process, even if nothing else of the semaphore is left in it.
-pub(crate) fn a_leaked_guard_outlives_the_last_handle(subject: &Subject) {
-    let semaphore = subject.create("s", 3);
-    let mut user = subject.puppet("s");
+fn leaked_guard_outlives_last_handle(tested: &TestedType) {
+    let semaphore = tested.create("s", 3);
+    let mut user = tested.puppet("s");
     user.must("leak-borrowed\ts\t2");
     user.must("close\ts");
-    assert_books(&semaphore, 1, 2);
-    user.must(&format!("open\ts\t{}\t0\tOpenExisting", subject.key("s")));
+    assert_permits(&semaphore, 1, 2);
+    user.must(&format!("open\ts\t{}\t0\tOpenExisting", tested.key("s")));
     user.must("acquire\ts\t1");
     user.must("drop\ts");
     user.must("close\ts");
-    assert_books(&semaphore, 1, 2);
+    assert_permits(&semaphore, 1, 2);
     user.kill();
-    assert_books(&semaphore, 3, 0);
+    assert_permits(&semaphore, 3, 0);
 }
 
-pub(crate) fn a_persistent_one_outlives_a_kill_and_a_close_of_its_last_user(subject: &Subject) {
-    let key = subject.key("s");
+case!(Robust, persistent_semaphore_outlives_kill_and_close_of_its_last_user);
+
+fn persistent_semaphore_outlives_kill_and_close_of_its_last_user(tested: &TestedType) {
+    let key = tested.key("s");
     let mut maker = Puppet::of_this_program();
     maker.must(&format!("build\ts\t{key}\tinitial=3\tpersistent"));
     maker.must("add\ts\t4");
@@ -77,42 +86,44 @@ pub(crate) fn a_persistent_one_outlives_a_kill_and_a_close_of_its_last_user(subj
     maker.must("acquire\ts\t1");
     maker.must("forget\ts");
     maker.kill();
-    assert!(subject.file("s").exists());
+    assert!(tested.file("s").exists());
     let again = SystemSemaphore::open(&key, 9).expect("it is there");
-    assert_books(&again, 6, 0);
+    assert_permits(&again, 6, 0);
     assert_eq!(again.recoveries().expect("it is told"), 1);
     again.add_permits(1).expect("there is room");
     drop(again);
-    assert!(subject.file("s").exists());
+    assert!(tested.file("s").exists());
     for _ in 0..2 {
         let again = SystemSemaphore::new(&key, 9, AccessMode::OpenExisting).expect("it is there");
-        assert_books(&again, 7, 0);
+        assert_permits(&again, 7, 0);
         let error = SystemSemaphore::new(&key, 9, AccessMode::CreateNew).expect_err("it is there");
         assert_eq!(error.kind(), ErrorKind::AlreadyExists);
     }
     // a reset leaves it persistent
     drop(SystemSemaphore::create(&key, 2).expect("it can be reset"));
     let again = SystemSemaphore::new(&key, 9, AccessMode::OpenExisting).expect("it is there");
-    assert_books(&again, 2, 0);
+    assert_permits(&again, 2, 0);
     drop(again);
-    subject.remove(&key);
+    tested.remove(&key);
     assert!(!exists(&key));
     // one that was made for its users can be made persistent while it has some
-    let semaphore = subject.create("s", 1);
+    let semaphore = tested.create("s", 1);
     drop(SystemSemaphore::builder(&key).persistent(true).build().expect("it is there"));
     drop(semaphore);
-    assert!(subject.file("s").exists());
-    subject.remove(&key);
+    assert!(tested.file("s").exists());
+    tested.remove(&key);
 }
 
+case!(Robust, file_of_another_semaphore_is_never_removed);
+
 /// Something else has got the name meanwhile. Closing must not take that away.
-pub(crate) fn another_s_file_is_never_removed(subject: &Subject) {
-    let (key, file) = (subject.key("s"), subject.file("s"));
-    let old = subject.create("s", 1);
-    let mut old_user = subject.puppet("s");
+fn file_of_another_semaphore_is_never_removed(tested: &TestedType) {
+    let (key, file) = (tested.key("s"), tested.file("s"));
+    let old = tested.create("s", 1);
+    let mut old_user = tested.puppet("s");
     fs::remove_file(&file).expect("it is there");
-    let new = subject.create("s", 5);
-    let mut new_user = subject.puppet("s");
+    let new = tested.create("s", 5);
+    let mut new_user = tested.puppet("s");
     assert_eq!((free(&old), free(&new)), (1, 5));
     let permit = old.acquire().expect("its users keep it");
     assert_eq!((old_user.must("available\ts"), new_user.must("available\ts")), ("0".into(), "5".into()));
@@ -134,10 +145,12 @@ pub(crate) fn another_s_file_is_never_removed(subject: &Subject) {
     fs::remove_file(&file).expect("it is there");
 }
 
-pub(crate) fn users_and_waiters_learn_of_a_removal(subject: &Subject) {
-    let key = subject.key("s");
-    let semaphore = subject.create("s", 3);
-    let (mut holder, mut waiter) = (subject.puppet("s"), subject.puppet("s"));
+case!(Robust, users_and_waiters_get_removal_error);
+
+fn users_and_waiters_get_removal_error(tested: &TestedType) {
+    let key = tested.key("s");
+    let semaphore = tested.create("s", 3);
+    let (mut holder, mut waiter) = (tested.puppet("s"), tested.puppet("s"));
     holder.must("acquire\ts\t1");
     holder.must("acquire\ts\t1");
     holder.must("hold\ts");
@@ -147,8 +160,8 @@ pub(crate) fn users_and_waiters_learn_of_a_removal(subject: &Subject) {
     waiter.block("acquire\ts\t1\t60000");
     wait_for_waiters(&semaphore, 3);
     SystemSemaphore::remove(&key).expect("it is there");
-    assert!(!subject.file("s").exists());
-    let successor = subject.create("s", 9);
+    assert!(!tested.file("s").exists());
+    let successor = tested.create("s", 9);
 
     for answer in [waiter.answer(), waiter.ask("finish\ta"), waiter.ask("finish\tb")] {
         let failure = answer.expect_err("it was removed");
@@ -174,30 +187,34 @@ pub(crate) fn users_and_waiters_learn_of_a_removal(subject: &Subject) {
     holder.must("close\ts");
     waiter.kill();
     drop(semaphore);
-    assert!(subject.file("s").exists(), "it is the successor's");
-    assert_books(&successor, 9, 0);
+    assert!(tested.file("s").exists(), "it is the successor's");
+    assert_permits(&successor, 9, 0);
 }
 
-pub(crate) fn one_that_is_not_removed_can_be_found(subject: &Subject) {
-    assert_can_be_found(&subject.key("s"));
+case!(Robust, semaphore_that_is_not_removed_can_be_opened);
+
+fn semaphore_that_is_not_removed_can_be_opened(tested: &TestedType) {
+    assert_can_be_found(&tested.key("s"));
 }
+
+case!(Robust, process_can_open_one_semaphore_twice_and_two_at_once);
 
 /// Two opens of one semaphore are one user; two semaphores in one process are two.
-pub(crate) fn a_process_can_open_one_twice_and_two_at_once(subject: &Subject) {
-    let (one, other) = (subject.create("one", 2), subject.create("other", 3));
+fn process_can_open_one_semaphore_twice_and_two_at_once(tested: &TestedType) {
+    let (one, other) = (tested.create("one", 2), tested.create("other", 3));
     let mut user = Puppet::of_this_program();
     for (handle, name) in [("a", "one"), ("b", "one"), ("c", "other")] {
-        user.must(&format!("open\t{handle}\t{}\t0\tOpenExisting", subject.key(name)));
+        user.must(&format!("open\t{handle}\t{}\t0\tOpenExisting", tested.key(name)));
     }
-    let data = fs::metadata(subject.file("one")).expect("it is there");
+    let data = fs::metadata(tested.file("one")).expect("it is there");
     assert!(process::descriptors_of(user.pid(), &data) <= 2, "as with one handle");
     user.must("acquire\ta\t1");
     user.must("hold\ta");
     assert_eq!((user.must("held\tb"), user.must("held\tc")), ("1".into(), "0".into()));
     user.must("acquire\tb\t1");
     user.must("acquire\tc\t2");
-    assert_books(&one, 0, 2);
-    assert_books(&other, 1, 2);
+    assert_permits(&one, 0, 2);
+    assert_permits(&other, 1, 2);
     assert_eq!(one.holders().expect("they are told").len(), 1);
     // one waits for another thread of its own process, through another handle
     user.must("start\tt\tacquire\ta\t1");
@@ -205,11 +222,11 @@ pub(crate) fn a_process_can_open_one_twice_and_two_at_once(subject: &Subject) {
     user.must("drop\tb");
     user.must("finish\tt");
     user.must("close\ta");
-    assert_books(&one, 1, 1);
+    assert_permits(&one, 1, 1);
     user.must("release\tb\t1");
-    assert_books(&one, 2, 0);
+    assert_permits(&one, 2, 0);
     user.must("try\tb\t2");
     user.kill();
-    assert_books(&one, 2, 0);
-    assert_books(&other, 3, 0);
+    assert_permits(&one, 2, 0);
+    assert_permits(&other, 3, 0);
 }

@@ -7,11 +7,14 @@ use std::os::unix::process::ExitStatusExt;
 use test_support::{Puppet, process, wait_until};
 
 use super::wait_for_waiters;
-use crate::tested_type::{Subject, assert_books};
+use crate::case;
+use crate::tested_type::{TestedType, assert_permits};
+
+case!(Robust, uncontended_pairs_make_no_system_call);
 
 /// A million pairs by a process that any system call would kill.
-pub(crate) fn uncontended_pairs_make_no_system_call(subject: &Subject) {
-    let semaphore = subject.create("s", 3);
+fn uncontended_pairs_make_no_system_call(tested: &TestedType) {
+    let semaphore = tested.create("s", 3);
     let make_pairs = |mut puppet: Puppet| {
         // a death or a reset before may have left a wake-up to be done
         puppet.must("acquire\ts\t1");
@@ -20,23 +23,25 @@ pub(crate) fn uncontended_pairs_make_no_system_call(subject: &Subject) {
         let status = puppet.end();
         assert_eq!(status.code(), Some(42), "{status}");
     };
-    make_pairs(subject.puppet("s"));
-    let mut threaded = subject.puppet("s");
+    make_pairs(tested.puppet("s"));
+    let mut threaded = tested.puppet("s");
     threaded.must("start\tt\tidle");
     make_pairs(threaded);
-    assert_books(&semaphore, 3, 0);
+    assert_permits(&semaphore, 3, 0);
     // after a reset, with some that are held
-    let mut holder = subject.puppet("s");
-    holder.must(&format!("open\tr\t{}\t2\tCreate", subject.key("s")));
+    let mut holder = tested.puppet("s");
+    holder.must(&format!("open\tr\t{}\t2\tCreate", tested.key("s")));
     holder.must("acquire\ts\t1");
     make_pairs(holder);
-    assert_books(&semaphore, 2, 0);
+    assert_permits(&semaphore, 2, 0);
 }
 
+case!(Robust, pair_that_wakes_makes_system_call);
+
 /// That the case above would see one.
-pub(crate) fn a_pair_that_wakes_makes_a_system_call(subject: &Subject) {
-    let semaphore = subject.create("s", 3);
-    let (mut puppet, mut waiter) = (subject.puppet("s"), subject.puppet("s"));
+fn pair_that_wakes_makes_system_call(tested: &TestedType) {
+    let semaphore = tested.create("s", 3);
+    let (mut puppet, mut waiter) = (tested.puppet("s"), tested.puppet("s"));
     waiter.block("acquire\ts\t4");
     wait_for_waiters(&semaphore, 1);
     puppet.send("pairs\ts\t1");
@@ -45,16 +50,18 @@ pub(crate) fn a_pair_that_wakes_makes_a_system_call(subject: &Subject) {
     assert_eq!(status.signal(), Some(SIGSYS), "{status}");
     semaphore.add_permits(1).expect("there is room");
     waiter.answer().expect("there are four");
-    assert_books(&semaphore, 0, 4);
+    assert_permits(&semaphore, 0, 4);
 }
 
-pub(crate) fn a_semaphore_costs_two_descriptors_and_three_pages(subject: &Subject) {
-    let semaphore = subject.create("s", 2);
-    let data = fs::metadata(subject.file("s")).expect("it is there");
-    let mut user = subject.puppet("s");
+case!(Robust, semaphore_costs_two_descriptors_and_three_pages);
+
+fn semaphore_costs_two_descriptors_and_three_pages(tested: &TestedType) {
+    let semaphore = tested.create("s", 2);
+    let data = fs::metadata(tested.file("s")).expect("it is there");
+    let mut user = tested.puppet("s");
     user.must("close\ts");
     let before = process::descriptors(user.pid());
-    user.must(&format!("open\ts\t{}\t0\tOpenExisting", subject.key("s")));
+    user.must(&format!("open\ts\t{}\t0\tOpenExisting", tested.key("s")));
     let check = |user: &Puppet, what: &str| {
         let count = process::descriptors_of(user.pid(), &data);
         assert!((1..=2).contains(&count), "{what}: {count} descriptors");
@@ -66,7 +73,7 @@ pub(crate) fn a_semaphore_costs_two_descriptors_and_three_pages(subject: &Subjec
     user.must("try\ts\t1");
     check(&user, "holding");
     assert!(process::descriptors(user.pid()) - before <= 2);
-    let (mut one, mut other) = (subject.puppet("s"), subject.puppet("s"));
+    let (mut one, mut other) = (tested.puppet("s"), tested.puppet("s"));
     for waiter in [&mut one, &mut other] {
         waiter.must("start\ta\tacquire\ts\t1");
         waiter.must("start\tb\tacquire\ts\t1");
@@ -88,19 +95,21 @@ pub(crate) fn a_semaphore_costs_two_descriptors_and_three_pages(subject: &Subjec
         wait_until("all descriptors are closed", || process::descriptors(waiter.pid()) == before);
         assert_eq!(process::resident(waiter.pid(), &data), 0);
     }
-    assert_books(&semaphore, 4, 0);
-    let pages = fs::metadata(subject.file("s")).expect("it is there").blocks() * 512 / 4096;
+    assert_permits(&semaphore, 4, 0);
+    let pages = fs::metadata(tested.file("s")).expect("it is there").blocks() * 512 / 4096;
     assert!(pages <= 3, "the file has {pages} pages");
     // the maker is a user like others
     let pages = process::resident(std::process::id(), &data) / 4096;
     assert!((1..=3).contains(&pages), "{pages} pages");
 }
 
-pub(crate) fn a_thread_is_there_only_while_somebody_sleeps_for_long(subject: &Subject) {
-    let (one, other) = (subject.create("one", 1), subject.create("other", 0));
+case!(Robust, watcher_thread_exists_only_during_long_waits);
+
+fn watcher_thread_exists_only_during_long_waits(tested: &TestedType) {
+    let (one, other) = (tested.create("one", 1), tested.create("other", 0));
     let mut puppet = Puppet::of_this_program();
     for name in ["one", "other"] {
-        puppet.must(&format!("open\t{name}\t{}\t0\tOpenExisting", subject.key(name)));
+        puppet.must(&format!("open\t{name}\t{}\t0\tOpenExisting", tested.key(name)));
     }
     let threads = |puppet: &Puppet| process::threads(puppet.pid());
     puppet.must("acquire\tone\t1");
@@ -124,7 +133,7 @@ pub(crate) fn a_thread_is_there_only_while_somebody_sleeps_for_long(subject: &Su
     wait_for_waiters(&other, 2);
     wait_until("deaths are watched", || threads(&puppet) == 6);
     let mut dead = Puppet::of_this_program();
-    dead.must(&format!("open\ts\t{}\t0\tOpenExisting", subject.key("other")));
+    dead.must(&format!("open\ts\t{}\t0\tOpenExisting", tested.key("other")));
     dead.must("add\ts\t1");
     dead.kill();
     wait_for_waiters(&other, 1);
@@ -141,6 +150,6 @@ pub(crate) fn a_thread_is_there_only_while_somebody_sleeps_for_long(subject: &Su
     one.add_permits(1).expect("there is room");
     puppet.must("finish\te");
     wait_until("the thread ends", || threads(&puppet) == 1);
-    assert_books(&one, 0, 4);
-    assert_books(&other, 0, 2);
+    assert_permits(&one, 0, 4);
+    assert_permits(&other, 0, 2);
 }

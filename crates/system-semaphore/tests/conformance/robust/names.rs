@@ -8,16 +8,19 @@ use system_semaphore::{AccessMode, ErrorKind, KeyType, NativeIpcKey, SystemSemap
 use test_support::Puppet;
 use test_support::robust_file::{directory, directory_of, shared_memory};
 
-use crate::tested_type::{Subject, assert_books, exists, free};
+use crate::case;
+use crate::tested_type::{TestedType, assert_permits, exists, free};
 
 fn robust(name: &str) -> NativeIpcKey {
     NativeIpcKey::new(name, KeyType::Robust)
 }
 
+case!(Robust, any_text_is_a_name_and_different_names_are_different_semaphores);
+
 /// Each is a name of its own, though some look like paths, some like what a careless encoding would make of another, and
 /// some are too long for a file's name.
-pub(crate) fn any_text_is_a_name_and_different_ones_never_meet(subject: &Subject) {
-    let unique = subject.key("s").native_key().to_owned();
+fn any_text_is_a_name_and_different_names_are_different_semaphores(tested: &TestedType) {
+    let unique = tested.key("s").native_key().to_owned();
     let long = |tail: &str| format!("{unique}{}{tail}", "x".repeat(1024 - unique.len() - tail.len()));
     let mut names = vec![unique.clone(), long("a"), long("b"), long("\u{e4}"), long("/")];
     for odd in [
@@ -87,7 +90,7 @@ pub(crate) fn any_text_is_a_name_and_different_ones_never_meet(subject: &Subject
         })
         .collect();
     for (count, (name, semaphore)) in (1..).zip(names.iter().zip(&semaphores)) {
-        assert_books(semaphore, count, 0);
+        assert_permits(semaphore, count, 0);
         let again = SystemSemaphore::new(robust(name), 0, AccessMode::OpenExisting).expect("it is there");
         assert_eq!(free(&again), count, "{name:?}");
     }
@@ -116,22 +119,24 @@ fn files() -> Vec<String> {
     files
 }
 
-pub(crate) fn local_is_the_user_s_own_and_global_is_not(subject: &Subject) {
-    let name = subject.key("s").native_key().to_owned();
+case!(Robust, local_name_is_private_and_global_name_is_shared);
+
+fn local_name_is_private_and_global_name_is_shared(tested: &TestedType) {
+    let name = tested.key("s").native_key().to_owned();
     let (local, global) = (robust(&format!(r"Local\{name}")), robust(&format!(r"Global\{name}")));
-    let own = subject.create("s", 1);
+    let own = tested.create("s", 1);
     let same = SystemSemaphore::new(&local, 9, AccessMode::OpenExisting).expect("it is the same");
     let permit = same.acquire().expect("one is free");
-    assert_books(&own, 0, 1);
+    assert_permits(&own, 0, 1);
     drop(permit);
     assert!(!exists(&global));
     let other = SystemSemaphore::new(&global, 7, AccessMode::CreateNew).expect("nobody has it");
     assert_eq!((free(&own), free(&other)), (1, 7));
     // by plain names as well
     let plain = SystemSemaphore::open(format!(r"Global\{name}"), 0).expect("it is there");
-    assert_books(&plain, 7, 0);
+    assert_permits(&plain, 7, 0);
     let plain = SystemSemaphore::open(format!(r"Local\{name}"), 0).expect("it is there");
-    assert_books(&plain, 1, 0);
+    assert_permits(&plain, 1, 0);
     drop((other, plain));
 }
 
@@ -139,11 +144,13 @@ fn mode_of(path: &Path) -> u32 {
     fs::metadata(path).unwrap_or_else(|error| panic!("{path:?}: {error}")).permissions().mode() & 0o7777
 }
 
-pub(crate) fn the_file_s_mode_is_what_was_asked_for(subject: &Subject) {
-    let key = subject.key("s");
+case!(Robust, file_has_requested_permissions);
+
+fn file_has_requested_permissions(tested: &TestedType) {
+    let key = tested.key("s");
     let global = robust(&format!(r"Global\{}", key.native_key()));
     let global_file = shared_memory().join(format!("system-semaphore.{}", key.native_key()));
-    for (key, file) in [(&key, subject.file("s")), (&global, global_file)] {
+    for (key, file) in [(&key, tested.file("s")), (&global, global_file)] {
         let open = SystemSemaphore::open(key, 1).expect("nobody has the name");
         assert_eq!(mode_of(&file), 0o600);
         drop(open);
@@ -158,14 +165,16 @@ pub(crate) fn the_file_s_mode_is_what_was_asked_for(subject: &Subject) {
         }
         assert!(!file.exists());
     }
-    let open = subject.create("s", 1);
+    let open = tested.create("s", 1);
     assert_eq!(mode_of(&directory()), 0o700);
     drop(open);
 }
 
+case!(Robust, environment_and_umask_change_nothing);
+
 /// Two processes meet wherever they were started from.
-pub(crate) fn neither_environment_nor_umask_matters(subject: &Subject) {
-    let (key, file) = (subject.key("s"), subject.file("s"));
+fn environment_and_umask_change_nothing(tested: &TestedType) {
+    let (key, file) = (tested.key("s"), tested.file("s"));
     let program = std::env::current_exe().expect("the program knows itself");
     let mut strange = Puppet::program("sh");
     strange.args(["-c", "umask 777; exec \"$0\""]).arg(program).current_dir("/");
@@ -177,31 +186,33 @@ pub(crate) fn neither_environment_nor_umask_matters(subject: &Subject) {
     assert_eq!(mode_of(&file), 0o600);
     let semaphore = SystemSemaphore::new(&key, 0, AccessMode::OpenExisting).expect("it is there");
     stranger.must("acquire\ts\t1");
-    assert_books(&semaphore, 3, 1);
+    assert_permits(&semaphore, 3, 1);
     stranger.must("close\ts");
-    stranger.must(&format!("open\tother\t{}\t1\tCreateNew", subject.key("other")));
+    stranger.must(&format!("open\tother\t{}\t1\tCreateNew", tested.key("other")));
     drop(semaphore);
-    let other = SystemSemaphore::new(subject.key("other"), 0, AccessMode::OpenExisting).expect("it is there");
+    let other = SystemSemaphore::new(tested.key("other"), 0, AccessMode::OpenExisting).expect("it is there");
     stranger.exit();
-    assert_books(&other, 1, 0);
+    assert_permits(&other, 1, 0);
 }
 
+case!(Robust, other_user_shares_semaphore_that_is_global_and_allowed);
+
 /// Only root can be several users, so this tests nothing for others, which CI must not be.
-pub(crate) fn another_user_meets_it_where_it_is_global_and_allowed(subject: &Subject) {
+fn other_user_shares_semaphore_that_is_global_and_allowed(tested: &TestedType) {
     if fs::metadata("/proc/self").expect("it is mounted").uid() != 0 {
         assert!(std::env::var_os("CI").is_none(), "this needs several users: run it as root");
         return;
     }
     const USER: u32 = 54_321;
-    let name = subject.key("s").native_key().to_owned();
-    let (own, global) = (subject.create("s", 1), robust(&format!(r"Global\{name}")));
+    let name = tested.key("s").native_key().to_owned();
+    let (own, global) = (tested.create("s", 1), robust(&format!(r"Global\{name}")));
     let mut other = Puppet::of_this_program();
     other.must(&format!("become\t{USER}"));
 
     // the same plain name is another semaphore
-    other.must(&format!("open\ts\t{}\t5\tCreateNew", subject.key("s")));
+    other.must(&format!("open\ts\t{}\t5\tCreateNew", tested.key("s")));
     other.must("acquire\ts\t1");
-    assert_books(&own, 1, 0);
+    assert_permits(&own, 1, 0);
     let directory = directory_of(USER);
     assert_eq!((mode_of(&directory), fs::metadata(&directory).expect("it is there").uid()), (0o700, USER));
     other.must("close\ts");
@@ -215,7 +226,7 @@ pub(crate) fn another_user_meets_it_where_it_is_global_and_allowed(subject: &Sub
         assert_eq!(failure.kind, "PermissionDenied", "{failure:?}");
         assert!(failure.message.contains(&name) && failure.message.contains("user 0"), "{failure:?}");
     }
-    assert_books(&private, 3, 0);
+    assert_permits(&private, 3, 0);
     drop(private);
 
     // and one that is shared is the same
@@ -223,7 +234,7 @@ pub(crate) fn another_user_meets_it_where_it_is_global_and_allowed(subject: &Sub
     let shared = shared.expect("nobody has it");
     other.must(&open);
     other.must("acquire\tg\t2");
-    assert_books(&shared, 1, 2);
+    assert_permits(&shared, 1, 2);
     let holders = shared.holders().expect("they are told");
     assert_eq!(holders[0].pid, Some(other.pid()));
     let mut waiter = Puppet::of_this_program();
@@ -231,7 +242,7 @@ pub(crate) fn another_user_meets_it_where_it_is_global_and_allowed(subject: &Sub
     waiter.block("acquire\tg\t2");
     other.kill();
     waiter.answer().expect("they came back");
-    assert_books(&shared, 1, 2);
+    assert_permits(&shared, 1, 2);
     drop(waiter);
 
     // whoever made it, who is last removes it, if the directory lets him: /dev/shm lets only its owner

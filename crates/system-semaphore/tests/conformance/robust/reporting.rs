@@ -6,12 +6,15 @@ use system_semaphore::Holder;
 use test_support::{Puppet, process, wait_until};
 
 use super::wait_for_waiters;
-use crate::tested_type::{Subject, assert_books};
+use crate::case;
+use crate::tested_type::{TestedType, assert_permits};
 
-pub(crate) fn who_holds_how_many_since_when_is_told(subject: &Subject) {
-    let semaphore = subject.create("s", 5);
+case!(Robust, holders_are_reported_with_count_and_time);
+
+fn holders_are_reported_with_count_and_time(tested: &TestedType) {
+    let semaphore = tested.create("s", 5);
     assert_eq!(semaphore.holders().expect("they are told"), []);
-    let mut holder = subject.puppet("s");
+    let mut holder = tested.puppet("s");
     let of = |pid: u32| -> Holder {
         let holders = semaphore.holders().expect("they are told");
         holders.into_iter().find(|holder| holder.pid == Some(pid)).expect("it holds")
@@ -37,12 +40,12 @@ pub(crate) fn who_holds_how_many_since_when_is_told(subject: &Subject) {
     let told = of(std::process::id());
     assert_eq!((told.permits, told.since), (1, None));
     assert_eq!(semaphore.holders().expect("they are told").len(), 2);
-    assert_books(&semaphore, 1, 4);
+    assert_permits(&semaphore, 1, 4);
     drop(permit);
     assert_eq!(semaphore.holders().expect("they are told").len(), 1);
 
     // after a wait it is known
-    let mut waiter = subject.puppet("s");
+    let mut waiter = tested.puppet("s");
     waiter.block("acquire\ts\t3");
     assert_eq!(semaphore.holders().expect("they are told").len(), 1, "who waits does not hold");
     holder.must("release\ts\t2");
@@ -57,12 +60,14 @@ pub(crate) fn who_holds_how_many_since_when_is_told(subject: &Subject) {
     holder.kill();
     waiter.kill();
     assert_eq!(semaphore.holders().expect("they are told"), []);
-    assert_books(&semaphore, 5, 0);
+    assert_permits(&semaphore, 5, 0);
 }
 
-pub(crate) fn who_waits_is_counted_by_threads(subject: &Subject) {
-    let semaphore = subject.create("s", 0);
-    let (mut one, mut other) = (subject.puppet("s"), subject.puppet("s"));
+case!(Robust, waiting_counts_threads);
+
+fn waiting_counts_threads(tested: &TestedType) {
+    let semaphore = tested.create("s", 0);
+    let (mut one, mut other) = (tested.puppet("s"), tested.puppet("s"));
     one.must("start\ta\tacquire\ts\t1");
     one.must("start\tb\tacquire\ts\t2");
     other.must("start\tc\tacquire\ts\t1");
@@ -79,16 +84,18 @@ pub(crate) fn who_waits_is_counted_by_threads(subject: &Subject) {
     semaphore.add_permits(1).expect("there is room");
     other.must("finish\tc");
     wait_for_waiters(&semaphore, 0);
-    assert_books(&semaphore, 0, 1);
+    assert_permits(&semaphore, 0, 1);
 }
 
-pub(crate) fn recoveries_count_the_dead_that_held_something(subject: &Subject) {
-    let semaphore = subject.create("s", 5);
+case!(Robust, recoveries_count_dead_holders);
+
+fn recoveries_count_dead_holders(tested: &TestedType) {
+    let semaphore = tested.create("s", 5);
     let recoveries = || semaphore.recoveries().expect("they are told");
     assert_eq!(recoveries(), 0);
     // several permits are one death
     for dead in 1..=3 {
-        let mut holder = subject.puppet("s");
+        let mut holder = tested.puppet("s");
         holder.must("acquire\ts\t2");
         holder.must("acquire\ts\t1");
         holder.kill();
@@ -96,33 +103,33 @@ pub(crate) fn recoveries_count_the_dead_that_held_something(subject: &Subject) {
         assert_eq!(recoveries(), dead);
     }
     // who held nothing does not count: who never did, who gave back, who forgot, who waited
-    subject.puppet("s").kill();
-    let mut gave_back = subject.puppet("s");
+    tested.puppet("s").kill();
+    let mut gave_back = tested.puppet("s");
     gave_back.must("acquire\ts\t1");
     gave_back.must("drop\ts");
     gave_back.kill();
-    let mut forgot = subject.puppet("s");
+    let mut forgot = tested.puppet("s");
     forgot.must("acquire\ts\t1");
     forgot.must("forget\ts");
     forgot.kill();
-    let mut waited = subject.puppet("s");
+    let mut waited = tested.puppet("s");
     waited.block("acquire\ts\t5");
     waited.kill();
     // nor who leaves in order
-    let mut closed = subject.puppet("s");
+    let mut closed = tested.puppet("s");
     closed.must("acquire\ts\t1");
     closed.must("close\ts");
     closed.exit();
-    assert_books(&semaphore, 4, 0);
+    assert_permits(&semaphore, 4, 0);
     assert_eq!(recoveries(), 3);
     // but who leaves without giving back
-    let mut left = subject.puppet("s");
+    let mut left = tested.puppet("s");
     left.must("acquire\ts\t1");
     left.exit();
     wait_until("it is noticed", || recoveries() == 4);
     // the count is everybody's
     let mut other = Puppet::of_this_program();
-    other.must(&format!("open\ts\t{}\t0\tOpenExisting", subject.key("s")));
+    other.must(&format!("open\ts\t{}\t0\tOpenExisting", tested.key("s")));
     assert_eq!(recoveries(), 4);
-    assert_books(&semaphore, 4, 0);
+    assert_permits(&semaphore, 4, 0);
 }

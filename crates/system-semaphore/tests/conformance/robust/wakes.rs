@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use system_semaphore::SystemSemaphore;
 use test_support::{Puppet, process, wait_until};
 
-use crate::tested_type::{Subject, assert_books};
+use crate::case;
+use crate::tested_type::{TestedType, assert_permits};
 
 /// Waiters look for themselves once a second at the latest. Before that only a wake-up can have ended their sleep.
 const AT_ONCE: Duration = Duration::from_millis(400);
@@ -27,10 +28,10 @@ pub(super) fn must_once_be_quick(what: &str, mut attempt: impl FnMut() -> Durati
 
 /// Lets threads of another process wait for so many permits each, of a semaphore that has none. Then something happens
 /// that is to wake them all, after which so many permits are left.
-fn assert_wakes(subject: &Subject, what: &str, waiters: &[u32], left: u32, act: impl Fn(&SystemSemaphore)) {
+fn assert_wakes(tested: &TestedType, what: &str, waiters: &[u32], left: u32, act: impl Fn(&SystemSemaphore)) {
     must_once_be_quick(what, || {
-        let semaphore = subject.create("s", 0);
-        let mut puppet = subject.puppet("s");
+        let semaphore = tested.create("s", 0);
+        let mut puppet = tested.puppet("s");
         for (thread, count) in waiters.iter().enumerate() {
             puppet.must(&format!("start\t{thread}\tacquire\ts\t{count}"));
         }
@@ -43,7 +44,7 @@ fn assert_wakes(subject: &Subject, what: &str, waiters: &[u32], left: u32, act: 
             puppet.must(&format!("finish\t{thread}"));
         }
         let time = begin.elapsed();
-        assert_books(&semaphore, left, waiters.iter().sum());
+        assert_permits(&semaphore, left, waiters.iter().sum());
         time
     });
 }
@@ -54,34 +55,40 @@ fn add_one_by_one(semaphore: &SystemSemaphore, count: u32) {
     }
 }
 
-pub(crate) fn a_release_wakes_at_once(subject: &Subject) {
+case!(Robust, release_wakes_at_once);
+
+fn release_wakes_at_once(tested: &TestedType) {
     let add = |count| move |semaphore: &SystemSemaphore| semaphore.add_permits(count).expect("there is room");
-    assert_wakes(subject, "a wake for each", &[1, 1, 1], 0, add(3));
-    assert_wakes(subject, "a wake for one of several", &[3], 1, add(4));
-    assert_wakes(subject, "a wake for both sorts", &[2, 1, 1, 2], 0, add(6));
+    assert_wakes(tested, "a wake for each", &[1, 1, 1], 0, add(3));
+    assert_wakes(tested, "a wake for one of several", &[3], 1, add(4));
+    assert_wakes(tested, "a wake for both sorts", &[2, 1, 1, 2], 0, add(6));
     // who was woken first has taken its permit before the next one comes
-    assert_wakes(subject, "one wake after another", &[1, 1, 1], 0, |semaphore| {
+    assert_wakes(tested, "one wake after another", &[1, 1, 1], 0, |semaphore| {
         for waiting in (0..3).rev() {
             semaphore.add_permits(1).expect("there is room");
             wait_until("one more has got it", || semaphore.waiting().is_ok_and(|now| now == waiting));
         }
     });
-    assert_wakes(subject, "several that come one by one", &[3], 0, |semaphore| add_one_by_one(semaphore, 3));
-    assert_wakes(subject, "both sorts one by one", &[2, 1, 3], 0, |semaphore| add_one_by_one(semaphore, 6));
+    assert_wakes(tested, "several that come one by one", &[3], 0, |semaphore| add_one_by_one(semaphore, 3));
+    assert_wakes(tested, "both sorts one by one", &[2, 1, 3], 0, |semaphore| add_one_by_one(semaphore, 6));
 }
 
-pub(crate) fn a_reset_wakes_at_once(subject: &Subject) {
+case!(Robust, reset_wakes_at_once);
+
+fn reset_wakes_at_once(tested: &TestedType) {
     let reset = |_: &SystemSemaphore| {
-        drop(SystemSemaphore::create(subject.key("s"), 7).expect("it can be reset"));
+        drop(SystemSemaphore::create(tested.key("s"), 7).expect("it can be reset"));
     };
-    assert_wakes(subject, "a wake for all", &[1, 1, 3, 1], 1, reset);
+    assert_wakes(tested, "a wake for all", &[1, 1, 3, 1], 1, reset);
 }
+
+case!(Robust, one_death_wakes_many_at_once);
 
 /// One death wakes many, though who finds it wakes only the first of them.
-pub(crate) fn one_death_wakes_many_at_once(subject: &Subject) {
+fn one_death_wakes_many_at_once(tested: &TestedType) {
     must_once_be_quick("waking", || {
-        let semaphore = subject.create("s", 4);
-        let (mut holder, mut waiters) = (subject.puppet("s"), subject.puppet("s"));
+        let semaphore = tested.create("s", 4);
+        let (mut holder, mut waiters) = (tested.puppet("s"), tested.puppet("s"));
         holder.must("acquire\ts\t4");
         for (thread, count) in [1, 2, 1].into_iter().enumerate() {
             waiters.must(&format!("start\t{thread}\tacquire\ts\t{count}"));
@@ -94,21 +101,23 @@ pub(crate) fn one_death_wakes_many_at_once(subject: &Subject) {
             waiters.must(&format!("finish\t{thread}"));
         }
         let time = begin.elapsed();
-        assert_books(&semaphore, 0, 4);
+        assert_permits(&semaphore, 0, 4);
         time
     });
 }
 
-pub(crate) fn a_removal_wakes_at_once(subject: &Subject) {
+case!(Robust, removal_wakes_at_once);
+
+fn removal_wakes_at_once(tested: &TestedType) {
     must_once_be_quick("waking", || {
-        let semaphore = subject.create("s", 0);
-        let mut waiters = [subject.puppet("s"), subject.puppet("s"), subject.puppet("s")];
+        let semaphore = tested.create("s", 0);
+        let mut waiters = [tested.puppet("s"), tested.puppet("s"), tested.puppet("s")];
         for (count, waiter) in (1..).zip(&mut waiters) {
             waiter.block(&format!("acquire\ts\t{count}"));
             super::wait_for_watch(waiter);
         }
         let begin = Instant::now();
-        SystemSemaphore::remove(subject.key("s")).expect("it is there");
+        SystemSemaphore::remove(tested.key("s")).expect("it is there");
         for waiter in &mut waiters {
             assert_eq!(waiter.answer().expect_err("it was removed").kind, "NotFound");
         }

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use system_semaphore::{KeyType, NativeIpcKey, ProjectId, SystemSemaphore};
 use test_support::robust_file::{files_with, path_of};
 
-use super::Subject;
+use super::TestedType;
 
 /// System V keys of this run have a project id of their own, so that its sets can be told from all others.
 static PROJECT: LazyLock<ProjectId> =
@@ -35,7 +35,7 @@ pub(crate) fn files_of_this_run() -> Vec<PathBuf> {
     files_with(&format!("system-semaphore-test-{}-", std::process::id()))
 }
 
-impl Subject {
+impl TestedType {
     /// That no file is left, which an open would clear up.
     pub(super) fn assert_no_files(&self) {
         if self.key_type != KeyType::Robust {

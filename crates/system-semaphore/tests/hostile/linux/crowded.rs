@@ -31,7 +31,7 @@ fn is_too_many(spot: &Spot) {
     assert_eq!(failure.kind, "OutOfResources", "{failure:?}");
 }
 
-pub(crate) fn one_process_too_many_is_refused() {
+pub(crate) fn opener_without_free_slot_is_refused() {
     for spot in [Spot::own(), Spot::global()] {
         let semaphore = spot.create(3);
         let (mut user, mut waiter) = (spot.puppet(), spot.puppet());
@@ -57,7 +57,7 @@ pub(crate) fn one_process_too_many_is_refused() {
     }
 }
 
-pub(crate) fn claimed_slots_of_the_dead_are_freed() {
+pub(crate) fn slots_claimed_for_dead_users_are_freed() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
     let locker = lock_slots(&spot, 1);
@@ -78,7 +78,7 @@ pub(crate) fn claimed_slots_of_the_dead_are_freed() {
 }
 
 /// Who has it open no more, but lives, is only asked about if nobody has asked about all lately.
-pub(crate) fn the_last_place_of_one_who_seems_to_live_is_found() {
+pub(crate) fn last_slot_of_seemingly_living_user_is_found() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
     let locker = lock_slots(&spot, 2);

@@ -52,7 +52,7 @@ fn is_out_of_room(spot: &Spot, modes: &[AccessMode]) {
 
 const MAKING: [AccessMode; 3] = [AccessMode::Open, AccessMode::Create, AccessMode::CreateNew];
 
-pub(crate) fn nothing_is_made_where_nothing_fits() {
+pub(crate) fn create_fails_cleanly_on_full_file_system() {
     fill();
     for spot in [Spot::own(), Spot::global()] {
         is_out_of_room(&spot, &MAKING);
@@ -68,7 +68,7 @@ pub(crate) fn nothing_is_made_where_nothing_fits() {
     }
 }
 
-pub(crate) fn what_is_there_goes_on() {
+pub(crate) fn open_semaphores_continue_on_full_file_system() {
     for spot in [Spot::own(), Spot::global()] {
         let semaphore = spot.create(3);
         fill();
@@ -99,7 +99,7 @@ fn lock_slots(spot: &Spot, from: u16, to: u16) -> Puppet {
     locker
 }
 
-pub(crate) fn a_process_too_many_for_the_memory_is_refused() {
+pub(crate) fn opener_without_memory_for_its_slot_is_refused() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
     let locker = lock_slots(&spot, 1, FIRST_SLOTS);
@@ -123,7 +123,7 @@ pub(crate) fn a_process_too_many_for_the_memory_is_refused() {
     drop(locker);
 }
 
-pub(crate) fn the_dead_beyond_the_first_page_give_back() {
+pub(crate) fn dead_holders_beyond_first_page_are_recovered() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
     let locker = lock_slots(&spot, 1, 200);
@@ -145,7 +145,7 @@ pub(crate) fn the_dead_beyond_the_first_page_give_back() {
 }
 
 /// Somebody has said that slots are used which do not exist in memory. To look at them would be SIGBUS.
-pub(crate) fn slots_that_are_not_there_do_no_harm() {
+pub(crate) fn slots_in_file_holes_are_harmless() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
     let mut puppet = spot.puppet();
@@ -180,7 +180,7 @@ pub(crate) fn slots_that_are_not_there_do_no_harm() {
     });
 }
 
-pub(crate) fn no_inodes_are_no_room() {
+pub(crate) fn lack_of_inodes_is_an_error() {
     let (here, free_spot) = (Spot::own(), Spot::own());
     let semaphore = here.create(3);
     let all_gone = || {

@@ -31,7 +31,7 @@ fn leave_pages(puppet: &Puppet, pages: u64, more: u64) {
     syscalls::limit(puppet.pid(), libc::RLIMIT_AS, (pages + more) * 4096);
 }
 
-pub(crate) fn no_descriptors_are_an_error() {
+pub(crate) fn lack_of_descriptors_is_an_error() {
     let here = Spot::own();
     for spot in [Spot::own(), Spot::global()] {
         for mode in ["Open", "Create", "CreateNew", "OpenExisting"] {
@@ -82,7 +82,7 @@ fn failures_for_lack_of_descriptors(puppet: &mut Puppet, spot: &Spot, mode: &str
 }
 
 /// The system kills who makes a file longer than its limit.
-pub(crate) fn a_small_limit_of_file_sizes_is_an_error() {
+pub(crate) fn small_file_size_limit_is_an_error() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
     for limit in [0, 4096, 100_000] {
@@ -153,12 +153,12 @@ fn sees_deaths_with(more: usize) {
     assert_works(&semaphore, 1);
 }
 
-pub(crate) fn who_waits_without_descriptors_sees_deaths() {
+pub(crate) fn waiter_without_descriptors_sees_deaths() {
     sees_deaths_with(0);
 }
 
 /// As soon as there is something to be told by, even in the midst of the wait.
-pub(crate) fn who_waits_begins_to_be_told_when_it_can() {
+pub(crate) fn waiter_begins_watch_when_descriptors_are_free() {
     let spot = Spot::own();
     let semaphore = spot.create(1);
     let mut waiter = spot.puppet();
@@ -178,15 +178,15 @@ pub(crate) fn who_waits_begins_to_be_told_when_it_can() {
     assert_works(&semaphore, 1);
 }
 
-pub(crate) fn who_waits_with_one_descriptor_sees_deaths() {
+pub(crate) fn waiter_with_one_descriptor_sees_deaths() {
     sees_deaths_with(1);
 }
 
-pub(crate) fn who_waits_with_two_descriptors_sees_deaths() {
+pub(crate) fn waiter_with_two_descriptors_sees_deaths() {
     sees_deaths_with(2);
 }
 
-pub(crate) fn no_memory_is_an_error() {
+pub(crate) fn lack_of_memory_is_an_error() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
     let other = Spot::own();
@@ -203,7 +203,7 @@ pub(crate) fn no_memory_is_an_error() {
 }
 
 /// A process with hundreds open maps a file in two parts; there may be no room for either.
-pub(crate) fn no_room_for_a_part_is_an_error() {
+pub(crate) fn lack_of_address_space_for_second_part_is_an_error() {
     let others: Vec<_> = (0..256).map(|_| Spot::own()).collect();
     let spot = Spot::own();
     let semaphore = spot.create(3);
@@ -242,7 +242,7 @@ pub(crate) fn no_room_for_a_part_is_an_error() {
     assert_works(&semaphore, 3);
 }
 
-pub(crate) fn a_close_without_descriptors_hurts_nobody() {
+pub(crate) fn close_without_descriptors_is_harmless() {
     let spot = Spot::own();
     let semaphore = spot.create(1);
     let (mut first, mut last) = (spot.puppet(), spot.puppet());
@@ -258,7 +258,7 @@ pub(crate) fn a_close_without_descriptors_hurts_nobody() {
     assert!(first.exit().success());
 }
 
-pub(crate) fn who_waits_without_threads_sees_deaths() {
+pub(crate) fn waiter_without_threads_sees_deaths() {
     let spot = Spot::own();
     let semaphore = spot.create(1);
     let mut waiter = spot.puppet();
@@ -272,7 +272,7 @@ pub(crate) fn who_waits_without_threads_sees_deaths() {
 }
 
 /// If it became the watcher, nobody would tell the others.
-pub(crate) fn who_has_waited_without_threads_is_no_watcher() {
+pub(crate) fn waiter_without_threads_is_no_watcher() {
     let spot = Spot::own();
     let semaphore = spot.create(1);
     let (mut holder, mut poor, mut waiter) = (spot.puppet(), spot.puppet(), spot.puppet());
@@ -287,7 +287,7 @@ pub(crate) fn who_has_waited_without_threads_is_no_watcher() {
     assert_works(&semaphore, 1);
 }
 
-pub(crate) fn who_waits_without_inotify_sees_deaths() {
+pub(crate) fn waiter_without_inotify_sees_deaths() {
     let spot = Spot::own();
     let semaphore = spot.create(1);
     let mut waiter = spot.puppet();
@@ -310,7 +310,7 @@ pub(crate) fn who_waits_without_inotify_sees_deaths() {
 }
 
 /// They take turns at looking.
-pub(crate) fn a_crowd_without_inotify_sees_deaths() {
+pub(crate) fn many_waiters_without_inotify_see_deaths() {
     const CROWD: u32 = 40;
     let spot = Spot::own();
     let semaphore = spot.create(1);
@@ -327,7 +327,7 @@ pub(crate) fn a_crowd_without_inotify_sees_deaths() {
     assert_works(&semaphore, 1);
 }
 
-pub(crate) fn who_waits_without_watches_sees_deaths() {
+pub(crate) fn waiter_without_inotify_watches_sees_deaths() {
     let spot = Spot::own();
     let semaphore = spot.create(1);
     let mut waiter = spot.puppet();

@@ -12,7 +12,7 @@ use test_support::robust_file::{FileSnapshot, SHARED_MEMORY, assert_works, direc
 use super::syscalls;
 use super::test_file::{PROMPT, Spot, free};
 
-pub(crate) fn permissions_are_what_was_said_whatever_the_umask() {
+pub(crate) fn umask_does_not_change_permissions() {
     for umask in [0, 0o022, 0o077, 0o777] {
         syscalls::set_umask(umask);
         for spot in [Spot::own(), Spot::global()] {
@@ -34,7 +34,7 @@ pub(crate) fn permissions_are_what_was_said_whatever_the_umask() {
     }
 }
 
-pub(crate) fn no_environment_is_needed() {
+pub(crate) fn empty_environment_is_sufficient() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
     let mut command = Puppet::this_program();
@@ -60,7 +60,7 @@ fn links_by_descriptor() -> bool {
     (numbers.next(), numbers.next()) >= (Some(6), Some(10))
 }
 
-pub(crate) fn without_proc_a_new_one_is_made_or_it_is_said_why_not() {
+pub(crate) fn create_without_proc_succeeds_or_names_proc() {
     let is_possible = links_by_descriptor();
     hide_proc();
     for spot in [Spot::own(), Spot::global()] {
@@ -80,7 +80,7 @@ pub(crate) fn without_proc_a_new_one_is_made_or_it_is_said_why_not() {
     assert!(!directory().exists());
 }
 
-pub(crate) fn without_proc_what_is_there_goes_on() {
+pub(crate) fn open_semaphores_continue_without_proc() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
     let (mut holder, mut waiter, mut user) =
@@ -109,7 +109,7 @@ pub(crate) fn without_proc_what_is_there_goes_on() {
 }
 
 /// Then there is another place for all, whatever the environment says.
-pub(crate) fn without_shared_memory_there_is_another_place() {
+pub(crate) fn tmp_is_used_without_shared_memory() {
     for path in ["/dev", "/tmp"] {
         syscalls::mount_tmpfs(Path::new(path), "size=4m,mode=1777")
             .expect("who has a mount namespace may mount");

@@ -75,100 +75,100 @@ macro_rules! cases {
 
 const CASES: &[Case] = cases![
     Stage::Here => planted {
-        a_short_or_long_file_is_refused,
+        short_or_long_file_is_refused,
         random_bytes_are_refused,
-        another_magic_or_version_is_refused,
-        what_is_no_file_is_refused,
-        a_link_is_never_followed,
-        another_name_with_the_same_hash_is_refused,
-        a_file_that_was_taken_away_leaves_its_users,
-        a_leftover_is_no_trouble,
+        other_magic_or_version_is_refused,
+        object_that_is_no_file_is_refused,
+        link_is_never_followed,
+        other_name_with_same_hash_is_refused,
+        users_continue_after_their_file_is_unlinked,
+        stale_file_is_replaced,
     }
     Stage::SharedMemory("size=4m") => planted {
-        a_device_is_refused,
-        what_belongs_to_somebody_else_is_refused,
+        device_is_refused,
+        file_of_another_user_is_refused,
     }
     Stage::Ordinary => planted {
-        a_lock_of_permissions_under_its_users_is_no_trouble,
-        what_may_not_be_read_is_refused,
+        users_continue_after_their_file_loses_its_permissions,
+        unreadable_file_is_refused,
     }
     Stage::OrdinaryWithSharedMemory("size=4m") => planted {
-        a_directory_that_may_not_be_entered_is_refused,
+        unreadable_directory_is_refused,
     }
     Stage::Here => scribbled {
-        every_field_can_be_anything,
-        every_field_of_a_slot_can_be_anything,
-        a_file_of_garbage_ends_no_process,
-        random_bytes_all_the_time_end_no_process,
-        the_head_can_be_anything_under_its_users,
-        what_seems_unfinished_is_told,
+        any_value_in_any_header_field_is_survived,
+        any_value_in_any_slot_field_is_survived,
+        file_of_garbage_ends_no_process,
+        continuous_random_writes_end_no_process,
+        any_bytes_in_header_of_open_file_are_survived,
+        slot_with_unfinished_operation_is_reported,
     }
     Stage::SharedMemory("size=4m") => squatted {
-        a_file_in_the_place_of_the_directory_is_refused,
-        a_link_in_the_place_of_the_directory_is_refused,
-        a_directory_of_somebody_else_is_refused,
-        a_directory_open_to_others_is_refused,
-        a_directory_that_comes_and_goes_is_in_nobodys_way,
-        a_place_that_is_read_only_is_named,
+        file_instead_of_directory_is_refused,
+        link_instead_of_directory_is_refused,
+        directory_of_another_user_is_refused,
+        directory_open_to_others_is_refused,
+        directory_made_and_removed_concurrently_blocks_nobody,
+        read_only_file_system_is_named,
     }
     Stage::SharedMemory("size=1m") => full {
-        nothing_is_made_where_nothing_fits,
-        what_is_there_goes_on,
-        a_process_too_many_for_the_memory_is_refused,
-        the_dead_beyond_the_first_page_give_back,
-        slots_that_are_not_there_do_no_harm,
+        create_fails_cleanly_on_full_file_system,
+        open_semaphores_continue_on_full_file_system,
+        opener_without_memory_for_its_slot_is_refused,
+        dead_holders_beyond_first_page_are_recovered,
+        slots_in_file_holes_are_harmless,
     }
     Stage::SharedMemory("size=1m,nr_inodes=12") => full {
-        no_inodes_are_no_room,
+        lack_of_inodes_is_an_error,
     }
     Stage::SharedMemory("size=1m") => limits {
-        no_descriptors_are_an_error,
+        lack_of_descriptors_is_an_error,
     }
     Stage::Here => limits {
-        who_waits_without_descriptors_sees_deaths,
-        who_waits_begins_to_be_told_when_it_can,
-        who_waits_with_one_descriptor_sees_deaths,
-        who_waits_with_two_descriptors_sees_deaths,
-        a_close_without_descriptors_hurts_nobody,
-        a_small_limit_of_file_sizes_is_an_error,
-        no_memory_is_an_error,
-        no_room_for_a_part_is_an_error,
+        waiter_without_descriptors_sees_deaths,
+        waiter_begins_watch_when_descriptors_are_free,
+        waiter_with_one_descriptor_sees_deaths,
+        waiter_with_two_descriptors_sees_deaths,
+        close_without_descriptors_is_harmless,
+        small_file_size_limit_is_an_error,
+        lack_of_memory_is_an_error,
+        lack_of_address_space_for_second_part_is_an_error,
     }
     Stage::Ordinary => limits {
-        who_waits_without_threads_sees_deaths,
-        who_has_waited_without_threads_is_no_watcher,
+        waiter_without_threads_sees_deaths,
+        waiter_without_threads_is_no_watcher,
     }
     Stage::NoInotify => limits {
-        who_waits_without_inotify_sees_deaths,
-        a_crowd_without_inotify_sees_deaths,
+        waiter_without_inotify_sees_deaths,
+        many_waiters_without_inotify_see_deaths,
     }
     Stage::NoWatches => limits {
-        who_waits_without_watches_sees_deaths,
+        waiter_without_inotify_watches_sees_deaths,
     }
     Stage::Here => crowded {
-        one_process_too_many_is_refused,
-        claimed_slots_of_the_dead_are_freed,
-        the_last_place_of_one_who_seems_to_live_is_found,
+        opener_without_free_slot_is_refused,
+        slots_claimed_for_dead_users_are_freed,
+        last_slot_of_seemingly_living_user_is_found,
     }
     Stage::Here => stopped {
-        a_stopped_registrar_is_named,
-        a_registrar_says_who_it_is,
-        who_is_not_known_is_not_named,
-        a_close_does_not_wait_for_a_stopped_registrar,
-        the_last_user_removes_the_file_whoever_has_another_lock,
-        a_stopped_recoverer_is_named,
-        a_reset_does_not_wait_for_a_stopped_recoverer,
-        who_waits_gets_what_a_killed_recoverer_leaves,
-        who_waits_gets_what_a_recoverer_leaves_that_goes_on_and_ends,
+        stopped_registry_owner_is_named,
+        registry_owner_writes_its_pid,
+        unknown_registry_owner_is_not_named,
+        close_does_not_wait_for_stopped_registry_owner,
+        last_user_removes_file_despite_lock_that_is_no_slot,
+        stopped_recoverer_is_named,
+        reset_does_not_wait_for_stopped_recoverer,
+        waiter_gets_permits_after_recoverer_is_killed,
+        waiter_gets_permits_after_recoverer_resumes_and_ends,
     }
     Stage::Users("size=4m") => users {
-        a_private_global_name_is_refused_to_others,
-        a_shared_global_name_is_shared,
-        a_leftover_that_others_may_not_unlink_starts_afresh,
-        a_removed_one_that_others_may_not_unlink_starts_afresh,
-        names_of_two_users_are_two,
-        where_nothing_may_be_made_it_is_said,
-        a_file_in_the_users_directory_may_not_be_a_strangers,
+        private_global_name_is_refused_to_other_users,
+        shared_global_name_is_shared_by_users,
+        stale_file_that_opener_may_not_unlink_starts_afresh,
+        removed_file_that_opener_may_not_unlink_starts_afresh,
+        same_name_of_two_users_is_two_semaphores,
+        unwritable_shared_memory_is_named,
+        file_of_another_user_in_own_directory_is_refused,
     }
     Stage::Here => standard_descriptors {
         no_descriptor_takes_the_number_of_a_closed_standard_stream,
@@ -177,13 +177,13 @@ const CASES: &[Case] = cases![
         inheritable_permit_has_a_number_that_programs_do_not_use,
     }
     Stage::OrdinaryWithSharedMemory("size=4m") => minimal_environment {
-        permissions_are_what_was_said_whatever_the_umask,
+        umask_does_not_change_permissions,
     }
     Stage::SharedMemory("size=4m") => minimal_environment {
-        no_environment_is_needed,
-        without_shared_memory_there_is_another_place,
-        without_proc_a_new_one_is_made_or_it_is_said_why_not,
-        without_proc_what_is_there_goes_on,
+        empty_environment_is_sufficient,
+        tmp_is_used_without_shared_memory,
+        create_without_proc_succeeds_or_names_proc,
+        open_semaphores_continue_without_proc,
     }
 ];
 

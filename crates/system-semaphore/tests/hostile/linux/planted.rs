@@ -32,7 +32,7 @@ fn are_refused(bytes: &[u8], what: &str, words: &[&str]) {
     }
 }
 
-pub(crate) fn a_short_or_long_file_is_refused() {
+pub(crate) fn short_or_long_file_is_refused() {
     let good = good_bytes();
     for length in [0, 1, 7, 8, 11] {
         are_refused(&good[..length], &format!("{length} bytes"), &["too short"]);
@@ -59,7 +59,7 @@ pub(crate) fn random_bytes_are_refused() {
     }
 }
 
-pub(crate) fn another_magic_or_version_is_refused() {
+pub(crate) fn other_magic_or_version_is_refused() {
     let good = good_bytes();
     for at in 0..8 {
         let mut bytes = good.clone();
@@ -81,7 +81,7 @@ pub(crate) fn another_magic_or_version_is_refused() {
     are_refused(&bytes, "layout 0", &["layout 0"]);
 }
 
-pub(crate) fn what_is_no_file_is_refused() {
+pub(crate) fn object_that_is_no_file_is_refused() {
     for spot in [Spot::own(), Spot::global()] {
         spot.plant(|path| fs::create_dir(path));
         spot.is_refused("a directory", CORRUPT, &["is a directory", "remove it"]);
@@ -104,7 +104,7 @@ pub(crate) fn what_is_no_file_is_refused() {
     }
 }
 
-pub(crate) fn a_device_is_refused() {
+pub(crate) fn device_is_refused() {
     for spot in [Spot::own(), Spot::global()] {
         spot.plant(|path| syscalls::make_device(path).or_else(|_| lend("/dev/null", path)));
         spot.is_refused("a device", CORRUPT, &["no regular file", "remove it"]);
@@ -121,7 +121,7 @@ fn lend(what: &str, path: &Path) -> std::io::Result<()> {
     syscalls::bind(Path::new(what), path)
 }
 
-pub(crate) fn a_link_is_never_followed() {
+pub(crate) fn link_is_never_followed() {
     let target = Spot::own();
     let semaphore = target.create(3);
     for spot in [Spot::own(), Spot::global()] {
@@ -143,7 +143,7 @@ pub(crate) fn a_link_is_never_followed() {
     assert_works(&semaphore, 3);
 }
 
-pub(crate) fn another_name_with_the_same_hash_is_refused() {
+pub(crate) fn other_name_with_same_hash_is_refused() {
     let (one, other) = (Spot::long('a'), Spot::long('b'));
     let semaphore = one.create(3);
     other.plant(|path| fs::copy(&one.path, path).map(drop));
@@ -159,7 +159,7 @@ pub(crate) fn another_name_with_the_same_hash_is_refused() {
 }
 
 /// Those who use it go on, and take nothing of what comes after it.
-pub(crate) fn a_file_that_was_taken_away_leaves_its_users() {
+pub(crate) fn users_continue_after_their_file_is_unlinked() {
     for spot in [Spot::own(), Spot::global()] {
         let semaphore = spot.create(3);
         let mut user = spot.puppet();
@@ -184,7 +184,7 @@ pub(crate) fn a_file_that_was_taken_away_leaves_its_users() {
 }
 
 /// The others here would pass if everything were refused.
-pub(crate) fn a_leftover_is_no_trouble() {
+pub(crate) fn stale_file_is_replaced() {
     let mut bytes = good_bytes();
     // not persistent
     bytes[format::header::PERSISTENT as usize..][..4].fill(0);
@@ -203,7 +203,7 @@ pub(crate) fn a_leftover_is_no_trouble() {
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
 }
 
-pub(crate) fn what_belongs_to_somebody_else_is_refused() {
+pub(crate) fn file_of_another_user_is_refused() {
     let spot = Spot::own();
     let owner = format!("user {NOBODY}");
     spot.plant_bytes(&good_bytes());
@@ -218,7 +218,7 @@ pub(crate) fn what_belongs_to_somebody_else_is_refused() {
     std::mem::forget(spot);
 }
 
-pub(crate) fn a_lock_of_permissions_under_its_users_is_no_trouble() {
+pub(crate) fn users_continue_after_their_file_loses_its_permissions() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
     let mut user = spot.puppet();
@@ -233,7 +233,7 @@ pub(crate) fn a_lock_of_permissions_under_its_users_is_no_trouble() {
 }
 
 /// Tests run as root, to whom this does not apply, do this as another user.
-pub(crate) fn what_may_not_be_read_is_refused() {
+pub(crate) fn unreadable_file_is_refused() {
     let good = good_bytes();
     let owner = format!("user {}", effective_uid());
     for mode in [0o0, 0o200, 0o400] {
@@ -246,7 +246,7 @@ pub(crate) fn what_may_not_be_read_is_refused() {
     }
 }
 
-pub(crate) fn a_directory_that_may_not_be_entered_is_refused() {
+pub(crate) fn unreadable_directory_is_refused() {
     let path = directory();
     fs::DirBuilder::new().mode(0o700).create(&path).expect("it is a new place");
     fs::write(path.join("content"), "of somebody").expect("it can be written");

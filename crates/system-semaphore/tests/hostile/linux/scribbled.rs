@@ -107,7 +107,7 @@ fn extremes(size: usize) -> Vec<Vec<u8>> {
     values
 }
 
-pub(crate) fn every_field_can_be_anything() {
+pub(crate) fn any_value_in_any_header_field_is_survived() {
     let mut cast = Cast::new();
     for (name, at, size) in header_fields() {
         for value in extremes(size) {
@@ -138,7 +138,7 @@ pub(crate) fn every_field_can_be_anything() {
     cast.exit();
 }
 
-pub(crate) fn every_field_of_a_slot_can_be_anything() {
+pub(crate) fn any_value_in_any_slot_field_is_survived() {
     let mut cast = Cast::new();
     // of everybody, and of those who are not there
     for (slots, used) in [(0..4, false), (0..FIRST_SLOTS, true)] {
@@ -194,7 +194,7 @@ fn with_a_seed(what: impl FnOnce(&mut Rng)) {
 }
 
 /// Nobody uses it when it is opened.
-pub(crate) fn a_file_of_garbage_ends_no_process() {
+pub(crate) fn file_of_garbage_ends_no_process() {
     let good = good_bytes();
     with_a_seed(|random| {
         let mut user = helper::start();
@@ -214,7 +214,7 @@ pub(crate) fn a_file_of_garbage_ends_no_process() {
     });
 }
 
-pub(crate) fn random_bytes_all_the_time_end_no_process() {
+pub(crate) fn continuous_random_writes_end_no_process() {
     const TIME: Duration = Duration::from_secs(6);
     with_a_seed(|random| {
         let spot = Spot::own();
@@ -248,7 +248,7 @@ pub(crate) fn random_bytes_all_the_time_end_no_process() {
 }
 
 /// What says which file it is, may go, too: who is there goes on, and nobody else comes.
-pub(crate) fn the_head_can_be_anything_under_its_users() {
+pub(crate) fn any_bytes_in_header_of_open_file_are_survived() {
     with_a_seed(|random| {
         for zeros in [true, false] {
             let spot = Spot::own();
@@ -280,7 +280,7 @@ pub(crate) fn the_head_can_be_anything_under_its_users() {
 
 /// A slot that says that its last operation happened and is not written down looks as if a signal handler had
 /// interrupted it.
-pub(crate) fn what_seems_unfinished_is_told() {
+pub(crate) fn slot_with_unfinished_operation_is_reported() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
     let file = spot.file();

@@ -24,7 +24,7 @@ fn owner() -> String {
     format!("user {}", effective_uid())
 }
 
-pub(crate) fn a_file_in_the_place_of_the_directory_is_refused() {
+pub(crate) fn file_instead_of_directory_is_refused() {
     fs::write(directory(), "").expect("it is a new place");
     is_refused("a file", &["is no directory", &owner(), "removed"]);
     fs::remove_file(directory()).expect("it is ours");
@@ -32,7 +32,7 @@ pub(crate) fn a_file_in_the_place_of_the_directory_is_refused() {
     is_refused("a fifo", &["is no directory", &owner(), "removed"]);
 }
 
-pub(crate) fn a_link_in_the_place_of_the_directory_is_refused() {
+pub(crate) fn link_instead_of_directory_is_refused() {
     let other = directory().with_extension("other");
     symlink(&other, directory()).expect("it is a new place");
     is_refused("a dangling link", &["is no directory", &owner(), "removed"]);
@@ -45,7 +45,7 @@ pub(crate) fn a_link_in_the_place_of_the_directory_is_refused() {
     is_refused("a link to itself", &["is no directory", &owner(), "removed"]);
 }
 
-pub(crate) fn a_directory_of_somebody_else_is_refused() {
+pub(crate) fn directory_of_another_user_is_refused() {
     DirBuilder::new().mode(0o700).create(directory()).expect("it is a new place");
     if chown(directory(), Some(NOBODY), Some(NOBODY)).is_err() {
         // in a user namespace of one user, what belongs to root looks like nobody's
@@ -55,7 +55,7 @@ pub(crate) fn a_directory_of_somebody_else_is_refused() {
 }
 
 /// Whoever leaves as the last takes the directory along, also from those who are just coming.
-pub(crate) fn a_directory_that_comes_and_goes_is_in_nobodys_way() {
+pub(crate) fn directory_made_and_removed_concurrently_blocks_nobody() {
     let mut visitors: Vec<_> = (0..6).map(|_| (Puppet::of_this_program(), Spot::own())).collect();
     for (puppet, spot) in &mut visitors {
         puppet.send(&format!("open-close-loop\t{}\t3000", spot.key));
@@ -67,7 +67,7 @@ pub(crate) fn a_directory_that_comes_and_goes_is_in_nobodys_way() {
     assert!(!directory().exists());
 }
 
-pub(crate) fn a_place_that_is_read_only_is_named() {
+pub(crate) fn read_only_file_system_is_named() {
     syscalls::mount_tmpfs(Path::new(SHARED_MEMORY), "ro").expect("who has a mount namespace may mount");
     for spot in [Spot::own(), Spot::global()] {
         for mode in [AccessMode::Open, AccessMode::Create, AccessMode::CreateNew] {
@@ -79,7 +79,7 @@ pub(crate) fn a_place_that_is_read_only_is_named() {
     }
 }
 
-pub(crate) fn a_directory_open_to_others_is_refused() {
+pub(crate) fn directory_open_to_others_is_refused() {
     DirBuilder::new().mode(0o700).create(directory()).expect("it is a new place");
     for mode in [0o777, 0o1777, 0o770, 0o701, 0o710, 0o702] {
         fs::set_permissions(directory(), Permissions::from_mode(mode)).expect("it is ours");

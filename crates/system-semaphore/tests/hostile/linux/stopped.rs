@@ -33,7 +33,7 @@ fn names_who_is_stopped(error: &Error, pid: u32) {
     }
 }
 
-pub(crate) fn a_stopped_registrar_is_named() {
+pub(crate) fn stopped_registry_owner_is_named() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
     let (mut holder, mut waiter) = (spot.puppet(), spot.puppet());
@@ -73,7 +73,7 @@ pub(crate) fn a_stopped_registrar_is_named() {
 }
 
 /// Here it is one that opens and closes; the others only play that.
-pub(crate) fn a_registrar_says_who_it_is() {
+pub(crate) fn registry_owner_writes_its_pid() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
     let mut registrar = Puppet::of_this_program();
@@ -98,7 +98,7 @@ pub(crate) fn a_registrar_says_who_it_is() {
 }
 
 /// A stranger that locks everything says nothing in the file.
-pub(crate) fn who_is_not_known_is_not_named() {
+pub(crate) fn unknown_registry_owner_is_not_named() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
     let mut waiter = spot.puppet();
@@ -116,7 +116,7 @@ pub(crate) fn who_is_not_known_is_not_named() {
     assert!(!error.to_string().contains("process 0"), "{error}");
 }
 
-pub(crate) fn a_close_does_not_wait_for_a_stopped_registrar() {
+pub(crate) fn close_does_not_wait_for_stopped_registry_owner() {
     // long, next to the 100 ms that a close has, and short next to the 3 s of an open
     const CLOSE: Duration = Duration::from_secs(2);
     let spot = Spot::own();
@@ -145,7 +145,7 @@ pub(crate) fn a_close_does_not_wait_for_a_stopped_registrar() {
 }
 
 /// Who has a lock that is no slot's is none who will close later, whichever slot the last user has.
-pub(crate) fn the_last_user_removes_the_file_whoever_has_another_lock() {
+pub(crate) fn last_user_removes_file_despite_lock_that_is_no_slot() {
     let spot = Spot::own();
     for comes_second in [false, true] {
         let mut first = Puppet::of_this_program();
@@ -172,7 +172,7 @@ fn stopped_recoverer(spot: &Spot) -> (u32, Puppet) {
     (dead, stopped(spot, number, slot_at(number) + slot::RECOVERER))
 }
 
-pub(crate) fn a_stopped_recoverer_is_named() {
+pub(crate) fn stopped_recoverer_is_named() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
     let (dead, recoverer) = stopped_recoverer(&spot);
@@ -194,7 +194,7 @@ pub(crate) fn a_stopped_recoverer_is_named() {
     assert_eq!(semaphore.recoveries().expect("they are counted"), 1);
 }
 
-pub(crate) fn a_reset_does_not_wait_for_a_stopped_recoverer() {
+pub(crate) fn reset_does_not_wait_for_stopped_recoverer() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
     let (_, recoverer) = stopped_recoverer(&spot);
@@ -204,19 +204,19 @@ pub(crate) fn a_reset_does_not_wait_for_a_stopped_recoverer() {
     assert_works(&semaphore, 5);
 }
 
-pub(crate) fn who_waits_gets_what_a_killed_recoverer_leaves() {
-    who_waits_gets_what_is_left(Puppet::kill);
+pub(crate) fn waiter_gets_permits_after_recoverer_is_killed() {
+    waiter_gets_permits_after_recoverer_ends(Puppet::kill);
 }
 
-pub(crate) fn who_waits_gets_what_a_recoverer_leaves_that_goes_on_and_ends() {
-    who_waits_gets_what_is_left(|recoverer| {
+pub(crate) fn waiter_gets_permits_after_recoverer_resumes_and_ends() {
+    waiter_gets_permits_after_recoverer_ends(|recoverer| {
         recoverer.resume();
         assert!(recoverer.exit().success());
     });
 }
 
 /// Nobody waits before, or its process would watch, and recover before the other can.
-fn who_waits_gets_what_is_left(end: impl FnOnce(Puppet)) {
+fn waiter_gets_permits_after_recoverer_ends(end: impl FnOnce(Puppet)) {
     let spot = Spot::own();
     let semaphore = spot.create(3);
     let (_, recoverer) = stopped_recoverer(&spot);

@@ -27,7 +27,7 @@ fn is_denied(spot: &Spot, owner: u32, failure: &Failure) {
     assert!(text.contains(&format!("user {owner}")), "{text}");
 }
 
-pub(crate) fn a_private_global_name_is_refused_to_others() {
+pub(crate) fn private_global_name_is_refused_to_other_users() {
     for permissions in [0o600, 0o640, 0o644, 0o660, 0o662, 0o666 & !0o004] {
         let spot = Spot::global();
         let semaphore = create(&spot, 3, permissions);
@@ -46,7 +46,7 @@ pub(crate) fn a_private_global_name_is_refused_to_others() {
     nobody.must("close\ts");
 }
 
-pub(crate) fn a_shared_global_name_is_shared() {
+pub(crate) fn shared_global_name_is_shared_by_users() {
     let spot = Spot::global();
     let semaphore = create(&spot, 3, 0o666);
     let mut nobody = nobody();
@@ -73,7 +73,7 @@ pub(crate) fn a_shared_global_name_is_shared() {
     assert_eq!((data.uid(), data.mode() & 0o7777), (0, 0o666));
 }
 
-pub(crate) fn a_leftover_that_others_may_not_unlink_starts_afresh() {
+pub(crate) fn stale_file_that_opener_may_not_unlink_starts_afresh() {
     let spot = Spot::global();
     let semaphore = create(&spot, 3, 0o666);
     let mut nobody = nobody();
@@ -108,7 +108,7 @@ pub(crate) fn a_leftover_that_others_may_not_unlink_starts_afresh() {
 }
 
 /// Its remover was killed before it could unlink it.
-pub(crate) fn a_removed_one_that_others_may_not_unlink_starts_afresh() {
+pub(crate) fn removed_file_that_opener_may_not_unlink_starts_afresh() {
     let spot = Spot::global();
     let builder = SystemSemaphore::builder(&spot.key).initial_value(3).persistent(true).permissions(0o666);
     let semaphore = builder.build().expect("nobody has the name");
@@ -137,7 +137,7 @@ pub(crate) fn a_removed_one_that_others_may_not_unlink_starts_afresh() {
     assert!(!spot.exists(), "its owner has unlinked it");
 }
 
-pub(crate) fn names_of_two_users_are_two() {
+pub(crate) fn same_name_of_two_users_is_two_semaphores() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
     let mut nobody = nobody();
@@ -162,7 +162,7 @@ pub(crate) fn names_of_two_users_are_two() {
 }
 
 /// Root could have put it there; it is nobody's semaphore all the same.
-pub(crate) fn a_file_in_the_users_directory_may_not_be_a_strangers() {
+pub(crate) fn file_of_another_user_in_own_directory_is_refused() {
     let spot = Spot::own();
     let semaphore = spot.create(3);
     let mut nobody = nobody();
@@ -184,7 +184,7 @@ pub(crate) fn a_file_in_the_users_directory_may_not_be_a_strangers() {
     assert_works(&semaphore, 3);
 }
 
-pub(crate) fn where_nothing_may_be_made_it_is_said() {
+pub(crate) fn unwritable_shared_memory_is_named() {
     fs::set_permissions(SHARED_MEMORY, fs::Permissions::from_mode(0o755)).expect("it is root's");
     for spot in [Spot::own(), Spot::global()] {
         let mut nobody = nobody();

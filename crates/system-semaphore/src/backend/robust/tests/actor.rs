@@ -82,7 +82,7 @@ fn next_line() -> Option<String> {
 
 /// The actor's side. In an ordinary run nobody has told this program to be one.
 #[test]
-fn plays_a_part_when_told_to() {
+fn serves_as_actor_if_started_as_one() {
     if env::var_os(ROLE).is_none() {
         return;
     }
@@ -222,7 +222,7 @@ impl DerefMut for Actor {
 impl Actor {
     pub(super) fn start() -> Self {
         let (_, module) = module_path!().split_once("::").expect("it begins with the crate");
-        Self(Puppet::of_unit_test(&format!("{module}::plays_a_part_when_told_to"), ROLE))
+        Self(Puppet::of_unit_test(&format!("{module}::serves_as_actor_if_started_as_one"), ROLE))
     }
 
     /// One that has the semaphore open.

@@ -8,7 +8,7 @@ use super::actor::Actor;
 use super::{MANY, Meanwhile, Stage, operate, take_one};
 
 #[test]
-fn who_dies_in_the_middle_of_an_operation_has_done_it_or_not() {
+fn death_mid_operation_is_atomic() {
     // what is done before, the operation, and what is free after a death before and after the swap
     let cases: [(&[&str], &str, u32, u32); 6] = [
         (&[], "acquire\ts\t1", 10, 10),
@@ -35,7 +35,7 @@ fn who_dies_in_the_middle_of_an_operation_has_done_it_or_not() {
 }
 
 #[test]
-fn who_goes_on_after_others_have_helped_goes_on_rightly() {
+fn helped_process_completes_its_operation() {
     for step in [Step::BeforeSwap, Step::AfterSwap] {
         for meanwhile in Meanwhile::ALL {
             let stage = Stage::new(10);
@@ -55,7 +55,7 @@ fn who_goes_on_after_others_have_helped_goes_on_rightly() {
 }
 
 #[test]
-fn what_several_held_who_die_together_comes_back() {
+fn permits_of_holders_that_die_together_come_back() {
     for number_of_others in [0, MANY] {
         let stage = Stage::new(3 + number_of_others as u32);
         let others: Vec<_> = (0..number_of_others).map(|_| stage.core()).collect();
@@ -79,7 +79,7 @@ fn what_several_held_who_die_together_comes_back() {
 }
 
 #[test]
-fn who_is_stopped_at_any_step_is_in_nobodys_way() {
+fn stopped_process_blocks_nobody() {
     let cases: [(&str, Step); 6] = [
         ("acquire\ts\t1", Step::BeforeSwap),
         ("acquire\ts\t1", Step::AfterSwap),

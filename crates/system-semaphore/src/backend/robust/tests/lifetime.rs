@@ -20,7 +20,7 @@ fn assert_says(answer: Result<String, Failure>, word: &str) {
 }
 
 #[test]
-fn a_removal_that_was_not_finished_is_finished_by_who_opens() {
+fn opener_completes_removal_of_dead_remover() {
     let stage = Stage::new(3);
     let (mut waiter, mut remover) = (Actor::with(&stage), Actor::start());
     waiter.fall_asleep("acquire\ts\t4", &stage);
@@ -35,7 +35,7 @@ fn a_removal_that_was_not_finished_is_finished_by_who_opens() {
 }
 
 #[test]
-fn permits_of_what_was_removed_keep_nothing_open() {
+fn permits_of_removed_semaphore_keep_no_descriptor_open() {
     let stage = Stage::new(3);
     let mut user = Actor::start();
     let descriptors = |user: &Actor| {
@@ -58,7 +58,7 @@ fn permits_of_what_was_removed_keep_nothing_open() {
 }
 
 #[test]
-fn who_dies_opening_or_closing_is_in_nobodys_way() {
+fn opener_or_closer_killed_with_registry_lock_blocks_nobody() {
     let stage = Stage::new(3);
     let mut opener = Actor::start();
     opener.halt_in(&stage.opening(0, "Open"), Step::Registered);
@@ -73,7 +73,7 @@ fn who_dies_opening_or_closing_is_in_nobodys_way() {
 }
 
 #[test]
-fn an_open_whose_descriptor_is_lost_starts_over() {
+fn open_starts_over_after_loss_of_its_descriptor() {
     // what is there, and the file that the number is of by then, look alike: nobody has a lock there
     for persistent in [false, true] {
         let stage = Stage::new(3);
@@ -107,7 +107,7 @@ impl Actor {
 }
 
 #[test]
-fn an_open_waits_for_any_number_whose_turn_is_before_its_own() {
+fn open_waits_for_any_number_of_registry_owners() {
     let stage = Stage::new(3);
     let core = stage.core();
     let registered = registry_lock::Registered::for_open(&core).expect("nobody has it");
@@ -129,7 +129,7 @@ fn an_open_waits_for_any_number_whose_turn_is_before_its_own() {
 }
 
 #[test]
-fn the_last_one_may_die_while_it_closes() {
+fn last_closer_killed_in_close_leaves_stale_file() {
     let stage = Stage::new(3);
     let key = stage.key.clone();
     let mut closer = Actor::with(&stage);
@@ -144,7 +144,7 @@ fn the_last_one_may_die_while_it_closes() {
 
 /// A close does not wait long for who is opening. That one is the next, to whom it leaves the file.
 #[test]
-fn an_open_that_fails_takes_along_what_was_left_to_it() {
+fn failed_open_removes_file_left_by_last_closer() {
     let stage = Stage::new(1);
     let path = Place::of(&stage.name).expect("it is a good name").path();
     let mut opener = Actor::start();

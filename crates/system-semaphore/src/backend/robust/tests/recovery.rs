@@ -21,7 +21,7 @@ const RECOVERY: [Step; 7] = [
 ];
 
 #[test]
-fn recoverers_may_die_one_after_the_other() {
+fn recoverers_killed_one_after_another_lose_nothing() {
     for step in RECOVERY {
         for second in RECOVERY {
             for meanwhile in [Meanwhile::Nothing, Meanwhile::AnotherOperation, Meanwhile::Reset] {
@@ -57,7 +57,7 @@ fn recoverers_may_die_one_after_the_other() {
 
 /// The recoverer is somebody who uses the semaphore, or somebody who opens it and has no slot yet.
 #[test]
-fn a_waiter_gets_what_a_recoverer_did_not_live_to_announce() {
+fn waiter_gets_permit_of_recoverer_killed_at_any_step() {
     for step in RECOVERY {
         for is_user in [true, false] {
             let stage = Stage::new(1);
@@ -82,7 +82,7 @@ fn a_waiter_gets_what_a_recoverer_did_not_live_to_announce() {
 }
 
 #[test]
-fn who_waits_for_a_stopped_recoverer_is_told() {
+fn timeout_error_names_stopped_recoverer() {
     let stage = Stage::new(1);
     let mut dead = Actor::with(&stage);
     dead.must("acquire\ts\t1");
@@ -104,7 +104,7 @@ fn who_waits_for_a_stopped_recoverer_is_told() {
 }
 
 #[test]
-fn the_dead_are_found_among_many() {
+fn dead_users_are_found_among_many() {
     let stage = Stage::new(3);
     let mut users: Vec<_> = (0..MANY).map(|_| stage.core()).collect();
     [7, MANY - 2, MANY - 1].iter().for_each(|index| take_one(&users[*index]));

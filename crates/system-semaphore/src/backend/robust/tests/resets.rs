@@ -5,7 +5,7 @@ use super::actor::Actor;
 use super::{Meanwhile, Stage};
 
 #[test]
-fn a_reset_that_was_not_finished_is_finished_by_others() {
+fn others_complete_reset_of_dead_resetter() {
     for meanwhile in Meanwhile::ALL {
         let stage = Stage::new(10);
         let mut holder = Actor::with(&stage);
@@ -33,7 +33,7 @@ fn a_reset_that_was_not_finished_is_finished_by_others() {
 }
 
 #[test]
-fn a_reset_that_was_not_begun_changes_nothing() {
+fn reset_killed_before_its_swap_changes_nothing() {
     let stage = Stage::new(10);
     let mut holder = Actor::with(&stage);
     holder.must("acquire\ts\t4");
@@ -52,7 +52,7 @@ fn with_maximum(max: &str) -> Stage {
 }
 
 #[test]
-fn a_reset_that_was_not_begun_leaves_the_maximum() {
+fn reset_killed_before_its_swap_keeps_the_maximum() {
     let stage = with_maximum("3");
     let resetter = Actor::start();
     resetter.die_in(&format!("reset\t{}\t20", stage.key), Step::ResetBegins);
@@ -61,7 +61,7 @@ fn a_reset_that_was_not_begun_leaves_the_maximum() {
 }
 
 #[test]
-fn a_reset_that_was_not_finished_has_set_the_maximum() {
+fn reset_killed_after_its_swap_has_set_the_maximum() {
     let stage = with_maximum("20");
     let resetter = Actor::start();
     resetter.die_in(&format!("reset\t{}\t3", stage.key), Step::ResetSwapped);
@@ -70,7 +70,7 @@ fn a_reset_that_was_not_finished_has_set_the_maximum() {
 }
 
 #[test]
-fn nobody_creates_too_many_during_a_reset() {
+fn add_during_reset_respects_new_maximum() {
     let stage = with_maximum("20");
     let mut resetter = Actor::start();
     resetter.halt_in(&format!("reset\t{}\t3", stage.key), Step::ResetSwapped);

@@ -9,7 +9,7 @@ use crate::{ErrorKind, SystemSemaphore};
 
 /// A single release can be of more than any count.
 #[test]
-fn who_holds_more_than_can_be_free_cannot_give_it_back_at_once() {
+fn release_of_more_than_the_maximum_is_refused() {
     let max = MAX_PERMITS;
     let stage = Stage::new(max);
     let semaphore = &stage.semaphore;
@@ -29,7 +29,7 @@ fn who_holds_more_than_can_be_free_cannot_give_it_back_at_once() {
 
 /// Who looks for the dead begins about the last one, and misses none.
 #[test]
-fn the_slots_in_use_are_found_from_everywhere() {
+fn slots_in_use_are_found_from_any_start() {
     let core = core_of_nobody();
     let (layout, used) = (core.layout(), [0, 3, 63, 64, 70, 200, SLOTS - 1]);
     used.iter().for_each(|number| layout.set_used(*number, true));

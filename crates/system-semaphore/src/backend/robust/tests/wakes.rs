@@ -15,7 +15,7 @@ use super::{MANY, Stage};
 use crate::ErrorKind;
 
 #[test]
-fn a_waiter_gets_what_a_releaser_did_not_live_to_announce() {
+fn waiter_gets_permit_of_releaser_killed_before_its_wake() {
     for (initial, before, release) in [(1, "acquire\ts\t1", "drop\ts"), (0, "available\ts", "release\ts\t2")]
     {
         let stage = Stage::new(initial);
@@ -29,7 +29,7 @@ fn a_waiter_gets_what_a_releaser_did_not_live_to_announce() {
 }
 
 #[test]
-fn a_waiter_gets_what_the_one_who_was_woken_did_not_live_to_take() {
+fn next_waiter_gets_permit_of_killed_woken_waiter() {
     for (need, others) in [(1, 0), (3, 0), (1, MANY), (3, MANY)] {
         let stage = Stage::new(0);
         let others: Vec<_> = (0..others).map(|_| stage.core()).collect();
@@ -54,7 +54,7 @@ fn a_waiter_gets_what_the_one_who_was_woken_did_not_live_to_take() {
 }
 
 #[test]
-fn who_was_woken_and_leaves_without_a_permit_passes_it_on() {
+fn woken_waiter_that_times_out_passes_its_wake_up_on() {
     const TIME: Duration = Duration::from_secs(2);
     let stage = Stage::new(0);
     let (mut first, mut second) = (Actor::with(&stage), Actor::with(&stage));
@@ -79,7 +79,7 @@ fn who_was_woken_and_leaves_without_a_permit_passes_it_on() {
 }
 
 #[test]
-fn one_permit_goes_through_all_who_wait() {
+fn one_permit_serves_all_waiters_in_sequence() {
     let stage = Stage::new(0);
     let mut waiters: Vec<Actor> = (0..3).map(|_| Actor::with(&stage)).collect();
     for waiter in &mut waiters {
@@ -101,7 +101,7 @@ fn one_permit_goes_through_all_who_wait() {
 }
 
 #[test]
-fn who_needs_much_does_not_keep_the_wake_up_of_who_needs_little() {
+fn waiter_for_many_passes_wake_up_to_waiter_for_few() {
     let stage = Stage::new(0);
     let (mut much, mut little) = (Actor::with(&stage), Actor::with(&stage));
     much.fall_asleep("acquire\ts\t3", &stage);
@@ -115,7 +115,7 @@ fn who_needs_much_does_not_keep_the_wake_up_of_who_needs_little() {
 
 /// In these tests fairness lasts longer, so that it can be seen.
 #[test]
-fn who_was_woken_in_vain_is_not_overtaken_again() {
+fn waiter_woken_in_vain_is_not_overtaken_again() {
     let stage = Stage::new(0);
     let (mut waiter, mut overtaker) = (Actor::with(&stage), Actor::with(&stage));
     waiter.must("halt\tWoken");
@@ -145,7 +145,7 @@ fn who_was_woken_in_vain_is_not_overtaken_again() {
 
 /// Though some who died waiting were woken in vain for long.
 #[test]
-fn who_may_not_wait_gets_what_is_free() {
+fn acquire_without_wait_takes_free_permits_despite_fairness() {
     let stage = Stage::new(3);
     let core = stage.core();
     core.layout().fair_until.store(clock::milliseconds() + FAIR_MS, Ordering::Relaxed);
@@ -160,7 +160,7 @@ fn who_may_not_wait_gets_what_is_free() {
 }
 
 #[test]
-fn each_of_many_waiters_gets_what_it_needs() {
+fn each_of_many_waiters_gets_its_permits() {
     for needs in [[1, 1, 1], [1, 2, 1], [3, 2, 2], [1, 3, 5]] {
         let stage = Stage::new(0);
         let mut waiters: Vec<Actor> = needs.iter().map(|_| Actor::with(&stage)).collect();
@@ -180,7 +180,7 @@ fn each_of_many_waiters_gets_what_it_needs() {
 }
 
 #[test]
-fn a_waiter_is_served_though_the_one_who_was_woken_is_stopped() {
+fn next_waiter_gets_permit_while_woken_waiter_is_stopped() {
     let stage = Stage::new(0);
     let (mut first, mut second) = (Actor::with(&stage), Actor::with(&stage));
     first.must("halt\tWoken");
@@ -198,7 +198,7 @@ fn a_waiter_is_served_though_the_one_who_was_woken_is_stopped() {
 }
 
 #[test]
-fn a_wait_that_is_watched_ends_in_a_forked_child_and_leaves_nothing() {
+fn wait_with_watch_ends_in_forked_child_and_leaves_no_thread() {
     let stage = Stage::new(0);
     let mut actor = Actor::with(&stage);
     actor.must("fork-in-wait\ts");
