@@ -18,7 +18,7 @@ const ALWAYS_LATE: u64 = 3;
 
 impl Round<'_> {
     /// Everybody is gone: all permits are free that there were, with those created and without those forgotten.
-    pub(crate) fn check_books(&mut self) -> Outcome {
+    pub(crate) fn check_permits(&mut self) -> Outcome {
         for semaphore in 0..self.semaphores {
             let handle = match self.handles.get(semaphore) {
                 Some(handle) => handle.clone(),
@@ -32,7 +32,7 @@ impl Round<'_> {
 
     /// Opens what no living process has open.
     fn open(&self, semaphore: usize) -> Outcome<SystemSemaphore> {
-        let key = key(self.processes.board, semaphore);
+        let key = key(self.processes.shared_state, semaphore);
         let opened = match self.scene {
             // it begins again with the value of who opens it
             Scene::Visitors => SystemSemaphore::open(key, self.permits + 1),
@@ -58,7 +58,7 @@ impl Round<'_> {
 
     /// What was created less what was forgotten.
     fn balance(&self) -> i64 {
-        self.processes.board.seats.iter().map(|seat| i64::from(seat.ledger.read().0)).sum()
+        self.processes.shared_state.seats.iter().map(|seat| i64::from(seat.ledger.read().0)).sum()
     }
 
     fn check_free(&self, handle: &SystemSemaphore, possible: &BTreeSet<i64>) -> Result<(), String> {
@@ -108,7 +108,7 @@ impl Round<'_> {
                 ));
             }
         }
-        self.processes.tally.frozen += 1;
+        self.processes.statistics.frozen += 1;
         Ok(())
     }
 
@@ -116,7 +116,7 @@ impl Round<'_> {
         if semaphore > 0 || self.scene != Scene::Crowd {
             return self.permits.into();
         }
-        let under_way = self.processes.board.seats.iter().map(|seat| seat.ledger.read().1);
+        let under_way = self.processes.shared_state.seats.iter().map(|seat| seat.ledger.read().1);
         let doubts = self.processes.doubts.iter().copied().chain(under_way);
         i64::from(self.permits) + self.balance() + doubts.map(|doubt| i64::from(doubt.max(0))).sum::<i64>()
     }
@@ -124,12 +124,12 @@ impl Round<'_> {
     /// Waiters look for themselves once a second, so a lost wake-up shows only by that: who needed it has slept for
     /// a whole second. On a busy machine that may happen now and then.
     pub(crate) fn check_punctuality(&mut self) -> Outcome {
-        let board = self.processes.board;
-        let tally = &mut self.processes.tally;
-        tally.through += board.through.load(SeqCst);
-        tally.queues += 1;
-        tally.late_queues += u64::from(board.late.load(SeqCst) > 0);
-        let (late, queues) = (tally.late_queues, tally.queues);
+        let shared_state = self.processes.shared_state;
+        let statistics = &mut self.processes.statistics;
+        statistics.through += shared_state.through.load(SeqCst);
+        statistics.queues += 1;
+        statistics.late_queues += u64::from(shared_state.late.load(SeqCst) > 0);
+        let (late, queues) = (statistics.late_queues, statistics.queues);
         if late > ALWAYS_LATE + queues / 20 {
             return wrong(format!(
                 "in {late} of {queues} queues waiters were not woken by the death or the release that gave them a permit, \
@@ -139,13 +139,13 @@ impl Round<'_> {
         Ok(())
     }
 
-    pub(crate) fn describe_books(&self) -> String {
+    pub(crate) fn describe_permits(&self) -> String {
         let mut text = format!(
             "created - forgotten is {}, and perhaps {:?} besides\n",
             self.balance(),
             self.processes.doubts
         );
-        for (number, inside) in self.processes.insides.iter().enumerate() {
+        for (number, inside) in self.processes.engine_views.iter().enumerate() {
             text += &format!("semaphore {number}: {} free\n", inside.free());
             for slot in inside.slots() {
                 text += &format!("  {slot}\n");

@@ -1,7 +1,7 @@
 //! What only the engine's file shows: who is just giving back what a dead process held, and the records, to be printed.
 //!
 //! Nothing here decides whether something is wrong. It reads the file as `backend/robust/algorithm/layout.rs` describes it, and
-//! [`Inside::open`] checks that it still does.
+//! [`EngineView::open`] checks that it still does.
 
 use std::fs::File;
 use std::{fmt, process};
@@ -16,7 +16,7 @@ use crate::unsafe_calls;
 /// So many slots are looked at.
 const FEW: u16 = 256;
 
-pub(crate) struct Inside(MmapRaw);
+pub(crate) struct EngineView(MmapRaw);
 
 /// One slot in use.
 pub(crate) struct Slot {
@@ -42,7 +42,7 @@ impl fmt::Display for Slot {
     }
 }
 
-impl Inside {
+impl EngineView {
     /// Looks into the semaphore of this name, which this process has open and nobody else uses yet.
     pub(crate) fn open(name: &str, semaphore: &SystemSemaphore) -> Result<Self, String> {
         let map = File::open(path_of(name)).and_then(|file| MmapOptions::new().map_raw_read_only(&file));

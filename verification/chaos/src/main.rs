@@ -4,7 +4,7 @@
 //! `cargo run --release -p chaos -- [--seed N] [--kills N | --seconds N] [--processes N] [--first-round N]`
 //!
 //! This program is the *driver* and starts itself as its *workers*. A round has one [`Scene`](scene::Scene), and ends with a quiet
-//! point, when all workers are gone. The workers write on a [`Board`](shared_state::Board) what they do, so that the driver
+//! point, when all workers are gone. The workers write on a [`SharedState`](shared_state::SharedState) what they do, so that the driver
 //! knows at each quiet point how many permits there are to be ([`accounting`]), and what whom it kills was about.
 //!
 //! With a seed the plan is the same again: the scenes, the attacks, what each worker does. How all that falls together is not.
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// A worker: the board's descriptor, the seat, and perhaps a descriptor with permits, and how many.
+/// A worker: the descriptor of the shared state, the seat, and perhaps a descriptor with permits, and how many.
 fn play(arguments: &[OsString]) -> ! {
     let numbers: Vec<usize> =
         arguments.iter().filter_map(|argument| argument.to_str()?.parse().ok()).collect();
@@ -114,9 +114,9 @@ fn run(options: &Options) -> ExitCode {
     processes.end_all();
     let left = clean_up(&processes);
     let outcome = outcome.and(left);
-    print!("{}", processes.tally);
+    print!("{}", processes.statistics);
     println!("{:.1?}", begin.elapsed());
-    let passed = processes.tally.quiet;
+    let passed = processes.statistics.quiet;
     match outcome {
         Ok(()) => {
             println!("{passed} passed, 0 failed");
@@ -141,7 +141,7 @@ fn rounds(options: &Options, processes: &mut Processes) -> Outcome {
             || options.seconds.is_some_and(|seconds| begin.elapsed() >= Duration::from_secs(seconds))
     };
     let mut number = options.first_round;
-    while !is_enough(processes.tally.kills) {
+    while !is_enough(processes.statistics.kills) {
         let mut round = Round::new(processes, options.seed, number, options.processes);
         if let Err(End::Wrong(what)) = round.play() {
             let (seed, scene) = (options.seed, round.describe());
@@ -159,7 +159,7 @@ fn rounds(options: &Options, processes: &mut Processes) -> Outcome {
 fn clean_up(processes: &Processes) -> Outcome {
     for semaphore in 0..SEMAPHORES {
         // there is none unless the run ended early
-        let _ = SystemSemaphore::remove(scene::key(processes.board, semaphore));
+        let _ = SystemSemaphore::remove(scene::key(processes.shared_state, semaphore));
         let path = path_of(&scene::name(std::process::id(), semaphore));
         if path.exists() {
             let _ = fs::remove_file(&path);

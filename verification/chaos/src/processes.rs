@@ -16,9 +16,9 @@ use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, kill_process, set_child_subreaper, wait, waitpid,
 };
 
-use crate::engine_inspection::Inside;
-use crate::shared_state::{Board, Seat, Stage, WORKERS};
-use crate::statistics::{Situation, Tally};
+use crate::engine_inspection::EngineView;
+use crate::shared_state::{Seat, SharedState, Stage, WORKERS};
+use crate::statistics::{Situation, Statistics};
 use crate::unsafe_calls;
 use crate::watch::{Outcome, Watch, wrong};
 
@@ -26,47 +26,47 @@ use crate::watch::{Outcome, Watch, wrong};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Processes {
-    pub(crate) board: &'static Board,
+    pub(crate) shared_state: &'static SharedState,
     file: OwnedFd,
     pub(crate) watch: Watch,
-    pub(crate) tally: Tally,
+    pub(crate) statistics: Statistics,
     /// The seats of the workers, by pid.
     living: BTreeMap<u32, usize>,
     stopped: Vec<u32>,
     /// What operations would have added that somebody was killed in.
     pub(crate) doubts: Vec<i32>,
-    pub(crate) insides: Vec<Inside>,
+    pub(crate) engine_views: Vec<EngineView>,
     /// Whether workers may leave by themselves.
     pub(crate) may_leave: bool,
 }
 
 impl Processes {
     pub(crate) fn new() -> std::io::Result<Self> {
-        // not closed by exec: workers find the board by its number
+        // not closed by exec: workers find the shared state by its number
         let file = memfd_create("chaos", MemfdFlags::empty())?;
-        ftruncate(&file, size_of::<Board>() as u64)?;
-        let board = unsafe_calls::map_board(file.as_raw_fd())?;
-        board.driver.store(std::process::id(), SeqCst);
+        ftruncate(&file, size_of::<SharedState>() as u64)?;
+        let shared_state = unsafe_calls::map_shared_state(file.as_raw_fd())?;
+        shared_state.driver.store(std::process::id(), SeqCst);
         // the first process of a PID namespace has the orphans anyway (qemu cannot make it so)
         if std::process::id() != 1 {
             set_child_subreaper(Some(rustix::process::getpid()))?;
         }
         Ok(Self {
-            board,
+            shared_state,
             file,
-            watch: Watch::start(board)?,
-            tally: Tally::default(),
+            watch: Watch::start(shared_state)?,
+            statistics: Statistics::default(),
             living: BTreeMap::new(),
             stopped: Vec::new(),
             doubts: Vec::new(),
-            insides: Vec::new(),
+            engine_views: Vec::new(),
             may_leave: false,
         })
     }
 
     /// Starts a worker in a free seat; its pid.
     pub(crate) fn start(&mut self, number: usize, threads: u32, doom: u32, seed: u64) -> Outcome<u32> {
-        let seat = &self.board.seats[number];
+        let seat = &self.shared_state.seats[number];
         seat.threads.store(if seat.amount.load(SeqCst) > 0 { 1 } else { threads }, SeqCst);
         seat.doom.store(doom, SeqCst);
         seat.seed.store(seed, SeqCst);
@@ -93,8 +93,8 @@ impl Processes {
 
     /// The workers, with their seats.
     pub(crate) fn workers(&self) -> impl Iterator<Item = (u32, &'static Seat)> {
-        let board = self.board;
-        self.living.iter().map(move |(pid, number)| (*pid, &board.seats[*number]))
+        let shared_state = self.shared_state;
+        self.living.iter().map(move |(pid, number)| (*pid, &shared_state.seats[*number]))
     }
 
     /// The workers that have opened something.
@@ -104,7 +104,12 @@ impl Processes {
 
     /// The children of workers, of which some may be dead.
     pub(crate) fn children(&self) -> Vec<u32> {
-        self.board.children().iter().map(|seat| seat.pid.load(SeqCst)).filter(|pid| *pid != 0).collect()
+        self.shared_state
+            .children()
+            .iter()
+            .map(|seat| seat.pid.load(SeqCst))
+            .filter(|pid| *pid != 0)
+            .collect()
     }
 
     /// Kills all these at once, and buries those that are workers.
@@ -206,10 +211,10 @@ impl Processes {
     fn note(&mut self, pid: u32, status: WaitStatus) -> Outcome {
         self.stopped.retain(|stopped| *stopped != pid);
         let worker = self.living.remove(&pid);
-        let child = || self.board.children().iter().position(|seat| seat.pid.load(SeqCst) == pid);
+        let child = || self.shared_state.children().iter().position(|seat| seat.pid.load(SeqCst) == pid);
         // a child that died before it took a seat
         let Some(number) = worker.or_else(|| child().map(|child| WORKERS + child)) else { return Ok(()) };
-        let seat = &self.board.seats[number];
+        let seat = &self.shared_state.seats[number];
         let text = seat.to_string();
         if status.terminating_signal() == Some(Signal::KILL.as_raw()) {
             self.count(pid, seat, worker.is_none());
@@ -228,11 +233,11 @@ impl Processes {
 
     fn count(&mut self, pid: u32, seat: &Seat, is_child: bool) {
         let was_recovering =
-            self.insides.iter().any(|inside| inside.recoverers().any(|recoverer| recoverer == pid));
+            self.engine_views.iter().any(|inside| inside.recoverers().any(|recoverer| recoverer == pid));
         let situation = if was_recovering { Situation::Recovering } else { Situation::At(seat.stage()) };
-        self.tally.count(situation);
-        self.tally.held_permits += u64::from(seat.hands.iter().any(|hand| hand.holds() > 0));
-        self.tally.children += u64::from(is_child);
+        self.statistics.count(situation);
+        self.statistics.held_permits += u64::from(seat.hands.iter().any(|hand| hand.holds() > 0));
+        self.statistics.children += u64::from(is_child);
     }
 
     /// Who was killed while it created or forgot permits has done so or not. Its successor does nothing of the kind, so that
@@ -248,13 +253,13 @@ impl Processes {
 
     /// Who is there.
     pub(crate) fn describe(&self) -> String {
-        let seats = self.board.seats.iter().filter(|seat| seat.stage() != Stage::Absent);
+        let seats = self.shared_state.seats.iter().filter(|seat| seat.stage() != Stage::Absent);
         seats.map(|seat| format!("  {seat}\n")).collect()
     }
 
     /// Ends everybody, whatever has happened.
     pub(crate) fn end_all(&mut self) {
-        self.board.over.store(1, SeqCst);
+        self.shared_state.over.store(1, SeqCst);
         self.may_leave = true;
         self.living.keys().for_each(|pid| signal(*pid, Signal::KILL));
         let deadline = Instant::now() + PATIENCE;

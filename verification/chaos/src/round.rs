@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use system_semaphore::{AccessMode, SystemSemaphore};
 use test_support::robust_file::path_of;
 
-use crate::engine_inspection::Inside;
+use crate::engine_inspection::EngineView;
 use crate::processes::{Processes, signal};
 use crate::scene::{Scene, key, name};
 use crate::shared_state::{Seat, Stage, WORKERS};
@@ -96,25 +96,25 @@ impl<'a> Round<'a> {
             "{scene:?}: {semaphores} semaphores of {permits} permits at first{}; the last attacks: {}\n{}",
             if *away { ", of which the driver is no user" } else { "" },
             history.join("; "),
-            self.describe_books()
+            self.describe_permits()
         )
     }
 
     fn begin(&mut self) -> Outcome {
-        let board = self.processes.board;
-        board.scene.store(self.scene as u32, SeqCst);
-        board.semaphores.store(self.semaphores as u32, SeqCst);
-        board.permits.store(self.permits, SeqCst);
+        let shared_state = self.processes.shared_state;
+        shared_state.scene.store(self.scene as u32, SeqCst);
+        shared_state.semaphores.store(self.semaphores as u32, SeqCst);
+        shared_state.permits.store(self.permits, SeqCst);
         let families = self.scene == Scene::Crowd && self.random.u8(..3) > 0;
-        board.families.store(families.into(), SeqCst);
-        board.over.store(0, SeqCst);
-        board.is_time.store(0, SeqCst);
-        board.through.store(0, SeqCst);
-        board.late.store(0, SeqCst);
-        board.together.store(self.random.bool().into(), SeqCst);
+        shared_state.families.store(families.into(), SeqCst);
+        shared_state.over.store(0, SeqCst);
+        shared_state.is_time.store(0, SeqCst);
+        shared_state.through.store(0, SeqCst);
+        shared_state.late.store(0, SeqCst);
+        shared_state.together.store(self.random.bool().into(), SeqCst);
         self.processes.may_leave = false;
         self.processes.doubts.clear();
-        for seat in &board.seats {
+        for seat in &shared_state.seats {
             seat.ledger.write(0, 0);
             seat.amount.store(0, SeqCst);
         }
@@ -122,18 +122,18 @@ impl<'a> Round<'a> {
             return Ok(());
         }
         for semaphore in 0..self.semaphores {
-            let builder = SystemSemaphore::builder(key(board, semaphore)).initial_value(self.permits);
+            let builder = SystemSemaphore::builder(key(shared_state, semaphore)).initial_value(self.permits);
             let opened = builder.mode(AccessMode::CreateNew).persistent(self.away).build();
             let handle = opened.or_else(|error| wrong(format!("a new one cannot be made: {error:?}")))?;
-            let inside = Inside::open(&name(std::process::id(), semaphore), &handle);
-            self.processes.insides.push(inside.or_else(wrong)?);
+            let inside = EngineView::open(&name(std::process::id(), semaphore), &handle);
+            self.processes.engine_views.push(inside.or_else(wrong)?);
             self.handles.push(handle);
         }
         if self.away {
             self.handles.clear();
         }
         if self.scene == Scene::Crowd && self.random.bool() {
-            for (seat, amount) in board.seats.iter().zip(AMOUNTS) {
+            for (seat, amount) in shared_state.seats.iter().zip(AMOUNTS) {
                 seat.amount.store(amount, SeqCst);
             }
         }
@@ -142,9 +142,9 @@ impl<'a> Round<'a> {
 
     /// Kills and stops, until it is enough.
     fn shake(&mut self) -> Outcome {
-        let enough = self.processes.tally.kills + KILLS;
+        let enough = self.processes.statistics.kills + KILLS;
         self.fill()?;
-        while self.processes.tally.kills < enough {
+        while self.processes.statistics.kills < enough {
             self.attacks += 1;
             // what is decided must not depend on how often something was decided before
             self.random = Rng::with_seed(self.seed.wrapping_add(self.attacks));
@@ -268,7 +268,7 @@ impl<'a> Round<'a> {
         if self.random.bool() {
             self.processes.let_go_on();
         }
-        self.processes.tally.stopped += kills.len() as u64;
+        self.processes.statistics.stopped += kills.len() as u64;
         self.processes.bury(&kills)?;
         self.processes.let_go_on();
         Ok(format!("stopped all, of which it killed {kills:?}"))
@@ -304,7 +304,7 @@ impl<'a> Round<'a> {
         let mut caught = Vec::new();
         let deadline = Instant::now() + 4 * MOMENT;
         while caught.len() < most && Instant::now() < deadline {
-            let recoverers = self.processes.insides.iter().flat_map(Inside::recoverers);
+            let recoverers = self.processes.engine_views.iter().flat_map(EngineView::recoverers);
             let prey: Vec<u32> = recoverers.filter(|pid| self.processes.is_worker(*pid)).collect();
             self.processes.kill(&prey)?;
             caught.extend(prey);
@@ -317,7 +317,7 @@ impl<'a> Round<'a> {
         let ready = self.processes.ready();
         let pids = self.some(ready, 3);
         self.processes.stop(&pids)?;
-        self.processes.tally.stops += pids.len() as u64;
+        self.processes.statistics.stops += pids.len() as u64;
         self.pause();
         let ready = self.processes.ready();
         let kills = self.some(ready, 1);
@@ -338,7 +338,7 @@ impl<'a> Round<'a> {
         let is_end_of_all = kills.len() == self.workers;
         self.processes.may_leave = true;
         kills.iter().for_each(|pid| signal(*pid, Signal::KILL));
-        self.processes.board.over.store(1, SeqCst);
+        self.processes.shared_state.over.store(1, SeqCst);
         self.processes.bury(&kills)?;
         self.history.push_back(format!("killed {kills:?} and told the others to finish"));
         self.processes.until_nobody_is_left(is_end_of_all)
@@ -347,10 +347,10 @@ impl<'a> Round<'a> {
     /// Some hold all there is, the others are asleep; then the first are killed, with some of the others, and everybody else
     /// has to get through.
     fn queue(&mut self) -> Outcome {
-        let board = self.processes.board;
+        let shared_state = self.processes.shared_state;
         let most = self.workers.div_ceil(3).min(self.permits as usize);
         let holders = if self.random.bool() { 1 } else { self.random.usize(1..=most) };
-        for (number, seat) in board.seats[..holders].iter().enumerate() {
+        for (number, seat) in shared_state.seats[..holders].iter().enumerate() {
             let share = if number == 0 { self.permits - (holders as u32 - 1) } else { 1 };
             seat.amount.store(share, SeqCst);
             self.processes.start(number, 1, 0, 0)?;
@@ -374,11 +374,11 @@ impl<'a> Round<'a> {
             self.processes.ready().into_iter().filter(|pid| !first.contains(pid)).collect();
         let most = waiters.len().max(2) / 2;
         let mut kills = if self.random.bool() { self.some(waiters, most) } else { Vec::new() };
-        if board.together.load(SeqCst) > 0 {
+        if shared_state.together.load(SeqCst) > 0 {
             let lives =
                 self.processes.workers().filter(|(pid, _)| !first.contains(pid) && !kills.contains(pid));
             let threads: u32 = lives.map(|(_, seat)| seat.threads.load(SeqCst)).sum();
-            board.together.store(threads.min(self.permits).into(), SeqCst);
+            shared_state.together.store(threads.min(self.permits).into(), SeqCst);
         }
         kills.extend(first);
         self.random.shuffle(&mut kills);
@@ -393,9 +393,9 @@ impl<'a> Round<'a> {
 
     /// Many die at once with permits, and those who come next and recover them die in that, again and again.
     fn bury_many(&mut self) -> Outcome {
-        let board = self.processes.board;
+        let shared_state = self.processes.shared_state;
         let holders = HOLDERS as usize;
-        for (number, seat) in board.seats[..holders].iter().enumerate() {
+        for (number, seat) in shared_state.seats[..holders].iter().enumerate() {
             seat.amount.store(self.permits / HOLDERS, SeqCst);
             self.processes.start(number, 1, 0, 0)?;
         }
@@ -410,10 +410,10 @@ impl<'a> Round<'a> {
             processes.workers().all(|(_, seat)| matches!(seat.stage(), Stage::Holding | Stage::Idle))
         })?;
         self.processes.kill(&dead)?;
-        board.is_time.store(1, SeqCst);
+        shared_state.is_time.store(1, SeqCst);
         self.processes.bury(&heirs)?;
         self.history.push_back(format!("killed {holders} holders, then {HEIRS} of their heirs"));
-        board.seats.iter().for_each(|seat| seat.amount.store(0, SeqCst));
+        shared_state.seats.iter().for_each(|seat| seat.amount.store(0, SeqCst));
         self.fill()?;
         self.finish()
     }
@@ -425,13 +425,13 @@ impl<'a> Round<'a> {
     }
 
     fn end(&mut self) -> Outcome {
-        self.check_books()?;
-        let board = self.processes.board;
-        self.processes.insides.clear();
+        self.check_permits()?;
+        let shared_state = self.processes.shared_state;
+        self.processes.engine_views.clear();
         self.handles.clear();
         for semaphore in 0..self.semaphores {
             if self.away {
-                SystemSemaphore::remove(key(board, semaphore))
+                SystemSemaphore::remove(key(shared_state, semaphore))
                     .or_else(|error| wrong(format!("it cannot be removed: {error:?}")))?;
             }
             let path = path_of(&name(std::process::id(), semaphore));
@@ -440,9 +440,9 @@ impl<'a> Round<'a> {
             }
         }
         let scene = format!("{:?}{}", self.scene, if self.away { " without the driver" } else { "" });
-        *self.processes.tally.rounds.entry(scene).or_default() += 1;
-        self.processes.tally.quiet += 1;
-        self.processes.tally.quiet_with_doubt += u64::from(!self.processes.doubts.is_empty());
+        *self.processes.statistics.rounds.entry(scene).or_default() += 1;
+        self.processes.statistics.quiet += 1;
+        self.processes.statistics.quiet_with_doubt += u64::from(!self.processes.doubts.is_empty());
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use system_semaphore::{KeyType, NativeIpcKey};
 
-use crate::shared_state::Board;
+use crate::shared_state::SharedState;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -25,8 +25,8 @@ pub(crate) const SCENES: [Scene; 5] =
     [Scene::Crowd, Scene::Resets, Scene::Visitors, Scene::Queue, Scene::Graves];
 
 impl Scene {
-    pub(crate) fn of(board: &Board) -> Self {
-        SCENES[board.scene.load(SeqCst) as usize % SCENES.len()]
+    pub(crate) fn of(shared_state: &SharedState) -> Self {
+        SCENES[shared_state.scene.load(SeqCst) as usize % SCENES.len()]
     }
 }
 
@@ -35,6 +35,6 @@ pub(crate) fn name(driver: u32, semaphore: usize) -> String {
     format!("chaos-{driver}-{semaphore}")
 }
 
-pub(crate) fn key(board: &Board, semaphore: usize) -> NativeIpcKey {
-    NativeIpcKey::new(name(board.driver.load(SeqCst), semaphore), KeyType::Robust)
+pub(crate) fn key(shared_state: &SharedState, semaphore: usize) -> NativeIpcKey {
+    NativeIpcKey::new(name(shared_state.driver.load(SeqCst), semaphore), KeyType::Robust)
 }

@@ -13,7 +13,7 @@ pub(crate) const THREADS: usize = 3;
 pub(crate) const SEMAPHORES: usize = 2;
 
 #[repr(C)]
-pub(crate) struct Board {
+pub(crate) struct SharedState {
     pub(crate) driver: AtomicU32,
     pub(crate) scene: AtomicU32,
     pub(crate) semaphores: AtomicU32,
@@ -182,7 +182,7 @@ impl fmt::Display for Seat {
     }
 }
 
-impl Board {
+impl SharedState {
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(SeqCst) != 0
     }

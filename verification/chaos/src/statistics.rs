@@ -34,7 +34,7 @@ impl Situation {
 }
 
 #[derive(Default)]
-pub(crate) struct Tally {
+pub(crate) struct Statistics {
     pub(crate) kills: u64,
     situations: BTreeMap<&'static str, u64>,
     pub(crate) held_permits: u64,
@@ -50,14 +50,14 @@ pub(crate) struct Tally {
     pub(crate) rounds: BTreeMap<String, u64>,
 }
 
-impl Tally {
+impl Statistics {
     pub(crate) fn count(&mut self, situation: Situation) {
         self.kills += 1;
         *self.situations.entry(situation.words()).or_default() += 1;
     }
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kills, held_permits, stopped, children, stops, frozen, .. } = self;
         let Self { quiet, quiet_with_doubt, through, queues, late_queues, .. } = self;

@@ -10,14 +10,14 @@ use std::{io, ptr};
 
 use memmap2::MmapRaw;
 
-use crate::shared_state::Board;
+use crate::shared_state::SharedState;
 
-/// The board in this file, for as long as the process lives.
-pub(crate) fn map_board(file: RawFd) -> io::Result<&'static Board> {
+/// The shared state in this file, for as long as the process lives.
+pub(crate) fn map_shared_state(file: RawFd) -> io::Result<&'static SharedState> {
     let map = Box::leak(Box::new(MmapRaw::map_raw(file)?));
-    assert!(map.len() >= size_of::<Board>(), "the file is long enough");
+    assert!(map.len() >= size_of::<SharedState>(), "the file is long enough");
     // SAFETY: mapped for ever, page-aligned, long enough, and nothing but atomics, for which any bits will do
-    Ok(unsafe { &*map.as_mut_ptr().cast::<Board>() })
+    Ok(unsafe { &*map.as_mut_ptr().cast::<SharedState>() })
 }
 
 /// A word of a mapped file that others may be writing to.

@@ -11,7 +11,7 @@ use test_support::robust_file::path_of;
 
 use crate::processes::signal;
 use crate::scene;
-use crate::shared_state::{Board, SEMAPHORES};
+use crate::shared_state::{SEMAPHORES, SharedState};
 
 pub(crate) type Outcome<T = ()> = Result<T, End>;
 
@@ -31,7 +31,7 @@ const LONGEST_STEP: Duration = Duration::from_secs(120);
 
 /// Looks after the driver.
 pub(crate) struct Watch {
-    board: &'static Board,
+    shared_state: &'static SharedState,
     interrupted: Arc<AtomicBool>,
     shared: Arc<Shared>,
 }
@@ -43,15 +43,15 @@ struct Shared {
 }
 
 impl Watch {
-    pub(crate) fn start(board: &'static Board) -> io::Result<Self> {
+    pub(crate) fn start(shared_state: &'static SharedState) -> io::Result<Self> {
         let interrupted = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
         }
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
-        thread::spawn(move || watch(board, &of_thread));
-        Ok(Self { board, interrupted, shared })
+        thread::spawn(move || watch(shared_state, &of_thread));
+        Ok(Self { shared_state, interrupted, shared })
     }
 
     /// Says what comes next.
@@ -65,11 +65,11 @@ impl Watch {
         if self.interrupted.load(SeqCst) {
             return Err(End::Interrupted);
         }
-        self.board.complaint().map_or(Ok(()), wrong)
+        self.shared_state.complaint().map_or(Ok(()), wrong)
     }
 }
 
-fn watch(board: &Board, shared: &Shared) {
+fn watch(shared_state: &SharedState, shared: &Shared) {
     let mut before = u64::MAX;
     loop {
         thread::sleep(LONGEST_STEP);
@@ -77,9 +77,11 @@ fn watch(board: &Board, shared: &Shared) {
         if now == before {
             let step = shared.step.lock().unwrap_or_else(PoisonError::into_inner);
             println!("the driver itself hangs: {step}\n0 passed, 1 failed");
-            board.seats.iter().map(|seat| seat.pid.load(SeqCst)).filter(|pid| *pid != 0).for_each(|pid| {
-                signal(pid, Signal::KILL);
-            });
+            shared_state.seats.iter().map(|seat| seat.pid.load(SeqCst)).filter(|pid| *pid != 0).for_each(
+                |pid| {
+                    signal(pid, Signal::KILL);
+                },
+            );
             (0..SEMAPHORES).for_each(|number| {
                 let _ = fs::remove_file(path_of(&scene::name(process::id(), number)));
             });

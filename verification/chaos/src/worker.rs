@@ -16,7 +16,7 @@ use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use system_semaphore::{AccessMode, Error, ErrorKind, OwnedPermit, SystemSemaphore};
 
 use crate::scene::{Scene, key};
-use crate::shared_state::{Board, Hand, Seat, Stage, WORKERS};
+use crate::shared_state::{Hand, Seat, SharedState, Stage, WORKERS};
 use crate::unsafe_calls;
 
 type Step<T = ()> = Result<T, Error>;
@@ -36,9 +36,9 @@ pub(crate) struct Inherited {
 
 /// Plays the worker of a seat, or a child that has become this program.
 pub(crate) fn play(file: RawFd, number: usize, inherited: Option<Inherited>) -> ! {
-    let board = unsafe_calls::map_board(file).expect("the driver has made the board");
-    let seat = &board.seats[number];
-    let driver = board.driver.load(SeqCst);
+    let shared_state = unsafe_calls::map_shared_state(file).expect("the driver has made the shared_state");
+    let seat = &shared_state.seats[number];
+    let driver = shared_state.driver.load(SeqCst);
     let is_child = number >= WORKERS;
     if !is_child {
         set_parent_process_death_signal(Some(Signal::KILL)).expect("a process may ask for that");
@@ -47,10 +47,10 @@ pub(crate) fn play(file: RawFd, number: usize, inherited: Option<Inherited>) -> 
         }
     }
     std::panic::set_hook(Box::new(|panic| {
-        board.complain(&panic.to_string());
+        shared_state.complain(&panic.to_string());
         unsafe_calls::exit_at_once(1)
     }));
-    let me = Myself { board, file, number, seat, driver, is_child };
+    let me = Myself { shared_state, file, number, seat, driver, is_child };
     me.begin(inherited.as_ref());
     let threads = if is_child || inherited.is_some() { 1 } else { seat.threads.load(SeqCst) as usize };
     let mut inherited =
@@ -74,7 +74,7 @@ fn parent() -> u32 {
 /// Which process this is.
 #[derive(Clone, Copy)]
 struct Myself {
-    board: &'static Board,
+    shared_state: &'static SharedState,
     file: RawFd,
     number: usize,
     seat: &'static Seat,
@@ -110,7 +110,7 @@ impl Myself {
             fuse,
         };
         if let Err(error) = actor.play() {
-            self.board.complain(&format!("{error:?} in {}", self.seat));
+            self.shared_state.complain(&format!("{error:?} in {}", self.seat));
             unsafe_calls::exit_at_once(1);
         }
     }
@@ -135,7 +135,7 @@ struct Actor {
 
 impl Actor {
     fn play(&mut self) -> Step {
-        let scene = Scene::of(self.me.board);
+        let scene = Scene::of(self.me.shared_state);
         let doom = self.me.seat.doom.swap(0, SeqCst);
         if doom > 0 && scene == Scene::Graves {
             return self.inherit_and_die(doom);
@@ -177,7 +177,7 @@ impl Actor {
     fn hammer(&mut self) -> Step {
         let semaphore = self.random.usize(..self.semaphores.len());
         let (handle, count) = (self.handle(semaphore), self.count());
-        let holds = Scene::of(self.me.board) != Scene::Resets && self.random.bool();
+        let holds = Scene::of(self.me.shared_state) != Scene::Resets && self.random.bool();
         if self.mints() {
             loop {
                 self.mint()?;
@@ -203,8 +203,8 @@ impl Actor {
 
     fn work(&mut self) -> Step {
         self.hand.set_stage(Stage::Opening);
-        for semaphore in 0..self.me.board.semaphores.load(SeqCst) as usize {
-            let key = key(self.me.board, semaphore);
+        for semaphore in 0..self.me.shared_state.semaphores.load(SeqCst) as usize {
+            let key = key(self.me.shared_state, semaphore);
             let opened = loop {
                 match SystemSemaphore::new(&key, 0, AccessMode::OpenExisting) {
                     // one that is stopped is in the way
@@ -234,11 +234,11 @@ impl Actor {
 
     /// Whether it is time to leave. A child outlives its parent, but not the driver.
     fn is_over(&self) -> bool {
-        self.me.board.is_over() || self.me.is_child && !self.is_looked_after()
+        self.me.shared_state.is_over() || self.me.is_child && !self.is_looked_after()
     }
 
     fn is_looked_after(&self) -> bool {
-        let workers = &self.me.board.seats[..WORKERS];
+        let workers = &self.me.shared_state.seats[..WORKERS];
         let parent = parent();
         parent == self.me.driver || workers.iter().any(|seat| seat.pid.load(SeqCst) == parent)
     }
@@ -246,7 +246,7 @@ impl Actor {
     fn step(&mut self) -> Step {
         self.burn()?;
         let semaphore = self.random.usize(..self.semaphores.len());
-        let resets = Scene::of(self.me.board) == Scene::Resets;
+        let resets = Scene::of(self.me.shared_state) == Scene::Resets;
         let mints = self.mints();
         match self.random.u32(..20) {
             0..=3 if mints => self.mint()?,
@@ -259,7 +259,9 @@ impl Actor {
             13 => self.open_another(semaphore)?,
             14 => self.ask(semaphore)?,
             15 if resets => self.reset(semaphore)?,
-            17 if !self.me.is_child && self.me.board.families.load(SeqCst) != 0 => self.found_family()?,
+            17 if !self.me.is_child && self.me.shared_state.families.load(SeqCst) != 0 => {
+                self.found_family()?;
+            }
             _ => self.visit(semaphore)?,
         }
         if self.guards.len() > 1 || self.random.bool() {

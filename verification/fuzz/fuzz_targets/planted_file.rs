@@ -6,8 +6,8 @@ use std::fs::File;
 
 use fuzz::choice;
 use fuzz::scribble::{Slot, Write, scribble};
-use fuzz::session::{Mode, Step, Visit};
-use fuzz::test_file::{Place, Spot};
+use fuzz::session::{Mode, Session, Step};
+use fuzz::test_file::{Location, TestFile};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use system_semaphore::{ErrorKind, SystemSemaphore};
@@ -19,7 +19,7 @@ use test_support::robust_file::{FileSnapshot, assert_works_now};
 
 #[derive(Arbitrary, Debug)]
 struct Plan {
-    place: Place,
+    location: Location,
     content: Content,
     /// The slots of others who live.
     living: Vec<Slot>,
@@ -50,41 +50,41 @@ impl Plan {
 const PERMITS: u32 = 3;
 
 fuzz_target!(|plan: Plan| {
-    let spot = Spot::at(plan.place);
-    let file = plant(spot, &plan.content);
-    match spot.refusal(&file) {
-        Some(kind) => is_left_alone(spot, &plan, kind),
-        None => is_opened(spot, &plan, &file),
+    let test_file = TestFile::at(plan.location);
+    let file = plant(test_file, &plan.content);
+    match test_file.refusal(&file) {
+        Some(kind) => is_left_alone(test_file, &plan, kind),
+        None => is_opened(test_file, &plan, &file),
     }
-    spot.clear();
+    test_file.clear();
 });
 
-fn plant(spot: &Spot, content: &Content) -> File {
+fn plant(test_file: &TestFile, content: &Content) -> File {
     match content {
         Content::Semaphore { persistent, writes } => {
-            let file = spot.plant_valid(FILE_SIZE, *persistent);
+            let file = test_file.plant_valid(FILE_SIZE, *persistent);
             scribble(&file, writes);
             file
         }
-        Content::Longer(more) => spot.plant_valid(FILE_SIZE + u64::from(*more), true),
-        Content::Shorter(length) => spot.plant_valid(u64::from(*length) % FILE_SIZE, true),
-        Content::Anything(bytes) => spot.plant_bytes(bytes),
+        Content::Longer(more) => test_file.plant_valid(FILE_SIZE + u64::from(*more), true),
+        Content::Shorter(length) => test_file.plant_valid(u64::from(*length) % FILE_SIZE, true),
+        Content::Anything(bytes) => test_file.plant_bytes(bytes),
     }
 }
 
-fn is_left_alone(spot: &'static Spot, plan: &Plan, kind: ErrorKind) {
-    let before = FileSnapshot::of(&spot.path);
-    let mut visit = Visit::new(spot);
-    let refused = visit.open(plan.mode, PERMITS).err().map(|error| error.kind());
+fn is_left_alone(test_file: &'static TestFile, plan: &Plan, kind: ErrorKind) {
+    let before = FileSnapshot::of(&test_file.path);
+    let mut session = Session::new(test_file);
+    let refused = session.open(plan.mode, PERMITS).err().map(|error| error.kind());
     assert_eq!(refused, Some(kind));
-    let refused = SystemSemaphore::remove(&spot.key).err().map(|error| error.kind());
+    let refused = SystemSemaphore::remove(&test_file.key).err().map(|error| error.kind());
     assert_eq!(refused, Some(kind));
-    plan.steps().for_each(|step| visit.take(step));
-    visit.end();
-    assert!(FileSnapshot::of(&spot.path) == before, "it is another file");
+    plan.steps().for_each(|step| session.take(step));
+    session.end();
+    assert!(FileSnapshot::of(&test_file.path) == before, "it is another file");
 }
 
-fn is_opened(spot: &'static Spot, plan: &Plan, file: &File) {
+fn is_opened(test_file: &'static TestFile, plan: &Plan, file: &File) {
     let mut has_users = false;
     for slot in plan.living.iter().take(4).filter(|slot| slot.number() != REGISTRY_BYTE) {
         let bytes = slot.number()..slot.number() + 1;
@@ -101,12 +101,12 @@ fn is_opened(spot: &'static Spot, plan: &Plan, file: &File) {
     let max = word(header::MAX_PERMITS + u64::from(epoch & 1) * 4);
     let is_leftover = is_removed || !persistent && !has_users;
 
-    let mut visit = Visit::new(spot);
-    let opened = visit.open(plan.mode, PERMITS).map_err(|error| error.kind());
+    let mut session = Session::new(test_file);
+    let opened = session.open(plan.mode, PERMITS).map_err(|error| error.kind());
     match (plan.mode, is_leftover) {
         (Mode::OpenExisting, true) => {
             assert_eq!(opened.err(), Some(ErrorKind::NotFound));
-            assert!(!spot.path.exists(), "it is left");
+            assert!(!test_file.path.exists(), "it is left");
         }
         (_, true) => assert_works_now(&opened.expect("a leftover starts afresh"), PERMITS),
         (Mode::CreateNew, false) => assert_eq!(opened.err(), Some(ErrorKind::AlreadyExists)),
@@ -116,9 +116,9 @@ fn is_opened(spot: &'static Spot, plan: &Plan, file: &File) {
         (Mode::Create, false) => assert_works_now(&opened.expect("it is reset"), PERMITS),
         (Mode::Open | Mode::OpenExisting, false) => drop(opened.expect("it can be opened")),
     }
-    plan.steps().for_each(|step| visit.take(step));
-    visit.end();
+    plan.steps().for_each(|step| session.take(step));
+    session.end();
     if !is_leftover && !plan.steps().any(|step| matches!(step, Step::Remove)) {
-        assert!(spot.names(file), "it is gone, though others use it or it is persistent");
+        assert!(test_file.names(file), "it is gone, though others use it or it is persistent");
     }
 }

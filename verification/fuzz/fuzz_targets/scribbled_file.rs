@@ -4,8 +4,8 @@
 
 use fuzz::choice;
 use fuzz::scribble::{Count, Write, scribble};
-use fuzz::session::{Errand, Mode, Running, Step, Visit, moment};
-use fuzz::test_file::{Place, Spot};
+use fuzz::session::{Errand, Mode, Running, Session, Step, moment};
+use fuzz::test_file::{Location, TestFile};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use system_semaphore::{AccessMode, SystemSemaphore};
@@ -13,7 +13,7 @@ use test_support::robust_file::{FileSnapshot, assert_works_now};
 
 #[derive(Arbitrary, Debug)]
 struct Plan {
-    place: Place,
+    location: Location,
     acts: Vec<Act>,
 }
 
@@ -42,51 +42,53 @@ const PERMITS: u32 = 3;
 const MANY: usize = 24;
 
 fuzz_target!(|plan: Plan| {
-    let spot = Spot::at(plan.place);
-    let mut visit = Visit::new(spot);
-    visit.open(Mode::CreateNew, PERMITS).expect("it is new");
+    let test_file = TestFile::at(plan.location);
+    let mut session = Session::new(test_file);
+    session.open(Mode::CreateNew, PERMITS).expect("it is new");
     // another user that holds one, until it dies
-    visit.take(&Step::Inheritable(Count::ONE));
+    session.take(&Step::Inheritable(Count::ONE));
     let mut second = None;
     for act in plan.acts.iter().take(MANY) {
         match act {
-            Act::Step(step) => visit.take(step),
+            Act::Step(step) => session.take(step),
             Act::Scribble(writes) => {
-                if let Some(file) = visit.file() {
+                if let Some(file) = session.file() {
                     scribble(file, writes);
                 }
             }
             Act::Meanwhile(errand) => {
                 drop(second.take());
-                second = errand.of(&mut visit).map(Running::new);
+                second = errand.of(&mut session).map(Running::new);
             }
         }
     }
     drop(second);
-    visit.end();
-    can_be_made_anew(spot);
-    spot.clear();
-    Spot::quiet().serves();
+    session.end();
+    can_be_made_anew(test_file);
+    test_file.clear();
+    TestFile::quiet().serves();
 });
 
 impl Meanwhile {
-    fn of(&self, visit: &mut Visit) -> Option<Errand> {
+    fn of(&self, session: &mut Session) -> Option<Errand> {
         match self {
             Self::Nothing => None,
-            Self::Scribble(writes) => Some(Errand::Scribble(visit.file()?.try_clone().ok()?, writes.clone())),
-            Self::Acquire { count, ms } => Some(Errand::Acquire(visit.handle()?, *count, moment(*ms))),
+            Self::Scribble(writes) => {
+                Some(Errand::Scribble(session.file()?.try_clone().ok()?, writes.clone()))
+            }
+            Self::Acquire { count, ms } => Some(Errand::Acquire(session.handle()?, *count, moment(*ms))),
         }
     }
 }
 
-fn can_be_made_anew(spot: &Spot) {
+fn can_be_made_anew(test_file: &TestFile) {
     let create =
-        || SystemSemaphore::builder(&spot.key).mode(AccessMode::Create).initial_value(2).max_permits(5);
-    let refusal = spot.open().ok().and_then(|file| spot.refusal(&file));
+        || SystemSemaphore::builder(&test_file.key).mode(AccessMode::Create).initial_value(2).max_permits(5);
+    let refusal = test_file.open().ok().and_then(|file| test_file.refusal(&file));
     let Some(kind) = refusal else {
         return assert_works_now(&create().build().expect("it can be made anew"), 2);
     };
-    let before = FileSnapshot::of(&spot.path);
+    let before = FileSnapshot::of(&test_file.path);
     assert_eq!(create().build().err().map(|error| error.kind()), Some(kind));
-    assert!(FileSnapshot::of(&spot.path) == before, "it is another file");
+    assert!(FileSnapshot::of(&test_file.path) == before, "it is another file");
 }

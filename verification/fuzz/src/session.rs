@@ -14,7 +14,7 @@ use test_support::format::REGISTRY_BYTE;
 
 use crate::choice;
 use crate::scribble::{Count, Slot, Write, scribble};
-use crate::test_file::{Spot, mend};
+use crate::test_file::{TestFile, clear_held};
 
 choice! {
     /// How a semaphore is opened.
@@ -92,13 +92,13 @@ pub fn moment(choice: u8) -> Duration {
     Duration::from_millis([0, 0, 1, 3][usize::from(choice % 4)])
 }
 
-/// A process's use of the semaphore at a spot.
-pub struct Visit {
-    spot: &'static Spot,
+/// A process's use of the semaphore of a test file.
+pub struct Session {
+    test_file: &'static TestFile,
     handles: Vec<SystemSemaphore>,
     permits: Vec<OwnedPermit>,
     inheritable: Vec<InheritablePermit>,
-    /// The files that the spot has had.
+    /// The files that the test file had at any time.
     files: Vec<File>,
     others: Option<File>,
 }
@@ -106,11 +106,11 @@ pub struct Visit {
 /// So many handles and permits are enough.
 const MANY: usize = 4;
 
-impl Visit {
+impl Session {
     /// Begins with nothing open.
-    pub fn new(spot: &'static Spot) -> Self {
+    pub fn new(test_file: &'static TestFile) -> Self {
         Self {
-            spot,
+            test_file,
             handles: Vec::new(),
             permits: Vec::new(),
             inheritable: Vec::new(),
@@ -121,7 +121,7 @@ impl Visit {
 
     /// Opens the semaphore with this many permits.
     pub fn open(&mut self, mode: Mode, permits: u32) -> Result<&SystemSemaphore, Error> {
-        self.handles.push(SystemSemaphore::new(&self.spot.key, permits, mode.into())?);
+        self.handles.push(SystemSemaphore::new(&self.test_file.key, permits, mode.into())?);
         Ok(&self.handles[self.handles.len() - 1])
     }
 
@@ -132,30 +132,30 @@ impl Visit {
 
     /// The file as it is now, or was last.
     pub fn file(&mut self) -> Option<&File> {
-        if !self.files.last().is_some_and(|file| self.spot.names(file)) {
-            self.files.extend(self.spot.open());
+        if !self.files.last().is_some_and(|file| self.test_file.names(file)) {
+            self.files.extend(self.test_file.open());
         }
         self.files.last()
     }
 
     /// Does a step, if there is something to do it with.
     pub fn take(&mut self, step: &Step) {
-        // whatever file the spot has had, it is to be mended
+        // each file that the test file had is cleared later
         self.file();
         match *step {
             Step::Open { mode, value, max, persistent } if self.handles.len() < MANY => {
                 let builder =
-                    SystemSemaphore::builder(&self.spot.key).mode(mode.into()).persistent(persistent);
+                    SystemSemaphore::builder(&self.test_file.key).mode(mode.into()).persistent(persistent);
                 let builder = match max {
                     Some(max) => builder.max_permits(max.get()),
                     None => builder,
                 };
                 self.handles.extend(builder.initial_value(value.get()).build());
             }
-            Step::Remove => drop(SystemSemaphore::remove(&self.spot.key)),
+            Step::Remove => drop(SystemSemaphore::remove(&self.test_file.key)),
             Step::Close => {
                 if let Some(handle) = self.handles.pop() {
-                    self.mend();
+                    self.clear_held();
                     drop(handle);
                 }
             }
@@ -189,7 +189,7 @@ impl Visit {
         let soon = Instant::now() + Duration::from_millis(1);
         let permit = match *step {
             Step::SetKey(mode) => {
-                let _ = semaphore.set_key(&self.spot.key, 3, mode.into());
+                let _ = semaphore.set_key(&self.test_file.key, 3, mode.into());
                 return;
             }
             Step::Available => return drop(semaphore.available_permits()),
@@ -230,7 +230,7 @@ impl Visit {
             return;
         }
         if self.others.is_none() {
-            self.others = self.spot.open().ok();
+            self.others = self.test_file.open().ok();
         }
         if let Some(others) = &self.others {
             // another one may have it already
@@ -238,26 +238,26 @@ impl Visit {
         }
     }
 
-    /// Ends the use. Other users are dead, and the spot's file may be left.
+    /// Ends the use. Other users are dead, and the file may be left.
     pub fn end(mut self) {
         self.take(&Step::Capabilities);
         self.others = None;
         // what is held without a guard keeps it open
-        self.handles.extend(SystemSemaphore::new(&self.spot.key, 0, AccessMode::OpenExisting));
+        self.handles.extend(SystemSemaphore::new(&self.test_file.key, 0, AccessMode::OpenExisting));
         self.inheritable.clear();
         self.permits.clear();
         for semaphore in &self.handles {
             let _ = semaphore.forget_held(u32::MAX);
         }
-        self.mend();
+        self.clear_held();
     }
 
     /// Lets nobody hold anything. A handle that goes while its process holds permits leaves its slot to the process's end.
     /// That a few do is well, but so many descriptors as there are visits no process has.
-    fn mend(&self) {
-        static UNMENDED: AtomicU32 = AtomicU32::new(0);
-        if UNMENDED.fetch_add(1, Ordering::Relaxed) >= 50 {
-            self.files.iter().for_each(mend);
+    fn clear_held(&self) {
+        static UNCLEARED: AtomicU32 = AtomicU32::new(0);
+        if UNCLEARED.fetch_add(1, Ordering::Relaxed) >= 50 {
+            self.files.iter().for_each(clear_held);
         }
     }
 }

@@ -8,14 +8,14 @@ use std::sync::LazyLock;
 use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
 use test_support::byte_lock;
 use test_support::format::{FILE_SIZE, MAGIC, NAME_AT, PAGE_SIZE, SLOTS, VERSION, header, slot, slot_at};
-use test_support::robust_file::{TestFile, assert_works_now, valid_bytes};
+use test_support::robust_file::{self, assert_works_now, valid_bytes};
 
 use crate::choice;
 
 choice! {
-    /// Which of the places that a name's file can be at.
+    /// Which of the locations that a name's file can be at.
     #[derive(Copy, PartialEq, Eq)]
-    pub enum Place {
+    pub enum Location {
         /// In the directory of the user's names.
         Own,
         /// The same, with a name so long that the file is called by its hash, and has the name inside.
@@ -26,41 +26,41 @@ choice! {
 }
 
 /// A name that nobody else has, and the file that stands for it.
-pub struct Spot {
-    file: TestFile,
+pub struct TestFile {
+    file: robust_file::TestFile,
     /// The content of a semaphore's file of that name, which is persistent and has 3 permits.
     good: Vec<u8>,
 }
 
-impl Deref for Spot {
-    type Target = TestFile;
+impl Deref for TestFile {
+    type Target = robust_file::TestFile;
 
-    fn deref(&self) -> &TestFile {
+    fn deref(&self) -> &robust_file::TestFile {
         &self.file
     }
 }
 
-impl Spot {
-    /// The spot at this place. There is one of each in a process.
-    pub fn at(place: Place) -> &'static Self {
-        static OWN: LazyLock<Spot> = LazyLock::new(|| Spot::new("", ""));
-        static LONG: LazyLock<Spot> = LazyLock::new(|| Spot::new("", &"-long".repeat(50)));
-        static GLOBAL: LazyLock<Spot> = LazyLock::new(|| Spot::new("Global\\", ""));
-        match place {
-            Place::Own => &OWN,
-            Place::Long => &LONG,
-            Place::Global => &GLOBAL,
+impl TestFile {
+    /// The test file at this location. There is one of each in a process.
+    pub fn at(location: Location) -> &'static Self {
+        static OWN: LazyLock<TestFile> = LazyLock::new(|| TestFile::new("", ""));
+        static LONG: LazyLock<TestFile> = LazyLock::new(|| TestFile::new("", &"-long".repeat(50)));
+        static GLOBAL: LazyLock<TestFile> = LazyLock::new(|| TestFile::new("Global\\", ""));
+        match location {
+            Location::Own => &OWN,
+            Location::Long => &LONG,
+            Location::Global => &GLOBAL,
         }
     }
 
     /// One more, for a semaphore that nobody does anything to.
     pub fn quiet() -> &'static Self {
-        static QUIET: LazyLock<Spot> = LazyLock::new(|| Spot::new("", "-quiet"));
+        static QUIET: LazyLock<TestFile> = LazyLock::new(|| TestFile::new("", "-quiet"));
         &QUIET
     }
 
     fn new(before: &str, behind: &str) -> Self {
-        let file = TestFile::new(&format!("{before}fuzz-{}{behind}", std::process::id()));
+        let file = robust_file::TestFile::new(&format!("{before}fuzz-{}{behind}", std::process::id()));
         let good = valid_bytes(&file);
         Self { file, good }
     }
@@ -106,11 +106,11 @@ fn read(file: &File, at: u64, length: usize) -> Vec<u8> {
 }
 
 /// Lets the living hold nothing.
-pub fn mend(file: &File) {
-    mend_slots(file, 0, SLOTS);
+pub fn clear_held(file: &File) {
+    clear_held_slots(file, 0, SLOTS);
 }
 
-fn mend_slots(file: &File, first: u16, count: u16) {
+fn clear_held_slots(file: &File, first: u16, count: u16) {
     if !byte_lock::is_locked_by_other(file, first..first + count) {
         return;
     }
@@ -119,6 +119,6 @@ fn mend_slots(file: &File, first: u16, count: u16) {
         return;
     }
     let half = count / 2;
-    mend_slots(file, first, half);
-    mend_slots(file, first + half, count - half);
+    clear_held_slots(file, first, half);
+    clear_held_slots(file, first + half, count - half);
 }

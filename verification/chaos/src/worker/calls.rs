@@ -1,4 +1,4 @@
-//! What is done with a semaphore, step by step, each told to the board.
+//! What is done with a semaphore, step by step, each told to the shared state.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::shared_state::Stage;
 
 impl Actor {
     pub(super) fn count(&mut self) -> u32 {
-        let most = self.me.board.permits.load(SeqCst).min(3);
+        let most = self.me.shared_state.permits.load(SeqCst).min(3);
         if self.random.bool() { 1 } else { 1 + self.random.u32(..most) }
     }
 
@@ -150,7 +150,7 @@ impl Actor {
 
     pub(super) fn open_another(&mut self, semaphore: usize) -> Step {
         self.hand.set_stage(Stage::Opening);
-        let opened = SystemSemaphore::new(key(self.me.board, semaphore), 0, AccessMode::OpenExisting);
+        let opened = SystemSemaphore::new(key(self.me.shared_state, semaphore), 0, AccessMode::OpenExisting);
         match opened {
             Ok(other) => {
                 if let Some(permit) = self.try_acquire(&other, semaphore, 1)? {
@@ -176,8 +176,8 @@ impl Actor {
 
     pub(super) fn reset(&mut self, semaphore: usize) -> Step {
         self.hand.set_stage(Stage::Resetting);
-        let permits = self.me.board.permits.load(SeqCst);
-        let builder = SystemSemaphore::builder(key(self.me.board, semaphore)).initial_value(permits);
+        let permits = self.me.shared_state.permits.load(SeqCst);
+        let builder = SystemSemaphore::builder(key(self.me.shared_state, semaphore)).initial_value(permits);
         let opened = builder.mode(AccessMode::Create).max_permits(permits + self.random.u32(..4)).build();
         match opened {
             Err(error) if error.kind() != ErrorKind::TimedOut => Err(error),

@@ -39,7 +39,7 @@ impl Actor {
     }
 
     pub(super) fn fork(&mut self, permit: Option<InheritablePermit>) -> Step {
-        if self.me.board.children().iter().all(|seat| seat.pid.load(SeqCst) != 0) {
+        if self.me.shared_state.children().iter().all(|seat| seat.pid.load(SeqCst) != 0) {
             return Ok(());
         }
         self.hand.set_stage(Stage::Forking);
@@ -72,18 +72,18 @@ impl Actor {
     pub(super) fn live_as_child(&mut self, permit: Option<InheritablePermit>) -> ! {
         let pid = process::id();
         let is_free = |seat: &&Seat| seat.pid.compare_exchange(0, pid, SeqCst, SeqCst).is_ok();
-        let children = self.me.board.children();
+        let children = self.me.shared_state.children();
         let Some(number) = (0..children.len()).find(|number| is_free(&&children[*number])) else {
             unsafe_calls::exit_at_once(0)
         };
-        let seat = &self.me.board.seats[WORKERS + number];
+        let seat = &self.me.shared_state.seats[WORKERS + number];
         seat.seed.store(self.random.u64(..), SeqCst);
         self.me = Myself { number: WORKERS + number, seat, is_child: true, ..self.me };
         self.hand = &seat.hands[0];
         self.me.begin(None);
         let outcome = self.live(permit);
         if let Err(error) = outcome {
-            self.me.board.complain(&format!("{error:?} in the child {seat}"));
+            self.me.shared_state.complain(&format!("{error:?} in the child {seat}"));
             unsafe_calls::exit_at_once(1);
         }
         unsafe_calls::exit_at_once(0)
@@ -93,7 +93,7 @@ impl Actor {
         self.hand.set_stage(Stage::Idle);
         for (_, inherited) in std::mem::take(&mut self.guards) {
             if inherited.num_permits() != 0 {
-                self.me.board.complain("a child has inherited permits");
+                self.me.shared_state.complain("a child has inherited permits");
             }
             if self.random.bool() {
                 drop(inherited);

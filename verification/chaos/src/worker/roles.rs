@@ -15,12 +15,12 @@ use crate::unsafe_calls;
 impl Actor {
     /// Opens, uses and closes, each time the first or the last or neither.
     pub(super) fn visit_again_and_again(&mut self) -> Step {
-        let permits = self.me.board.permits.load(SeqCst);
+        let permits = self.me.shared_state.permits.load(SeqCst);
         while !self.is_over() {
             self.burn()?;
             self.hand.set_stage(Stage::Opening);
             let mode = if self.random.u8(..4) == 0 { AccessMode::OpenExisting } else { AccessMode::Open };
-            match SystemSemaphore::new(key(self.me.board, 0), permits, mode) {
+            match SystemSemaphore::new(key(self.me.shared_state, 0), permits, mode) {
                 Ok(opened) => self.semaphores.push(opened),
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::TimedOut) => continue,
                 Err(error) => return Err(error),
@@ -42,11 +42,11 @@ impl Actor {
         let Some(permit) = self.acquire(&handle, 0, 1)? else { return Ok(()) };
         // who was killed in there has left its mark
         let mark = self.random.u64(1..);
-        self.me.board.inside.store(mark, SeqCst);
+        self.me.shared_state.inside.store(mark, SeqCst);
         self.nap();
-        let found = self.me.board.inside.load(SeqCst);
+        let found = self.me.shared_state.inside.load(SeqCst);
         if found != mark {
-            self.me.board.complain(&format!("two were inside with one permit: {}", self.me.seat));
+            self.me.shared_state.complain(&format!("two were inside with one permit: {}", self.me.seat));
         }
         self.give_back(0, permit)
     }
@@ -54,9 +54,9 @@ impl Actor {
     /// Takes permits and keeps them until it is killed.
     pub(super) fn take_and_keep(&mut self) -> Step {
         self.hand.set_stage(Stage::Opening);
-        let handle = SystemSemaphore::new(key(self.me.board, 0), 0, AccessMode::OpenExisting)?;
+        let handle = SystemSemaphore::new(key(self.me.shared_state, 0), 0, AccessMode::OpenExisting)?;
         let share = self.me.seat.amount.load(SeqCst);
-        let slots = if Scene::of(self.me.board) == Scene::Graves { share - 1 } else { 0 };
+        let slots = if Scene::of(self.me.shared_state) == Scene::Graves { share - 1 } else { 0 };
         let _permit = handle.acquire_many(share - slots)?;
         // each has a slot of its own
         let inheritable = (0..slots).map(|_| handle.acquire_inheritable(1, None));
@@ -71,9 +71,9 @@ impl Actor {
     /// Looks for the dead as soon as there are some, and is killed meanwhile.
     pub(super) fn inherit_and_die(&mut self, microseconds: u32) -> Step {
         self.hand.set_stage(Stage::Opening);
-        let handle = SystemSemaphore::new(key(self.me.board, 0), 0, AccessMode::OpenExisting)?;
+        let handle = SystemSemaphore::new(key(self.me.shared_state, 0), 0, AccessMode::OpenExisting)?;
         self.hand.set_stage(Stage::Idle);
-        while self.me.board.is_time.load(SeqCst) == 0 {
+        while self.me.shared_state.is_time.load(SeqCst) == 0 {
             thread::sleep(Duration::from_micros(50));
         }
         self.hand.set_stage(Stage::Asking);
@@ -85,10 +85,10 @@ impl Actor {
 
     /// Waits for a turn.
     pub(super) fn queue(&mut self) -> Step {
-        let permits = self.me.board.permits.load(SeqCst);
+        let permits = self.me.shared_state.permits.load(SeqCst);
         self.hand.set_stage(Stage::Opening);
-        let handle = SystemSemaphore::new(key(self.me.board, 0), 0, AccessMode::OpenExisting)?;
-        let together = self.me.board.together.load(SeqCst) > 0;
+        let handle = SystemSemaphore::new(key(self.me.shared_state, 0), 0, AccessMode::OpenExisting)?;
+        let together = self.me.shared_state.together.load(SeqCst) > 0;
         let count = if !together && self.random.u8(..4) == 0 { 1 + self.random.u32(..permits) } else { 1 };
         let hand = self.hand;
         let mut last_nap = Instant::now();
@@ -101,9 +101,9 @@ impl Actor {
         let permit = handle.acquire_interruptible(count, None, &mut naps)?;
         self.holds_more(0, count);
         self.hand.set_stage(Stage::Holding);
-        self.me.board.late.fetch_add((last_nap.elapsed() >= LONGEST_SLEEP).into(), SeqCst);
-        self.me.board.through.fetch_add(1, SeqCst);
-        while self.me.board.through.load(SeqCst) < self.me.board.together.load(SeqCst) {
+        self.me.shared_state.late.fetch_add((last_nap.elapsed() >= LONGEST_SLEEP).into(), SeqCst);
+        self.me.shared_state.through.fetch_add(1, SeqCst);
+        while self.me.shared_state.through.load(SeqCst) < self.me.shared_state.together.load(SeqCst) {
             thread::sleep(Duration::from_micros(50));
         }
         self.nap();

@@ -17,7 +17,7 @@ use test_support::robust_file::SHARED_MEMORY;
 use test_support::{Failure, Puppet, TEST_TIMEOUT, format, process, wait_until};
 
 use super::call::{Fault, Role};
-use super::tracer::{Plan, Seen, Sight, trace};
+use super::tracer::{Plan, Progress, Seen, trace};
 
 /// Of the engine, in milliseconds: who waits sleeps no longer before it has deaths watched,
 const FIRST_SLEEP: i64 = 2;
@@ -29,7 +29,7 @@ pub(super) struct Stage {
     pub(super) key: NativeIpcKey,
     pub(super) subject: Puppet,
     plan: Option<Plan>,
-    sight: Arc<Sight>,
+    progress: Arc<Progress>,
     tracer: JoinHandle<Seen>,
     /// Descriptors of the subject before it has done anything.
     descriptors: usize,
@@ -60,16 +60,16 @@ impl Stage {
         let mut subject = Puppet::spawn(Puppet::this_program().process_group(0));
         // what it has of us
         subject.must("close-descriptors");
-        let sight = Arc::default();
+        let progress = Arc::default();
         // what it does to begin is not the library's doing
         wait_until("the subject listens", || is_listening(subject.pid()));
-        let tracer = trace(subject.pid(), plan.clone(), &sight);
+        let tracer = trace(subject.pid(), plan.clone(), &progress);
         Self {
             key: NativeIpcKey::new(name, KeyType::Robust),
             descriptors: process::descriptors(subject.pid()),
             subject,
             plan,
-            sight,
+            progress,
             tracer,
             error: None,
             has_lost_descriptors: false,
@@ -143,7 +143,7 @@ impl Stage {
 
     /// Tells the subject to do something that takes long, and waits until it sleeps, or has answered.
     pub(super) fn begin(&mut self, command: &str) {
-        let answers = || self.sight.answers.load(Ordering::SeqCst);
+        let answers = || self.progress.answers.load(Ordering::SeqCst);
         let before = answers();
         // who is told of deaths sleeps until the next full second: at its end, no longer than who is not
         wait_until("a second is young", || milliseconds_of_second() < 500);
@@ -161,14 +161,14 @@ impl Stage {
     }
 
     fn sleeps_for(&self) -> i64 {
-        self.sight.sleeps_for.load(Ordering::SeqCst)
+        self.progress.sleeps_for.load(Ordering::SeqCst)
     }
 
     /// It waits. Who is not told of deaths looks for itself often, and who listens for them in the name of all does so. Between
     /// two sleeps it may be about to, so this tells whether all that was seen was within one.
     fn check_watch(&self) -> bool {
         let pid = self.subject.pid();
-        let sleeps = || self.sight.sleeps.load(Ordering::SeqCst);
+        let sleeps = || self.progress.sleeps.load(Ordering::SeqCst);
         let (number, sleep) = (sleeps(), self.sleeps_for());
         let (mask, is_watcher) = (listens_for(pid), is_watcher(pid));
         if sleep <= FIRST_SLEEP || self.sleeps_for() == 0 || sleeps() != number {
@@ -180,7 +180,7 @@ impl Stage {
     }
 
     fn is_hit(&self) -> bool {
-        self.sight.hit.load(Ordering::SeqCst)
+        self.progress.hit.load(Ordering::SeqCst)
     }
 
     /// Whether the subject was told that somebody else has the lock of the dead, and so gives back what they held.
@@ -191,7 +191,7 @@ impl Stage {
 
     /// Waits until the library's thread has looked often enough.
     pub(super) fn rest(&self) {
-        wait_until("the thread rests", || !self.sight.thread_is_busy.load(Ordering::SeqCst));
+        wait_until("the thread rests", || !self.progress.thread_is_busy.load(Ordering::SeqCst));
     }
 
     /// Asks from another process how many are free.
@@ -255,7 +255,7 @@ impl Stage {
         drop(semaphore);
         drop(self.subject);
         let seen = self.tracer.join().expect("the tracer does not panic");
-        Played { seen, hit: self.sight.hit.load(Ordering::SeqCst), error: self.error }
+        Played { seen, hit: self.progress.hit.load(Ordering::SeqCst), error: self.error }
     }
 
     /// It has closed whatever it had.

@@ -38,7 +38,7 @@ impl Plan {
 
 /// What shows of the traced process while it goes on.
 #[derive(Debug, Default)]
-pub(super) struct Sight {
+pub(super) struct Progress {
     /// The call has failed.
     pub(super) hit: AtomicBool,
     /// How many answers it has given.
@@ -55,12 +55,12 @@ pub(super) struct Sight {
 pub(super) type Seen = Vec<(Call, Option<Vec<Fault>>)>;
 
 /// Traces a process, the leader of a group of its own, until it ends. Returns when it is under way.
-pub(super) fn trace(pid: u32, plan: Option<Plan>, sight: &Arc<Sight>) -> JoinHandle<Seen> {
+pub(super) fn trace(pid: u32, plan: Option<Plan>, progress: &Arc<Progress>) -> JoinHandle<Seen> {
     let (sender, receiver) = channel();
-    let sight = Arc::clone(sight);
+    let progress = Arc::clone(progress);
     let tracer = thread::Builder::new().name("tracer".into()).spawn(move || {
         let pid = Pid::from_raw(pid as i32);
-        let mut tracer = Tracer { pid, plan, sight, tasks: HashMap::new(), seen: Vec::new() };
+        let mut tracer = Tracer { pid, plan, progress, tasks: HashMap::new(), seen: Vec::new() };
         tracer.run(sender);
         tracer.seen
     });
@@ -71,7 +71,7 @@ pub(super) fn trace(pid: u32, plan: Option<Plan>, sight: &Arc<Sight>) -> JoinHan
 struct Tracer {
     pid: Pid,
     plan: Option<Plan>,
-    sight: Arc<Sight>,
+    progress: Arc<Progress>,
     tasks: HashMap<Pid, Task>,
     seen: Seen,
 }
@@ -129,7 +129,7 @@ impl Tracer {
 
     fn forget(&mut self, task: Pid) {
         if self.tasks.remove(&task).is_some_and(|task| task.role == Role::Thread) {
-            self.sight.thread_is_busy.store(false, Ordering::SeqCst);
+            self.progress.thread_is_busy.store(false, Ordering::SeqCst);
         }
     }
 
@@ -172,7 +172,7 @@ impl Tracer {
         if self.is_not_the_library(&entry) {
             return Ok(());
         }
-        let step = self.sight.answers.load(Ordering::SeqCst);
+        let step = self.progress.answers.load(Ordering::SeqCst);
         let task = self.task(pid);
         let role = task.role;
         let (name, faults) = entry.faults(&task.memory).unzip();
@@ -191,7 +191,7 @@ impl Tracer {
         let fault = self.plan.as_ref().filter(|plan| plan.call.is(&call)).map(|plan| plan.fault);
         self.seen.push((call, faults));
         let Some(fault) = fault else { return Ok(()) };
-        self.sight.hit.store(true, Ordering::SeqCst);
+        self.progress.hit.store(true, Ordering::SeqCst);
         match fault {
             Fault::Instead(errno) => {
                 // there is no such call, so none is made
@@ -207,7 +207,7 @@ impl Tracer {
     fn at_exit(&mut self, pid: Pid) -> Result<(), Errno> {
         let task = self.task(pid);
         if task.role == Role::Main {
-            self.sight.sleeps_for.store(0, Ordering::SeqCst);
+            self.progress.sleeps_for.store(0, Ordering::SeqCst);
         }
         let Some(result) = self.task(pid).result.take() else { return Ok(()) };
         let mut registers = Thread::new(pid).registers()?;
@@ -221,7 +221,7 @@ impl Tracer {
         match entry.number {
             libc::SYS_write if descriptor <= 2 => {
                 if descriptor == 1 {
-                    self.sight.answers.fetch_add(1, Ordering::SeqCst);
+                    self.progress.answers.fetch_add(1, Ordering::SeqCst);
                 }
                 true
             }
@@ -240,12 +240,12 @@ impl Tracer {
             (Role::Main, Some(until), _) => {
                 let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("there is such a clock");
                 let now = now.tv_sec() * 1000 + now.tv_nsec() / 1_000_000;
-                self.sight.sleeps.fetch_add(1, Ordering::SeqCst);
-                self.sight.sleeps_for.store(until - now, Ordering::SeqCst);
+                self.progress.sleeps.fetch_add(1, Ordering::SeqCst);
+                self.progress.sleeps_for.store(until - now, Ordering::SeqCst);
             }
             (Role::Thread, _, polls_for) => {
                 let rests = polls_for.is_some_and(|milliseconds| milliseconds > 1000);
-                self.sight.thread_is_busy.store(!rests, Ordering::SeqCst);
+                self.progress.thread_is_busy.store(!rests, Ordering::SeqCst);
             }
             _ => {}
         }

@@ -2,16 +2,16 @@
 
 use std::{fmt, thread};
 
-use super::paths::{Books, Path, Scene};
+use super::paths::{Outcome, Path, Scene};
 use super::stage::{LATER, Stage};
-use super::trace::{Alarm, Manner, Route};
+use super::trace::{Alarm, FollowMode, Trace};
 use super::waiter::{Progress, Waiter};
-use super::{Mishap, Result, demand, start};
+use super::{Error, Result, demand, start};
 use test_support::ptrace::Tracee;
 
 /// What happens between the halt and the look at the books.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum KillVariant {
     /// It is killed at once.
     AtOnce,
     /// Another process completes an operation first.
@@ -20,11 +20,11 @@ pub(crate) enum Way {
     SecondRecoverer,
 }
 
-impl Way {
+impl KillVariant {
     pub(crate) const ALL: [Self; 3] = [Self::AtOnce, Self::AfterAnother, Self::SecondRecoverer];
 }
 
-impl fmt::Display for Way {
+impl fmt::Display for KillVariant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AtOnce => "killed at once",
@@ -36,8 +36,8 @@ impl fmt::Display for Way {
 
 /// The routes of those who find the dead one, and are killed in turn.
 pub(crate) struct Recoverers {
-    pub(crate) by_looking: Route,
-    pub(crate) by_opening: Route,
+    pub(crate) by_looking: Trace,
+    pub(crate) by_opening: Trace,
 }
 
 /// What a kill has shown.
@@ -49,9 +49,9 @@ pub(crate) struct Finding {
 }
 
 /// Everybody who is there when the process begins its path.
-pub(crate) struct Cast<'a> {
+pub(crate) struct Setup<'a> {
     path: &'a Path,
-    way: Way,
+    variant: KillVariant,
     stage: Stage,
     /// Who stands at the beginning of the path.
     pub(crate) subject: Tracee,
@@ -60,8 +60,8 @@ pub(crate) struct Cast<'a> {
     waiter: Option<Waiter>,
 }
 
-impl<'a> Cast<'a> {
-    pub(crate) fn assemble(path: &'a Path, way: Way, name: &str) -> Result<Self> {
+impl<'a> Setup<'a> {
+    pub(crate) fn assemble(path: &'a Path, variant: KillVariant, name: &str) -> Result<Self> {
         let mut stage = Stage::new(name);
         if !path.scene.is_deserted() {
             stage.open(path.initial)?;
@@ -75,13 +75,13 @@ impl<'a> Cast<'a> {
             holder = None;
         }
         let halted = if path.scene == Scene::Helping { Some(halt_after_the_swap(&stage)?) } else { None };
-        let has_recoverer = way == Way::SecondRecoverer && !path.scene.is_deserted();
+        let has_recoverer = variant == KillVariant::SecondRecoverer && !path.scene.is_deserted();
         let recoverer = if has_recoverer { Some(start("recovery", name)?) } else { None };
         stage.expect_the_subject()?;
         let subject = start(path.name, name)?;
         let waiter = if path.scene.begins_with_waiter() { Some(fall_asleep(name)?) } else { None };
         drop(holder);
-        Ok(Self { path, way, stage, subject, halted, recoverer, waiter })
+        Ok(Self { path, variant, stage, subject, halted, recoverer, waiter })
     }
 
     /// Lets the subject go along its path, as `go` does it.
@@ -98,11 +98,11 @@ impl<'a> Cast<'a> {
     pub(crate) fn kill(mut self, recoverers: &Recoverers, number: usize) -> Result<Finding> {
         let view = self.stage.view()?;
         let is_shown = self.path.shows.map(|shows| shows(&view));
-        let Self { path, way, .. } = self;
+        let Self { path, variant, .. } = self;
         if path.scene.is_deserted() {
             return self.kill_the_last(is_shown, recoverers, number);
         }
-        if way == Way::AfterAnother {
+        if variant == KillVariant::AfterAnother {
             if path.scene.has_waiter() { self.stage.create_permit()? } else { self.stage.operate()? }
         }
         drop(self.subject);
@@ -116,15 +116,15 @@ impl<'a> Cast<'a> {
             let free = if is_shown == Some(true) { done.free } else { undone.free };
             feed(&mut self.stage, self.waiter, free)?
         } else {
-            if way == Way::AtOnce {
+            if variant == KillVariant::AtOnce {
                 // in the other ways the waiter itself finds the dead
-                self.stage.bury()?;
+                self.stage.recover_dead()?;
             }
             self.stage.books(undone.free.min(done.free))?
         };
         self.stage.check_the_living(0)?;
         self.stage.close()?;
-        let is_done = judge(path, way, is_shown, books)?;
+        let is_done = judge(path, variant, is_shown, books)?;
         Ok(Finding { is_done, recoverer })
     }
 
@@ -136,27 +136,27 @@ impl<'a> Cast<'a> {
         number: usize,
     ) -> Result<Finding> {
         let mut recoverer = None;
-        match self.way {
-            Way::AtOnce => drop(self.subject),
-            Way::AfterAnother => open_before(&mut self.stage, self.subject)?,
-            Way::SecondRecoverer => {
+        match self.variant {
+            KillVariant::AtOnce => drop(self.subject),
+            KillVariant::AfterAnother => open_before(&mut self.stage, self.subject)?,
+            KillVariant::SecondRecoverer => {
                 drop(self.subject);
                 let second = start("open-of-a-leftover", &self.stage.name)?;
                 recoverer = kill_on_the_way(second, &recoverers.by_opening, number)?;
             }
         }
-        if self.way != Way::AfterAnother {
+        if self.variant != KillVariant::AfterAnother {
             self.stage.open(LATER)?;
         }
         let books = self.stage.books(self.path.undone.free.min(self.path.done.free))?;
         self.stage.check_the_living(0)?;
         self.stage.close()?;
-        if self.way == Way::AfterAnother {
+        if self.variant == KillVariant::AfterAnother {
             // it came to the semaphore as it was, or made it anew
-            let is_done = judge(self.path, self.way, None, books)?;
+            let is_done = judge(self.path, self.variant, None, books)?;
             return Ok(Finding { is_done, recoverer });
         }
-        demand(books == Books { free: LATER, recoveries: 0 }, || {
+        demand(books == Outcome { free: LATER, recoveries: 0 }, || {
             format!("{books:?} of what was opened anew")
         })?;
         Ok(Finding { is_done: is_shown, recoverer })
@@ -177,25 +177,25 @@ fn fall_asleep(name: &str) -> Result<Waiter> {
     let mut waiter = Waiter::start(name)?;
     match waiter.go_on()? {
         Progress::Sleeps => Ok(waiter),
-        Progress::HasPermit => Err(Mishap::Failure("a waiter got what was not there".to_owned())),
+        Progress::HasPermit => Err(Error::Failure("a waiter got what was not there".to_owned())),
     }
 }
 
-/// Kills a recoverer after so many instructions, which it tells, or where it has come to if it goes another way.
-fn kill_on_the_way(mut recoverer: Tracee, route: &Route, number: usize) -> Result<Option<usize>> {
+/// Kills a recoverer after so many instructions, which it tells, or where it has come to if it diverges from the trace.
+fn kill_on_the_way(mut recoverer: Tracee, trace: &Trace, number: usize) -> Result<Option<usize>> {
     // by the golden ratio: however many kills there are, they are spread evenly
     let fraction = f64::fract(number as f64 * 0.618_033_988_75);
-    let target = (fraction * (route.length() + 1) as f64) as usize;
-    match route.walk(&mut recoverer, target, Manner::Exact, &mut || Ok(())) {
+    let target = (fraction * (trace.length() + 1) as f64) as usize;
+    match trace.walk(&mut recoverer, target, FollowMode::Exact, &mut || Ok(())) {
         Ok(()) => Ok(Some(target)),
-        Err(Mishap::Astray) => Ok(None),
+        Err(Error::Diverged) => Ok(None),
         Err(failure) => Err(failure),
     }
 }
 
 /// Sees that the waiter gets through, of so many permits that there are to be; tells what there were.
-fn feed(stage: &mut Stage, waiter: Option<Waiter>, free: u32) -> Result<Books> {
-    stage.bury()?;
+fn feed(stage: &mut Stage, waiter: Option<Waiter>, free: u32) -> Result<Outcome> {
+    stage.recover_dead()?;
     let mut waiter = match waiter {
         Some(waiter) => waiter,
         None => Waiter::start(&stage.name)?,
@@ -215,7 +215,7 @@ fn feed(stage: &mut Stage, waiter: Option<Waiter>, free: u32) -> Result<Books> {
     // its permit comes back, too
     let books = stage.books(expected)?;
     demand(books.free == expected, || format!("{} permits, and {expected} were expected", books.free))?;
-    Ok(Books { free, recoveries })
+    Ok(Outcome { free, recoveries })
 }
 
 /// Opens the semaphore while the subject stands, and if that has to wait for it, kills it meanwhile.
@@ -238,10 +238,10 @@ fn open_before(stage: &mut Stage, subject: Tracee) -> Result<()> {
 }
 
 /// Whether the path was done, by what was seen of it and by the books, which must agree.
-fn judge(path: &Path, way: Way, is_shown: Option<bool>, books: Books) -> Result<Option<bool>> {
-    let is_like = |expected: Books| {
+fn judge(path: &Path, variant: KillVariant, is_shown: Option<bool>, books: Outcome) -> Result<Option<bool>> {
+    let is_like = |expected: Outcome| {
         // a death may count twice if who gives back dies in the middle
-        let may_be_more = way == Way::SecondRecoverer || path.scene.has_dead();
+        let may_be_more = variant == KillVariant::SecondRecoverer || path.scene.has_dead();
         let recoveries = match expected.recoveries {
             expected if expected > 0 && may_be_more => books.recoveries >= expected,
             expected => books.recoveries == expected,

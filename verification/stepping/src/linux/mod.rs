@@ -17,42 +17,42 @@ use system_semaphore::SystemSemaphore;
 use test_support::ptrace::{Event, Resume, Tracee};
 use test_support::robust_file::remove_files_with;
 
-use self::kill_point::{Cast, Finding, Recoverers, Way};
+use self::kill_point::{Finding, KillVariant, Recoverers, Setup};
 use self::paths::{PATHS, Path};
-use self::trace::{Manner, Route};
+use self::trace::{FollowMode, Trace};
 
 /// Why a kill has shown nothing, or something bad.
-pub(crate) enum Mishap {
+pub(crate) enum Error {
     /// The process went another way than the one before it: it was held up, so that a clock said something else.
-    Astray,
+    Diverged,
     Failure(String),
 }
 
-pub(crate) type Result<T> = std::result::Result<T, Mishap>;
+pub(crate) type Result<T> = std::result::Result<T, Error>;
 
-impl fmt::Display for Mishap {
+impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Astray => write!(f, "it went another way each time"),
+            Self::Diverged => write!(f, "it went another way each time"),
             Self::Failure(what) => write!(f, "{what}"),
         }
     }
 }
 
-impl From<io::Error> for Mishap {
+impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         Self::Failure(format!("the system: {error}"))
     }
 }
 
-impl From<system_semaphore::Error> for Mishap {
+impl From<system_semaphore::Error> for Error {
     fn from(error: system_semaphore::Error) -> Self {
         Self::Failure(error.to_string())
     }
 }
 
 fn demand(is_so: bool, complaint: impl FnOnce() -> String) -> Result<()> {
-    if is_so { Ok(()) } else { Err(Mishap::Failure(complaint())) }
+    if is_so { Ok(()) } else { Err(Error::Failure(complaint())) }
 }
 
 /// The argument that makes this program another process.
@@ -64,7 +64,7 @@ fn start(part: &str, name: &str) -> Result<Tracee> {
     process.resume(Resume::Freely)?;
     match process.wait()? {
         Event::Marked => Ok(process),
-        event => Err(Mishap::Failure(format!("{part:?} does not come to its mark: {event:?}"))),
+        event => Err(Error::Failure(format!("{part:?} does not come to its mark: {event:?}"))),
     }
 }
 
@@ -89,8 +89,8 @@ const USUAL: Measure = Measure { short: 700, points: 100 };
 const FULL: Measure = Measure { short: 5_000, points: 2_000 };
 
 /// How a place is looked for, until it is found.
-const TRIES: [Manner; 10] = {
-    use Manner::{Exact, Literal, Loose};
+const TRIES: [FollowMode; 10] = {
+    use FollowMode::{Exact, Literal, Loose};
     [Exact, Exact, Exact, Exact, Loose, Loose, Literal, Literal, Literal, Literal]
 };
 
@@ -111,8 +111,8 @@ pub(crate) fn main() -> ExitCode {
     let (passed, failed) = match Run::new(measure).and_then(|mut run| run.all(PATHS.iter().filter(is_chosen)))
     {
         Ok(counts) => counts,
-        Err(mishap) => {
-            println!("it cannot be run: {mishap}");
+        Err(error) => {
+            println!("it cannot be run: {error}");
             (0, 1)
         }
     };
@@ -144,7 +144,7 @@ struct Run {
     measure: Measure,
     /// What the names of all semaphores begin with.
     prefix: String,
-    /// Keeps the directory, so that nobody makes or removes it on his way.
+    /// Keeps the directory, so that no process makes or removes it while it is traced.
     _directory: SystemSemaphore,
     recoverers: Recoverers,
     /// Where recoverers were killed.
@@ -166,8 +166,8 @@ impl Run {
         watch(prefix.clone());
         let directory = SystemSemaphore::create(paths::key(&prefix), 0)?;
         let recoverers = Recoverers {
-            by_looking: record("recovery", Way::AtOnce, &prefix)?,
-            by_opening: record("open-of-a-leftover", Way::AtOnce, &prefix)?,
+            by_looking: record("recovery", KillVariant::AtOnce, &prefix)?,
+            by_opening: record("open-of-a-leftover", KillVariant::AtOnce, &prefix)?,
         };
         Ok(Self { measure, prefix, _directory: directory, recoverers, recoveries: BTreeSet::new() })
     }
@@ -183,14 +183,14 @@ impl Run {
         for path in paths {
             let begin = Instant::now();
             let mut found = Vec::new();
-            for way in Way::ALL {
-                match self.along(path, way) {
+            for variant in KillVariant::ALL {
+                match self.along(path, variant) {
                     Ok(findings) => found.push(findings),
-                    Err(mishap) => println!("{} FAILED, {way}: {mishap}", path.name),
+                    Err(error) => println!("{} FAILED, {variant}: {error}", path.name),
                 }
             }
             passed += found.len();
-            failed += Way::ALL.len() - found.len();
+            failed += KillVariant::ALL.len() - found.len();
             print_line(path, &found, begin.elapsed());
         }
         println!(
@@ -203,35 +203,35 @@ impl Run {
     }
 
     /// Kills at each of a path's points, and sees that it turns from not done to done once.
-    fn along(&mut self, path: &Path, way: Way) -> Result<Findings> {
-        let route = record(path.name, way, &self.prefix)?;
+    fn along(&mut self, path: &Path, variant: KillVariant) -> Result<Findings> {
+        let trace = record(path.name, variant, &self.prefix)?;
         let mut outcomes = BTreeMap::new();
-        for (number, point) in self.points(&route).into_iter().enumerate() {
-            outcomes.insert(point, self.kill(path, way, &route, point, number)?);
+        for (number, point) in self.points(&trace).into_iter().enumerate() {
+            outcomes.insert(point, self.kill(path, variant, &trace, point, number)?);
         }
         while let Some((before, after)) =
             turns(&outcomes).first().filter(|(before, after)| after - before > 1)
         {
             let point = (before + after) / 2;
-            outcomes.insert(point, self.kill(path, way, &route, point, point)?);
+            outcomes.insert(point, self.kill(path, variant, &trace, point, point)?);
         }
         let turn = match *turns(&outcomes) {
             [] if !path.flips() => None,
             [(before, after)] if outcomes[&before] == Some(false) => Some(after),
-            ref turns => return Err(Mishap::Failure(format!("not done, done, and not done: {turns:?}"))),
+            ref turns => return Err(Error::Failure(format!("not done, done, and not done: {turns:?}"))),
         };
-        Ok(Findings { instructions: route.length(), calls: route.calls.len(), points: outcomes.len(), turn })
+        Ok(Findings { instructions: trace.length(), calls: trace.calls.len(), points: outcomes.len(), turn })
     }
 
-    /// Where on a route is killed.
-    fn points(&self, route: &Route) -> BTreeSet<usize> {
-        let length = route.length();
+    /// Where on a trace is killed.
+    fn points(&self, trace: &Trace) -> BTreeSet<usize> {
+        let length = trace.length();
         if length <= self.measure.short {
             return (0..=length).collect();
         }
         let last = self.measure.points - 1;
         let spread = (0..=last).map(|index| index * length / last);
-        let calls = route.calls.iter().flat_map(|call| [*call, call + 1]);
+        let calls = trace.calls.iter().flat_map(|call| [*call, call + 1]);
         spread.chain(calls).collect()
     }
 
@@ -239,20 +239,20 @@ impl Run {
     fn kill(
         &mut self,
         path: &Path,
-        way: Way,
-        route: &Route,
+        variant: KillVariant,
+        trace: &Trace,
         point: usize,
         number: usize,
     ) -> Result<Option<bool>> {
-        let mut finding = Err(Mishap::Astray);
-        for manner in TRIES {
-            finding = self.try_to_kill(path, way, route, point, manner, number);
-            if !matches!(finding, Err(Mishap::Astray)) {
+        let mut finding = Err(Error::Diverged);
+        for mode in TRIES {
+            finding = self.try_to_kill(path, variant, trace, point, mode, number);
+            if !matches!(finding, Err(Error::Diverged)) {
                 break;
             }
         }
-        let finding = finding
-            .map_err(|mishap| Mishap::Failure(format!("killed after {point} instructions: {mishap}")))?;
+        let finding =
+            finding.map_err(|error| Error::Failure(format!("killed after {point} instructions: {error}")))?;
         self.recoveries.extend(finding.recoverer.map(|point| (path.scene.is_deserted(), point)));
         Ok(finding.is_done)
     }
@@ -260,28 +260,28 @@ impl Run {
     fn try_to_kill(
         &self,
         path: &Path,
-        way: Way,
-        route: &Route,
+        variant: KillVariant,
+        trace: &Trace,
         point: usize,
-        manner: Manner,
+        mode: FollowMode,
         number: usize,
     ) -> Result<Finding> {
         KILLS.fetch_add(1, Ordering::Relaxed);
-        let mut cast = Cast::assemble(path, way, &format!("{}{}", self.prefix, path.name))?;
-        cast.set_out(|subject, alarm| route.walk(subject, point, manner, alarm))?;
-        cast.kill(&self.recoverers, number)
+        let mut setup = Setup::assemble(path, variant, &format!("{}{}", self.prefix, path.name))?;
+        setup.set_out(|subject, alarm| trace.walk(subject, point, mode, alarm))?;
+        setup.kill(&self.recoverers, number)
     }
 }
 
 /// Walks along a path for the first time.
-fn record(name: &str, way: Way, prefix: &str) -> Result<Route> {
+fn record(name: &str, variant: KillVariant, prefix: &str) -> Result<Trace> {
     let path = paths::find(name).expect("there is such a path");
-    let mut route = None;
-    Cast::assemble(path, way, &format!("{prefix}{name}"))?.set_out(|subject, alarm| {
-        route = Some(Route::record(subject, path.scene.naps(), alarm)?);
+    let mut trace = None;
+    Setup::assemble(path, variant, &format!("{prefix}{name}"))?.set_out(|subject, alarm| {
+        trace = Some(Trace::record(subject, path.scene.timed_sleeps(), alarm)?);
         Ok(())
     })?;
-    Ok(route.expect("it was recorded"))
+    Ok(trace.expect("it was recorded"))
 }
 
 /// Between which points the outcome changes.

@@ -44,7 +44,7 @@ impl Scene {
     }
 
     /// How many of its sleeps end without anybody's doing.
-    pub(crate) fn naps(self) -> usize {
+    pub(crate) fn timed_sleeps(self) -> usize {
         if self == Self::SleepingLong { 1 } else { 0 }
     }
 
@@ -56,13 +56,13 @@ impl Scene {
 /// What is left when all is settled: the permits that are free, or that the waiter has; and how often a dead holder's
 /// came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Books {
+pub(crate) struct Outcome {
     pub(crate) free: u32,
     pub(crate) recoveries: u64,
 }
 
-const fn books(free: u32, recoveries: u64) -> Books {
-    Books { free, recoveries }
+const fn books(free: u32, recoveries: u64) -> Outcome {
+    Outcome { free, recoveries }
 }
 
 pub(crate) struct Path {
@@ -73,8 +73,8 @@ pub(crate) struct Path {
     pub(crate) act: fn(&str) -> Result<()>,
     /// What others see of it while it stands: whether it is done. Else only the books tell.
     pub(crate) shows: Option<fn(&View) -> bool>,
-    pub(crate) undone: Books,
-    pub(crate) done: Books,
+    pub(crate) undone: Outcome,
+    pub(crate) done: Outcome,
 }
 
 impl Path {

@@ -9,8 +9,8 @@ use system_semaphore::{ErrorKind, SystemSemaphore};
 use test_support::format;
 use test_support::robust_file::path_of;
 
-use super::paths::{Books, key};
-use super::{Mishap, Result, demand};
+use super::paths::{Outcome, key};
+use super::{Error, Result, demand};
 
 /// The value of an open that comes after a death.
 pub(crate) const LATER: u32 = 5;
@@ -100,31 +100,31 @@ impl Stage {
     }
 
     /// Looks for all dead processes, as an open does.
-    pub(crate) fn bury(&self) -> Result<()> {
+    pub(crate) fn recover_dead(&self) -> Result<()> {
         drop(SystemSemaphore::open(key(&self.name), LATER)?);
         Ok(())
     }
 
     /// Waits for that many permits, which must come, and tells what the books say.
-    pub(crate) fn books(&self, at_least: u32) -> Result<Books> {
+    pub(crate) fn books(&self, at_least: u32) -> Result<Outcome> {
         let own = self.own();
         let permits = own.acquire_many_timeout(at_least, PATIENCE);
         let permits =
-            permits.map_err(|error| Mishap::Failure(format!("a waiter does not get through: {error}")))?;
+            permits.map_err(|error| Error::Failure(format!("a waiter does not get through: {error}")))?;
         let rest = own.available_permits()?;
         match own.try_acquire_many(rest + 1) {
             Err(error) if error.kind() == ErrorKind::NoPermits => {}
-            other => return Err(Mishap::Failure(format!("{rest} were free, and one more: {other:?}"))),
+            other => return Err(Error::Failure(format!("{rest} were free, and one more: {other:?}"))),
         }
         permits.release()?;
         let free = own.available_permits()?;
         demand(free == at_least + rest, || format!("free: {free}, and before {at_least} + {rest}"))?;
-        Ok(Books { free, recoveries: own.recoveries()? })
+        Ok(Outcome { free, recoveries: own.recoveries()? })
     }
 
     /// That nobody holds or occupies anything but those that live.
     pub(crate) fn check_the_living(&self, others: u32) -> Result<()> {
-        self.bury()?;
+        self.recover_dead()?;
         let users = self.users()?;
         demand(users == 1 + others, || format!("{users} slots are in use, by {} processes", 1 + others))?;
         let holders = self.own().holders()?;

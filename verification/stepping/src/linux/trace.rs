@@ -7,15 +7,15 @@
 use std::collections::HashMap;
 use std::io;
 
-use super::Mishap;
+use super::Error;
 use super::clock::Clock;
 use test_support::ptrace::{Event, MARK, Resume, SYSTEM_CALL, Tracee};
 
 /// What is done while the process sleeps, so that it wakes up.
-pub(crate) type Alarm<'a> = &'a mut dyn FnMut() -> Result<(), Mishap>;
+pub(crate) type Alarm<'a> = &'a mut dyn FnMut() -> Result<(), Error>;
 
 /// The addresses of a path's instructions, in their order; the last is that of the mark at its end.
-pub(crate) struct Route {
+pub(crate) struct Trace {
     addresses: Vec<u64>,
     /// How often each was come to until then, since the beginning or the last sleep.
     visits: Vec<usize>,
@@ -25,10 +25,10 @@ pub(crate) struct Route {
     sleeps: Vec<usize>,
 }
 
-impl Route {
+impl Trace {
     /// Walks from the mark at which the process stands to the next.
-    pub(crate) fn record(tracee: &mut Tracee, naps: usize, alarm: Alarm<'_>) -> Result<Self, Mishap> {
-        let mut route =
+    pub(crate) fn record(tracee: &mut Tracee, timed_sleeps: usize, alarm: Alarm<'_>) -> Result<Self, Error> {
+        let mut trace =
             Self { addresses: Vec::new(), visits: Vec::new(), calls: Vec::new(), sleeps: Vec::new() };
         let mut visits = HashMap::new();
         let mut clock = Clock::default();
@@ -38,26 +38,26 @@ impl Route {
             tracee.memory().read(registers.rip, &mut code)?;
             let visit: &mut usize = visits.entry(registers.rip).or_default();
             *visit += 1;
-            route.visits.push(*visit);
-            route.addresses.push(registers.rip);
+            trace.visits.push(*visit);
+            trace.addresses.push(registers.rip);
             if code[0] == MARK {
-                return Ok(route);
+                return Ok(trace);
             }
             if code != SYSTEM_CALL {
                 step(tracee)?;
                 continue;
             }
-            let here = route.addresses.len() - 1;
-            route.calls.push(here);
+            let here = trace.addresses.len() - 1;
+            trace.calls.push(here);
             if is_wait(tracee)? {
                 visits.clear();
                 clock.go_on();
-                if route.sleeps.len() < naps {
+                if trace.sleeps.len() < timed_sleeps {
                     step(tracee)?;
                 } else {
                     sleep(tracee, alarm)?;
                 }
-                route.sleeps.push(here);
+                trace.sleeps.push(here);
             } else {
                 step(tracee)?;
             }
@@ -75,13 +75,13 @@ impl Route {
         &self,
         tracee: &mut Tracee,
         target: usize,
-        manner: Manner,
+        mode: FollowMode,
         alarm: Alarm<'_>,
-    ) -> Result<(), Mishap> {
+    ) -> Result<(), Error> {
         let mut clock = Clock::default();
         let mut from = 0;
         for (number, at) in self.sleeps.iter().enumerate().take_while(|(_, at)| target > **at) {
-            self.leg(tracee, from, *at, manner, &mut clock)?;
+            self.leg(tracee, from, *at, mode, &mut clock)?;
             if number + 1 < self.sleeps.len() {
                 step(tracee)?;
             } else {
@@ -90,7 +90,7 @@ impl Route {
             clock.go_on();
             from = at + 1;
         }
-        self.leg(tracee, from, target, manner, &mut clock)
+        self.leg(tracee, from, target, mode, &mut clock)
     }
 
     fn leg(
@@ -98,15 +98,15 @@ impl Route {
         tracee: &mut Tracee,
         from: usize,
         target: usize,
-        manner: Manner,
+        mode: FollowMode,
         clock: &mut Clock,
-    ) -> Result<(), Mishap> {
+    ) -> Result<(), Error> {
         // a stop at each visit, then a step for each instruction
         let cost = |stop: &usize| self.visits[*stop] + (target - stop);
-        let is_good = |stop: &usize| match manner {
-            Manner::Exact => true,
-            Manner::Loose => self.visits[*stop] == 1,
-            Manner::Literal => *stop == from,
+        let is_good = |stop: &usize| match mode {
+            FollowMode::Exact => true,
+            FollowMode::Loose => self.visits[*stop] == 1,
+            FollowMode::Literal => *stop == from,
         };
         let stop = (from..=target).filter(is_good).min_by_key(cost).expect("the first is good");
         if stop > from {
@@ -119,7 +119,7 @@ impl Route {
         }
         for next in stop + 1..=target {
             careful_step(tracee, clock)?;
-            if manner == Manner::Exact {
+            if mode == FollowMode::Exact {
                 self.check(tracee, next)?;
             }
         }
@@ -127,19 +127,19 @@ impl Route {
     }
 
     /// That the process stands there.
-    fn check(&self, tracee: &Tracee, place: usize) -> Result<(), Mishap> {
-        if tracee.registers()?.rip == self.addresses[place] { Ok(()) } else { Err(Mishap::Astray) }
+    fn check(&self, tracee: &Tracee, place: usize) -> Result<(), Error> {
+        if tracee.registers()?.rip == self.addresses[place] { Ok(()) } else { Err(Error::Diverged) }
     }
 }
 
 /// One step. It must not sleep in it, which is for [`sleep`].
-fn careful_step(tracee: &mut Tracee, clock: &mut Clock) -> Result<(), Mishap> {
+fn careful_step(tracee: &mut Tracee, clock: &mut Clock) -> Result<(), Error> {
     let registers = tracee.registers()?;
     let mut code = [0; 2];
     tracee.memory().read(registers.rip, &mut code)?;
     let is_call = code == SYSTEM_CALL;
     if is_call && is_wait(tracee)? {
-        return Err(Mishap::Astray);
+        return Err(Error::Diverged);
     }
     step(tracee)?;
     if is_call {
@@ -149,7 +149,7 @@ fn careful_step(tracee: &mut Tracee, clock: &mut Clock) -> Result<(), Mishap> {
 }
 
 /// Lets it go on to its breakpoint. On its way it must not sleep either.
-fn run(tracee: &mut Tracee, clock: &mut Clock) -> Result<(), Mishap> {
+fn run(tracee: &mut Tracee, clock: &mut Clock) -> Result<(), Error> {
     let mut is_in_kernel = false;
     loop {
         tracee.resume(Resume::ToSystemCall)?;
@@ -158,7 +158,7 @@ fn run(tracee: &mut Tracee, clock: &mut Clock) -> Result<(), Mishap> {
             event => return has_arrived(event),
         }
         if is_in_kernel && is_wait(tracee)? {
-            return Err(Mishap::Astray);
+            return Err(Error::Diverged);
         }
         if !is_in_kernel {
             let registers = tracee.registers()?;
@@ -167,9 +167,9 @@ fn run(tracee: &mut Tracee, clock: &mut Clock) -> Result<(), Mishap> {
     }
 }
 
-/// How closely a route is followed.
+/// How closely a trace is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Manner {
+pub(crate) enum FollowMode {
     /// To this very address.
     Exact,
     /// To one that each process comes to, and from there so many instructions: a loop may run more or less often in another
@@ -179,16 +179,16 @@ pub(crate) enum Manner {
     Literal,
 }
 
-pub(crate) fn step(tracee: &mut Tracee) -> Result<(), Mishap> {
+pub(crate) fn step(tracee: &mut Tracee) -> Result<(), Error> {
     tracee.resume(Resume::OneInstruction)?;
     has_arrived(tracee.wait()?)
 }
 
-fn has_arrived(event: Event) -> Result<(), Mishap> {
+fn has_arrived(event: Event) -> Result<(), Error> {
     match event {
         Event::Arrived => Ok(()),
-        Event::Marked => Err(Mishap::Astray),
-        event => Err(Mishap::Failure(format!("the stepped process: {event:?}"))),
+        Event::Marked => Err(Error::Diverged),
+        event => Err(Error::Failure(format!("the stepped process: {event:?}"))),
     }
 }
 
@@ -210,18 +210,18 @@ pub(crate) fn unbind_sleep(tracee: &Tracee) -> io::Result<()> {
 }
 
 /// Lets it fall asleep, raises the alarm, and has it wake up.
-fn sleep(tracee: &mut Tracee, alarm: Alarm<'_>) -> Result<(), Mishap> {
+fn sleep(tracee: &mut Tracee, alarm: Alarm<'_>) -> Result<(), Error> {
     unbind_sleep(tracee)?;
     tracee.resume(Resume::OneInstruction)?;
     while !tracee.is_asleep() {
         if tracee.poll()?.is_some() {
-            return Err(Mishap::Astray);
+            return Err(Error::Diverged);
         }
         std::thread::yield_now();
     }
     alarm()?;
     if tracee.is_asleep() {
-        return Err(Mishap::Failure("who sleeps was not woken".to_owned()));
+        return Err(Error::Failure("who sleeps was not woken".to_owned()));
     }
     has_arrived(tracee.wait()?)
 }

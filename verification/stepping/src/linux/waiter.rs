@@ -5,7 +5,7 @@ use std::thread;
 
 use super::clock::Clock;
 use super::trace::{is_wait, unbind_sleep};
-use super::{Mishap, Result};
+use super::{Error, Result};
 use test_support::ptrace::{Event, Resume, Tracee};
 
 pub(crate) struct Waiter {
@@ -47,7 +47,7 @@ impl Waiter {
                     }
                     self.process.resume(Resume::ToSystemCall)?;
                 }
-                Some(event) => return Err(Mishap::Failure(format!("the waiter: {event:?}"))),
+                Some(event) => return Err(Error::Failure(format!("the waiter: {event:?}"))),
             }
         }
     }

@@ -11,7 +11,7 @@ use test_support::robust_file::{FileSnapshot, SHARED_MEMORY, assert_works, direc
 use test_support::{Puppet, wait_until};
 
 use super::helper;
-use super::test_file::{PROMPT, Spot, free};
+use super::test_file::{PROMPT, TestFile, free};
 
 fn filler() -> std::path::PathBuf {
     Path::new(SHARED_MEMORY).join("filler")
@@ -35,11 +35,11 @@ fn make_room() {
 
 /// Nothing is made, and nothing is left of the attempt.
 #[track_caller]
-fn is_out_of_room(spot: &Spot, modes: &[AccessMode]) {
-    let path = spot.path.to_str().expect("it is plain");
+fn is_out_of_room(test_file: &TestFile, modes: &[AccessMode]) {
+    let path = test_file.path.to_str().expect("it is plain");
     let before = FileSnapshot::of(Path::new(SHARED_MEMORY));
     for mode in modes {
-        let error = spot.open(3, *mode).expect_err("there is no room");
+        let error = test_file.open(3, *mode).expect_err("there is no room");
         let text = error.to_string();
         assert_eq!(error.kind(), ErrorKind::OutOfResources, "{mode:?}: {text}");
         assert!(text.contains(path) && text.contains("room"), "{mode:?}: {text}");
@@ -54,26 +54,26 @@ const MAKING: [AccessMode; 3] = [AccessMode::Open, AccessMode::Create, AccessMod
 
 pub(crate) fn create_fails_cleanly_on_full_file_system() {
     fill();
-    for spot in [Spot::own(), Spot::global()] {
-        is_out_of_room(&spot, &MAKING);
-        let error = spot.open(3, AccessMode::OpenExisting).expect_err("there is none");
+    for test_file in [TestFile::own(), TestFile::global()] {
+        is_out_of_room(&test_file, &MAKING);
+        let error = test_file.open(3, AccessMode::OpenExisting).expect_err("there is none");
         assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
-        let error = spot.remove().expect_err("there is none");
+        let error = test_file.remove().expect_err("there is none");
         assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     }
     assert!(!directory().exists(), "the user's directory is left");
     make_room();
-    for spot in [Spot::own(), Spot::global()] {
-        assert_works(&spot.create(3), 3);
+    for test_file in [TestFile::own(), TestFile::global()] {
+        assert_works(&test_file.create(3), 3);
     }
 }
 
 pub(crate) fn open_semaphores_continue_on_full_file_system() {
-    for spot in [Spot::own(), Spot::global()] {
-        let semaphore = spot.create(3);
+    for test_file in [TestFile::own(), TestFile::global()] {
+        let semaphore = test_file.create(3);
         fill();
         assert_works(&semaphore, 3);
-        let (mut holder, mut waiter) = (spot.puppet(), spot.puppet());
+        let (mut holder, mut waiter) = (test_file.puppet(), test_file.puppet());
         holder.must("acquire\ts\t3");
         waiter.block("acquire\ts\t2");
         holder.kill();
@@ -82,7 +82,7 @@ pub(crate) fn open_semaphores_continue_on_full_file_system() {
         waiter.kill();
         assert_eq!(free(&semaphore), 3);
         // a reset needs nothing
-        let again = spot.open(5, AccessMode::Create).expect("it is there");
+        let again = test_file.open(5, AccessMode::Create).expect("it is there");
         assert_works(&again, 5);
         let permit = semaphore.acquire_inheritable(2, None).expect("there is a place in the first page");
         assert_eq!(free(&semaphore), 3);
@@ -93,28 +93,28 @@ pub(crate) fn open_semaphores_continue_on_full_file_system() {
 }
 
 /// A stranger that has the locks of all slots in the first page that are free.
-fn lock_slots(spot: &Spot, from: u16, to: u16) -> Puppet {
+fn lock_slots(test_file: &TestFile, from: u16, to: u16) -> Puppet {
     let mut locker = helper::start();
-    locker.must(&format!("lock\t{}\t{from}\t{to}", spot.path.display()));
+    locker.must(&format!("lock\t{}\t{from}\t{to}", test_file.path.display()));
     locker
 }
 
 pub(crate) fn opener_without_memory_for_its_slot_is_refused() {
-    let spot = Spot::own();
-    let semaphore = spot.create(3);
-    let locker = lock_slots(&spot, 1, FIRST_SLOTS);
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(3);
+    let locker = lock_slots(&test_file, 1, FIRST_SLOTS);
     fill();
-    is_out_of_room(&spot, &[AccessMode::Open, AccessMode::Create, AccessMode::OpenExisting]);
+    is_out_of_room(&test_file, &[AccessMode::Open, AccessMode::Create, AccessMode::OpenExisting]);
     let mut puppet = Puppet::of_this_program();
-    let failure = puppet.ask(&spot.opening("OpenExisting")).expect_err("there is no room");
+    let failure = puppet.ask(&test_file.opening("OpenExisting")).expect_err("there is no room");
     assert_eq!(failure.kind, "OutOfResources", "{failure:?}");
     let error = semaphore.acquire_inheritable(1, None).expect_err("there is no room");
     let text = error.to_string();
     assert_eq!(error.kind(), ErrorKind::OutOfResources, "{text}");
-    assert!(text.contains(spot.path.to_str().expect("it is plain")), "{text}");
+    assert!(text.contains(test_file.path.to_str().expect("it is plain")), "{text}");
     assert_works(&semaphore, 3);
     make_room();
-    puppet.must(&spot.opening("OpenExisting"));
+    puppet.must(&test_file.opening("OpenExisting"));
     puppet.must("try\ts\t2");
     fill();
     assert_eq!(free(&semaphore), 1);
@@ -124,11 +124,11 @@ pub(crate) fn opener_without_memory_for_its_slot_is_refused() {
 }
 
 pub(crate) fn dead_holders_beyond_first_page_are_recovered() {
-    let spot = Spot::own();
-    let semaphore = spot.create(3);
-    let locker = lock_slots(&spot, 1, 200);
-    let (mut holder, mut waiter) = (spot.puppet(), spot.puppet());
-    assert_eq!(slot_of(&spot.file(), holder.pid()), 200);
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(3);
+    let locker = lock_slots(&test_file, 1, 200);
+    let (mut holder, mut waiter) = (test_file.puppet(), test_file.puppet());
+    assert_eq!(slot_of(&test_file.file(), holder.pid()), 200);
     holder.must("acquire\ts\t3");
     fill();
     waiter.block("acquire\ts\t1");
@@ -137,7 +137,7 @@ pub(crate) fn dead_holders_beyond_first_page_are_recovered() {
     assert_eq!(free(&semaphore), 2);
     waiter.must("drop\ts");
     // who comes takes the slot that is there
-    let mut next = spot.puppet();
+    let mut next = test_file.puppet();
     next.must("acquire\ts\t3");
     next.kill();
     assert_works(&semaphore, 3);
@@ -146,13 +146,13 @@ pub(crate) fn dead_holders_beyond_first_page_are_recovered() {
 
 /// Somebody has said that slots are used which do not exist in memory. To look at them would be SIGBUS.
 pub(crate) fn slots_in_file_holes_are_harmless() {
-    let spot = Spot::own();
-    let semaphore = spot.create(3);
-    let mut puppet = spot.puppet();
-    let mut waiter = spot.puppet();
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(3);
+    let mut puppet = test_file.puppet();
+    let mut waiter = test_file.puppet();
     waiter.block("acquire\ts\t4\t2000");
     fill();
-    spot.file().write_all_at(&[0xFF; header::USED_SIZE], header::USED).expect("the page is there");
+    test_file.file().write_all_at(&[0xFF; header::USED_SIZE], header::USED).expect("the page is there");
     let _ = semaphore.available_permits();
     let _ = semaphore.holders();
     let _ = semaphore.waiting();
@@ -162,26 +162,26 @@ pub(crate) fn slots_in_file_holes_are_harmless() {
     // before anybody can reset it to more
     let kind = waiter.answer().expect_err("there are never four").kind;
     assert!(matches!(&*kind, "TimedOut" | "OutOfResources"), "{kind}");
-    let _ = puppet.ask(&spot.opening("Open"));
-    let _ = puppet.ask(&spot.opening("Create"));
+    let _ = puppet.ask(&test_file.opening("Open"));
+    let _ = puppet.ask(&test_file.opening("Create"));
     let mut helper = helper::start();
-    helper.must(&format!("everything\t{}\t1", spot.key));
+    helper.must(&format!("everything\t{}\t1", test_file.key));
     assert!(waiter.exit().success());
     assert!(puppet.exit().success());
     let used = vec![0; header::USED_SIZE];
-    spot.file().write_all_at(&used, header::USED).expect("the page is there");
+    test_file.file().write_all_at(&used, header::USED).expect("the page is there");
     drop(semaphore);
     make_room();
     wait_until("everybody has left", || {
-        if spot.exists() {
-            let _ = spot.remove();
+        if test_file.exists() {
+            let _ = test_file.remove();
         }
-        !spot.exists()
+        !test_file.exists()
     });
 }
 
 pub(crate) fn lack_of_inodes_is_an_error() {
-    let (here, free_spot) = (Spot::own(), Spot::own());
+    let (here, free_file) = (TestFile::own(), TestFile::own());
     let semaphore = here.create(3);
     let all_gone = || {
         let mut made = Vec::new();
@@ -191,8 +191,8 @@ pub(crate) fn lack_of_inodes_is_an_error() {
         made
     };
     let made = all_gone();
-    is_out_of_room(&free_spot, &MAKING);
-    let global = Spot::global();
+    is_out_of_room(&free_file, &MAKING);
+    let global = TestFile::global();
     is_out_of_room(&global, &MAKING);
     assert_works(&semaphore, 3);
     let mut holder = here.puppet();
@@ -204,15 +204,15 @@ pub(crate) fn lack_of_inodes_is_an_error() {
     // the directory needs one, too
     let more = all_gone();
     assert!(!directory().exists());
-    let error = free_spot.open(3, AccessMode::Open).expect_err("there is no room");
+    let error = free_file.open(3, AccessMode::Open).expect_err("there is no room");
     assert_eq!(error.kind(), ErrorKind::OutOfResources, "{error}");
     assert!(error.to_string().contains(directory().to_str().expect("it is plain")), "{error}");
     fs::remove_file(&made[0]).expect("it is there");
-    let error = free_spot.open(3, AccessMode::Open).expect_err("a directory alone is not enough");
+    let error = free_file.open(3, AccessMode::Open).expect_err("a directory alone is not enough");
     assert_eq!(error.kind(), ErrorKind::OutOfResources, "{error}");
     assert!(!directory().exists(), "the user's directory is left");
     for path in made.iter().skip(1).chain(&more) {
         let _ = fs::remove_file(path);
     }
-    assert_works(&free_spot.create(3), 3);
+    assert_works(&free_file.create(3), 3);
 }

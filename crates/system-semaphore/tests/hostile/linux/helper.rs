@@ -35,13 +35,13 @@ pub(crate) fn serve() {
         let line = line.expect("commands are UTF-8");
         match *line.split('\t').collect::<Vec<_>>() {
             ["lock", path, from, to] => locked.push(lock(path, from, to)),
-            ["everything", key, seed] => drop(Visit::new(key, seed).everything()),
+            ["everything", key, seed] => drop(Session::new(key, seed).everything()),
             ["random", key, seed, ms] => {
                 let end = Instant::now() + Duration::from_millis(number(ms));
-                let mut visit = Visit::new(key, seed);
+                let mut session = Session::new(key, seed);
                 let mut count = 0;
                 while Instant::now() < end {
-                    count += u32::from(visit.everything().is_some());
+                    count += u32::from(session.everything().is_some());
                 }
                 println!("ok\t{count}");
                 continue;
@@ -66,12 +66,12 @@ fn lock(path: &str, from: &str, to: &str) -> File {
 }
 
 /// The use of a semaphore whose file may contain anything: whatever is called may fail, but must return.
-struct Visit {
+struct Session {
     key: NativeIpcKey,
     random: Rng,
 }
 
-impl Visit {
+impl Session {
     fn new(key: &str, seed: &str) -> Self {
         let key = key.parse().expect("the text of a native key");
         Self { key, random: Rng::with_seed(number(seed)) }

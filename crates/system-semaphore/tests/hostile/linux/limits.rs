@@ -10,7 +10,7 @@ use test_support::robust_file::{FileSnapshot, SHARED_MEMORY, assert_works};
 use test_support::{Puppet, process, wait_until};
 
 use super::syscalls;
-use super::test_file::{PROMPT, Spot, free};
+use super::test_file::{PROMPT, TestFile, free};
 
 /// Lets a process have only so many descriptors more.
 fn leave_descriptors(puppet: &Puppet, more: usize) {
@@ -32,27 +32,31 @@ fn leave_pages(puppet: &Puppet, pages: u64, more: u64) {
 }
 
 pub(crate) fn lack_of_descriptors_is_an_error() {
-    let here = Spot::own();
-    for spot in [Spot::own(), Spot::global()] {
+    let here = TestFile::own();
+    for test_file in [TestFile::own(), TestFile::global()] {
         for mode in ["Open", "Create", "CreateNew", "OpenExisting"] {
             for exists in [false, true] {
-                let semaphore = exists.then(|| spot.create(3));
+                let semaphore = exists.then(|| test_file.create(3));
                 let mut puppet = Puppet::of_this_program();
                 // so that it has begun
                 let failure =
                     puppet.ask("open\tn\trobust:nowhere\t0\tOpenExisting").expect_err("there is none");
                 assert_eq!(failure.kind, "NotFound", "{failure:?}");
-                let failures = failures_for_lack_of_descriptors(&mut puppet, &spot, mode);
+                let failures = failures_for_lack_of_descriptors(&mut puppet, &test_file, mode);
                 assert!(failures > 0, "{mode}: the limit had no effect");
                 drop(puppet);
                 if let Some(semaphore) = semaphore {
                     assert_works(&semaphore, if mode == "Create" { 7 } else { 3 });
-                } else if spot.exists() {
+                } else if test_file.exists() {
                     // its maker was killed
-                    drop(spot.open(1, AccessMode::Open).expect("nobody uses it"));
+                    drop(test_file.open(1, AccessMode::Open).expect("nobody uses it"));
                 }
-                let sight = FileSnapshot::of(Path::new(SHARED_MEMORY));
-                assert!(exists || sight.names().is_empty(), "{mode}: something is left: {:?}", sight.names());
+                let snapshot = FileSnapshot::of(Path::new(SHARED_MEMORY));
+                assert!(
+                    exists || snapshot.names().is_empty(),
+                    "{mode}: something is left: {:?}",
+                    snapshot.names()
+                );
             }
         }
     }
@@ -60,11 +64,11 @@ pub(crate) fn lack_of_descriptors_is_an_error() {
 }
 
 /// Lets it open the semaphore with ever more descriptors, until that goes well.
-fn failures_for_lack_of_descriptors(puppet: &mut Puppet, spot: &Spot, mode: &str) -> usize {
+fn failures_for_lack_of_descriptors(puppet: &mut Puppet, test_file: &TestFile, mode: &str) -> usize {
     for more in 0..10 {
         leave_descriptors(puppet, more);
         let before = FileSnapshot::of(Path::new(SHARED_MEMORY));
-        match puppet.ask(&spot.opening(mode)) {
+        match puppet.ask(&test_file.opening(mode)) {
             Ok(_) => return more,
             Err(failure) if failure.kind == "OutOfResources" => {
                 let text = &failure.message;
@@ -83,16 +87,16 @@ fn failures_for_lack_of_descriptors(puppet: &mut Puppet, spot: &Spot, mode: &str
 
 /// The system kills who makes a file longer than its limit.
 pub(crate) fn small_file_size_limit_is_an_error() {
-    let spot = Spot::own();
-    let semaphore = spot.create(3);
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(3);
     for limit in [0, 4096, 100_000] {
-        let mut puppet = spot.puppet();
+        let mut puppet = test_file.puppet();
         syscalls::limit(puppet.pid(), libc::RLIMIT_FSIZE, limit);
-        let new = Spot::own();
+        let new = TestFile::own();
         let failure = puppet.ask(&new.opening("Open")).expect_err("a file may not be so long");
         assert_eq!(failure.kind, "OutOfResources", "{failure:?}");
         // what is there needs nothing
-        puppet.must(&spot.opening("Open"));
+        puppet.must(&test_file.opening("Open"));
         puppet.must("acquire\ts\t3");
         puppet.must("drop\ts");
     }
@@ -117,10 +121,10 @@ fn wait_for_a_long_sleep(waiter: &Puppet) {
 
 /// How long it takes, as a rule, until a waiter has the permit of a killed holder. `check` looks at the waiter while it
 /// waits.
-fn delay(spot: &Spot, waiter: &mut Puppet, check: impl Fn(&Puppet)) -> Duration {
+fn delay(test_file: &TestFile, waiter: &mut Puppet, check: impl Fn(&Puppet)) -> Duration {
     let mut delays: Vec<_> = (0..5)
         .map(|_| {
-            let mut holder = spot.puppet();
+            let mut holder = test_file.puppet();
             holder.must("acquire\ts\t1");
             waiter.block("acquire\ts\t1");
             wait_for_a_long_sleep(waiter);
@@ -139,12 +143,12 @@ fn delay(spot: &Spot, waiter: &mut Puppet, check: impl Fn(&Puppet)) -> Duration 
 
 #[track_caller]
 fn sees_deaths_with(more: usize) {
-    let spot = Spot::own();
-    let semaphore = spot.create(1);
-    let mut waiter = spot.puppet();
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(1);
+    let mut waiter = test_file.puppet();
     leave_descriptors(&waiter, more);
     let before = process::descriptors(waiter.pid());
-    let delay = delay(&spot, &mut waiter, |waiter| {
+    let delay = delay(&test_file, &mut waiter, |waiter| {
         let open = process::descriptor_targets(waiter.pid());
         assert!(open.len() <= before + more, "it has more than the limit allows: {open:?}");
     });
@@ -159,9 +163,9 @@ pub(crate) fn waiter_without_descriptors_sees_deaths() {
 
 /// As soon as there is something to be told by, even in the midst of the wait.
 pub(crate) fn waiter_begins_watch_when_descriptors_are_free() {
-    let spot = Spot::own();
-    let semaphore = spot.create(1);
-    let mut waiter = spot.puppet();
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(1);
+    let mut waiter = test_file.puppet();
     let permit = semaphore.acquire().expect("it is free");
     leave_descriptors(&waiter, 0);
     waiter.block("acquire\ts\t1");
@@ -187,10 +191,10 @@ pub(crate) fn waiter_with_two_descriptors_sees_deaths() {
 }
 
 pub(crate) fn lack_of_memory_is_an_error() {
-    let spot = Spot::own();
-    let semaphore = spot.create(3);
-    let other = Spot::own();
-    let mut puppet = spot.puppet();
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(3);
+    let other = TestFile::own();
+    let mut puppet = test_file.puppet();
     leave_pages(&puppet, pages_of(&puppet), 16);
     for mode in ["Open", "Create", "CreateNew"] {
         let failure = puppet.ask(&other.opening(mode)).expect_err("there is no memory");
@@ -204,23 +208,23 @@ pub(crate) fn lack_of_memory_is_an_error() {
 
 /// A process with hundreds open maps a file in two parts; there may be no room for either.
 pub(crate) fn lack_of_address_space_for_second_part_is_an_error() {
-    let others: Vec<_> = (0..256).map(|_| Spot::own()).collect();
-    let spot = Spot::own();
-    let semaphore = spot.create(3);
+    let others: Vec<_> = (0..256).map(|_| TestFile::own()).collect();
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(3);
     let mut puppet = Puppet::of_this_program();
     for (number, other) in others.iter().enumerate() {
         puppet.must(&format!("open\tother-{number}\t{}\t1\tCreateNew", other.key));
     }
-    puppet.must(&spot.opening("OpenExisting"));
+    puppet.must(&test_file.opening("OpenExisting"));
     puppet.must("close\ts");
-    let data = fs::metadata(&spot.path).expect("it is there");
+    let data = fs::metadata(&test_file.path).expect("it is there");
     let parts = |puppet: &Puppet| process::mappings_of(puppet.pid(), &data);
     let (pages, before) = (pages_of(&puppet), process::descriptors(puppet.pid()));
     let mut refused = 0;
     // The first ones are enough for what the puppet itself may need, and the last ones for all of the file, too.
     for more in 40..124 {
         leave_pages(&puppet, pages, more);
-        match puppet.ask(&spot.opening("OpenExisting")) {
+        match puppet.ask(&test_file.opening("OpenExisting")) {
             Ok(_) => {
                 assert_eq!(parts(&puppet), if cfg!(target_pointer_width = "64") { 2 } else { 1 });
                 puppet.must("acquire\ts\t3");
@@ -243,9 +247,9 @@ pub(crate) fn lack_of_address_space_for_second_part_is_an_error() {
 }
 
 pub(crate) fn close_without_descriptors_is_harmless() {
-    let spot = Spot::own();
-    let semaphore = spot.create(1);
-    let (mut first, mut last) = (spot.puppet(), spot.puppet());
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(1);
+    let (mut first, mut last) = (test_file.puppet(), test_file.puppet());
     leave_descriptors(&first, 0);
     leave_descriptors(&last, 0);
     first.must("close\ts");
@@ -253,17 +257,17 @@ pub(crate) fn close_without_descriptors_is_harmless() {
     drop(semaphore);
     last.must("close\ts");
     // whether or not the file is there: nobody uses it
-    let semaphore = spot.open(5, AccessMode::Open).expect("it can be made");
+    let semaphore = test_file.open(5, AccessMode::Open).expect("it can be made");
     assert_works(&semaphore, 5);
     assert!(first.exit().success());
 }
 
 pub(crate) fn waiter_without_threads_sees_deaths() {
-    let spot = Spot::own();
-    let semaphore = spot.create(1);
-    let mut waiter = spot.puppet();
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(1);
+    let mut waiter = test_file.puppet();
     syscalls::limit(waiter.pid(), libc::RLIMIT_NPROC, 1);
-    let delay = delay(&spot, &mut waiter, |waiter| {
+    let delay = delay(&test_file, &mut waiter, |waiter| {
         assert_eq!(process::threads(waiter.pid()), 1, "the limit has no effect");
     });
     assert!(delay < PROBED, "it takes {delay:?}");
@@ -273,31 +277,31 @@ pub(crate) fn waiter_without_threads_sees_deaths() {
 
 /// If it became the watcher, nobody would tell the others.
 pub(crate) fn waiter_without_threads_is_no_watcher() {
-    let spot = Spot::own();
-    let semaphore = spot.create(1);
-    let (mut holder, mut poor, mut waiter) = (spot.puppet(), spot.puppet(), spot.puppet());
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(1);
+    let (mut holder, mut poor, mut waiter) = (test_file.puppet(), test_file.puppet(), test_file.puppet());
     syscalls::limit(poor.pid(), libc::RLIMIT_NPROC, 1);
     holder.must("acquire\ts\t1");
     assert_eq!(poor.ask("acquire\ts\t1\t50").expect_err("there is none").kind, "TimedOut");
     assert_eq!(process::threads(poor.pid()), 1, "the limit has no effect");
     holder.must("drop\ts");
-    let delay = delay(&spot, &mut waiter, |_| {});
+    let delay = delay(&test_file, &mut waiter, |_| {});
     assert!(delay < PROBED, "it takes {delay:?}");
     drop((holder, poor, waiter));
     assert_works(&semaphore, 1);
 }
 
 pub(crate) fn waiter_without_inotify_sees_deaths() {
-    let spot = Spot::own();
-    let semaphore = spot.create(1);
-    let mut waiter = spot.puppet();
-    let delay = delay(&spot, &mut waiter, |waiter| {
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(1);
+    let mut waiter = test_file.puppet();
+    let delay = delay(&test_file, &mut waiter, |waiter| {
         assert!(!process::has_inotify(waiter.pid()), "there is an instance after all");
         assert_eq!(process::threads(waiter.pid()), 1, "a thread without inotify is of no use");
     });
     assert!(delay < PROBED, "it takes {delay:?}");
     // a thread of this process waits as well
-    let mut holder = spot.puppet();
+    let mut holder = test_file.puppet();
     holder.must("acquire\ts\t1");
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| semaphore.acquire_timeout(PROMPT).map(drop));
@@ -312,11 +316,11 @@ pub(crate) fn waiter_without_inotify_sees_deaths() {
 /// They take turns at looking.
 pub(crate) fn many_waiters_without_inotify_see_deaths() {
     const CROWD: u32 = 40;
-    let spot = Spot::own();
-    let semaphore = spot.create(1);
-    let mut holder = spot.puppet();
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(1);
+    let mut holder = test_file.puppet();
     holder.must("acquire\ts\t1");
-    let mut waiters: Vec<Puppet> = (0..CROWD).map(|_| spot.puppet()).collect();
+    let mut waiters: Vec<Puppet> = (0..CROWD).map(|_| test_file.puppet()).collect();
     waiters.iter_mut().for_each(|waiter| waiter.block("acquire\ts\t1"));
     waiters.iter().for_each(wait_for_a_long_sleep);
     holder.kill();
@@ -328,10 +332,10 @@ pub(crate) fn many_waiters_without_inotify_see_deaths() {
 }
 
 pub(crate) fn waiter_without_inotify_watches_sees_deaths() {
-    let spot = Spot::own();
-    let semaphore = spot.create(1);
-    let mut waiter = spot.puppet();
-    let delay = delay(&spot, &mut waiter, |_| {});
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(1);
+    let mut waiter = test_file.puppet();
+    let delay = delay(&test_file, &mut waiter, |_| {});
     assert!(delay < PROBED, "it takes {delay:?}");
     waiter.must("close\ts");
     assert_works(&semaphore, 1);

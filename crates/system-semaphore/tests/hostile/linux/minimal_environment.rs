@@ -10,23 +10,23 @@ use test_support::Puppet;
 use test_support::robust_file::{FileSnapshot, SHARED_MEMORY, assert_works, directory, effective_uid};
 
 use super::syscalls;
-use super::test_file::{PROMPT, Spot, free};
+use super::test_file::{PROMPT, TestFile, free};
 
 pub(crate) fn umask_does_not_change_permissions() {
     for umask in [0, 0o022, 0o077, 0o777] {
         syscalls::set_umask(umask);
-        for spot in [Spot::own(), Spot::global()] {
+        for test_file in [TestFile::own(), TestFile::global()] {
             for (said, expected) in
                 [(None, 0o600), (Some(0o600), 0o600), (Some(0o660), 0o660), (Some(0o666), 0o666)]
             {
                 let builder =
-                    SystemSemaphore::builder(&spot.key).mode(AccessMode::CreateNew).initial_value(3);
+                    SystemSemaphore::builder(&test_file.key).mode(AccessMode::CreateNew).initial_value(3);
                 let builder = match said {
                     Some(mode) => builder.permissions(mode),
                     None => builder,
                 };
                 let semaphore = builder.build().expect("nobody has the name");
-                let mode = fs::metadata(&spot.path).expect("it is there").mode() & 0o7777;
+                let mode = fs::metadata(&test_file.path).expect("it is there").mode() & 0o7777;
                 assert_eq!(mode, expected, "with umask {umask:o}, {said:?}");
                 assert_works(&semaphore, 3);
             }
@@ -35,14 +35,14 @@ pub(crate) fn umask_does_not_change_permissions() {
 }
 
 pub(crate) fn empty_environment_is_sufficient() {
-    let spot = Spot::own();
-    let semaphore = spot.create(3);
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(3);
     let mut command = Puppet::this_program();
     let role: Vec<_> =
         command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
     command.env_clear().envs(role).current_dir("/");
     let mut puppet = Puppet::spawn(&mut command);
-    puppet.must(&spot.opening("OpenExisting"));
+    puppet.must(&test_file.opening("OpenExisting"));
     puppet.must("acquire\ts\t3");
     assert_eq!(free(&semaphore), 0);
     puppet.kill();
@@ -63,17 +63,17 @@ fn links_by_descriptor() -> bool {
 pub(crate) fn create_without_proc_succeeds_or_names_proc() {
     let is_possible = links_by_descriptor();
     hide_proc();
-    for spot in [Spot::own(), Spot::global()] {
+    for test_file in [TestFile::own(), TestFile::global()] {
         for mode in [AccessMode::Open, AccessMode::Create, AccessMode::CreateNew] {
-            match spot.open(3, mode) {
+            match test_file.open(3, mode) {
                 Ok(semaphore) => assert_works(&semaphore, 3),
                 Err(error) => {
                     let text = error.to_string();
                     assert!(!is_possible && text.contains("/proc"), "{mode:?}: {text}");
                 }
             }
-            let sight = FileSnapshot::of(Path::new(SHARED_MEMORY));
-            let left = String::from_utf8_lossy(sight.names());
+            let snapshot = FileSnapshot::of(Path::new(SHARED_MEMORY));
+            let left = String::from_utf8_lossy(snapshot.names());
             assert_eq!(left, "", "{mode:?}: something is left");
         }
     }
@@ -81,17 +81,17 @@ pub(crate) fn create_without_proc_succeeds_or_names_proc() {
 }
 
 pub(crate) fn open_semaphores_continue_without_proc() {
-    let spot = Spot::own();
-    let semaphore = spot.create(3);
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(3);
     let (mut holder, mut waiter, mut user) =
-        (spot.puppet(), Puppet::of_this_program(), Puppet::of_this_program());
+        (test_file.puppet(), Puppet::of_this_program(), Puppet::of_this_program());
     hide_proc();
     // none of those has looked into it before
-    user.must(&spot.opening("OpenExisting"));
+    user.must(&test_file.opening("OpenExisting"));
     user.must("acquire\ts\t1");
     user.must("drop\ts");
     assert_works(&semaphore, 3);
-    waiter.must(&spot.opening("Open"));
+    waiter.must(&test_file.opening("Open"));
     holder.must("acquire\ts\t3");
     waiter.send("acquire\ts\t1");
     test_support::wait_until("it waits", || semaphore.waiting().is_ok_and(|waiting| waiting == 1));
@@ -102,7 +102,7 @@ pub(crate) fn open_semaphores_continue_without_proc() {
     let holders = semaphore.holders().expect("they are told");
     assert_eq!(holders.len(), 1);
     waiter.must("drop\ts");
-    drop(spot.open(5, AccessMode::Create).expect("a reset needs nothing"));
+    drop(test_file.open(5, AccessMode::Create).expect("a reset needs nothing"));
     assert_works(&semaphore, 5);
     waiter.must("close\ts");
     user.must("close\ts");
@@ -114,7 +114,7 @@ pub(crate) fn tmp_is_used_without_shared_memory() {
         syscalls::mount_tmpfs(Path::new(path), "size=4m,mode=1777")
             .expect("who has a mount namespace may mount");
     }
-    let key = Spot::own();
+    let key = TestFile::own();
     let semaphore = key.create(3);
     let directory = format!("/tmp/system-semaphore-{}", effective_uid());
     assert_eq!(fs::read_dir(&directory).expect("it is there").count(), 1);

@@ -36,17 +36,17 @@ const USER: &str = "SYSTEM_SEMAPHORE_HOSTILE_USER";
 /// The user that is nobody.
 const NOBODY: u32 = 65534;
 /// A user that no other case is, so that nobody gives back what it has used up.
-const LONER: u32 = 65533;
+const EXCLUSIVE_USER: u32 = 65533;
 
 struct Case {
     name: &'static str,
-    stage: Stage,
+    environment: Environment,
     run: fn(),
 }
 
 /// Where a case runs.
 #[derive(Clone, Copy)]
-enum Stage {
+enum Environment {
     Here,
     /// Not as root.
     Ordinary,
@@ -64,17 +64,17 @@ enum Stage {
 
 /// Names functions together with themselves.
 macro_rules! cases {
-    ($($stage:expr => $module:ident { $($name:ident),* $(,)? })*) => {
+    ($($environment:expr => $module:ident { $($name:ident),* $(,)? })*) => {
         &[$($(Case {
             name: concat!(stringify!($module), "::", stringify!($name)),
-            stage: $stage,
+            environment: $environment,
             run: $module::$name,
         }),*),*]
     };
 }
 
 const CASES: &[Case] = cases![
-    Stage::Here => planted {
+    Environment::Here => planted {
         short_or_long_file_is_refused,
         random_bytes_are_refused,
         other_magic_or_version_is_refused,
@@ -84,18 +84,18 @@ const CASES: &[Case] = cases![
         users_continue_after_their_file_is_unlinked,
         stale_file_is_replaced,
     }
-    Stage::SharedMemory("size=4m") => planted {
+    Environment::SharedMemory("size=4m") => planted {
         device_is_refused,
         file_of_another_user_is_refused,
     }
-    Stage::Ordinary => planted {
+    Environment::Ordinary => planted {
         users_continue_after_their_file_loses_its_permissions,
         unreadable_file_is_refused,
     }
-    Stage::OrdinaryWithSharedMemory("size=4m") => planted {
+    Environment::OrdinaryWithSharedMemory("size=4m") => planted {
         unreadable_directory_is_refused,
     }
-    Stage::Here => scribbled {
+    Environment::Here => scribbled {
         any_value_in_any_header_field_is_survived,
         any_value_in_any_slot_field_is_survived,
         file_of_garbage_ends_no_process,
@@ -103,7 +103,7 @@ const CASES: &[Case] = cases![
         any_bytes_in_header_of_open_file_are_survived,
         slot_with_unfinished_operation_is_reported,
     }
-    Stage::SharedMemory("size=4m") => squatted {
+    Environment::SharedMemory("size=4m") => squatted {
         file_instead_of_directory_is_refused,
         link_instead_of_directory_is_refused,
         directory_of_another_user_is_refused,
@@ -111,20 +111,20 @@ const CASES: &[Case] = cases![
         directory_made_and_removed_concurrently_blocks_nobody,
         read_only_file_system_is_named,
     }
-    Stage::SharedMemory("size=1m") => full {
+    Environment::SharedMemory("size=1m") => full {
         create_fails_cleanly_on_full_file_system,
         open_semaphores_continue_on_full_file_system,
         opener_without_memory_for_its_slot_is_refused,
         dead_holders_beyond_first_page_are_recovered,
         slots_in_file_holes_are_harmless,
     }
-    Stage::SharedMemory("size=1m,nr_inodes=12") => full {
+    Environment::SharedMemory("size=1m,nr_inodes=12") => full {
         lack_of_inodes_is_an_error,
     }
-    Stage::SharedMemory("size=1m") => limits {
+    Environment::SharedMemory("size=1m") => limits {
         lack_of_descriptors_is_an_error,
     }
-    Stage::Here => limits {
+    Environment::Here => limits {
         waiter_without_descriptors_sees_deaths,
         waiter_begins_watch_when_descriptors_are_free,
         waiter_with_one_descriptor_sees_deaths,
@@ -134,23 +134,23 @@ const CASES: &[Case] = cases![
         lack_of_memory_is_an_error,
         lack_of_address_space_for_second_part_is_an_error,
     }
-    Stage::Ordinary => limits {
+    Environment::Ordinary => limits {
         waiter_without_threads_sees_deaths,
         waiter_without_threads_is_no_watcher,
     }
-    Stage::NoInotify => limits {
+    Environment::NoInotify => limits {
         waiter_without_inotify_sees_deaths,
         many_waiters_without_inotify_see_deaths,
     }
-    Stage::NoWatches => limits {
+    Environment::NoWatches => limits {
         waiter_without_inotify_watches_sees_deaths,
     }
-    Stage::Here => crowded {
+    Environment::Here => crowded {
         opener_without_free_slot_is_refused,
         slots_claimed_for_dead_users_are_freed,
         last_slot_of_seemingly_living_user_is_found,
     }
-    Stage::Here => stopped {
+    Environment::Here => stopped {
         stopped_registry_owner_is_named,
         registry_owner_writes_its_pid,
         unknown_registry_owner_is_not_named,
@@ -161,7 +161,7 @@ const CASES: &[Case] = cases![
         waiter_gets_permits_after_recoverer_is_killed,
         waiter_gets_permits_after_recoverer_resumes_and_ends,
     }
-    Stage::Users("size=4m") => users {
+    Environment::Users("size=4m") => users {
         private_global_name_is_refused_to_other_users,
         shared_global_name_is_shared_by_users,
         stale_file_that_opener_may_not_unlink_starts_afresh,
@@ -170,16 +170,16 @@ const CASES: &[Case] = cases![
         unwritable_shared_memory_is_named,
         file_of_another_user_in_own_directory_is_refused,
     }
-    Stage::Here => standard_descriptors {
+    Environment::Here => standard_descriptors {
         no_descriptor_takes_the_number_of_a_closed_standard_stream,
         thread_that_prints_to_closed_streams_harms_no_semaphore,
         count_above_the_maximum_is_corrupt_for_its_users,
         inheritable_permit_has_a_number_that_programs_do_not_use,
     }
-    Stage::OrdinaryWithSharedMemory("size=4m") => minimal_environment {
+    Environment::OrdinaryWithSharedMemory("size=4m") => minimal_environment {
         umask_does_not_change_permissions,
     }
-    Stage::SharedMemory("size=4m") => minimal_environment {
+    Environment::SharedMemory("size=4m") => minimal_environment {
         empty_environment_is_sufficient,
         tmp_is_used_without_shared_memory,
         create_without_proc_succeeds_or_names_proc,
@@ -199,7 +199,7 @@ pub(crate) fn main() {
     helper::serve();
     if let Ok(name) = env::var(CASE) {
         let case = CASES.iter().find(|case| case.name == name).expect("there is such a case");
-        case.stage.prepare();
+        case.environment.prepare();
         (case.run)();
         return;
     }
@@ -207,7 +207,7 @@ pub(crate) fn main() {
     // one cannot be several users without root; in CI that is a failure, elsewhere it is shown as ignored
     let lacks_root = effective_uid() != 0 && env::var_os("CI").is_none();
     let trials = CASES.iter().map(|case| {
-        let is_ignored = lacks_root && matches!(case.stage, Stage::Users(_));
+        let is_ignored = lacks_root && matches!(case.environment, Environment::Users(_));
         Trial::test(case.name, || case.check()).with_ignored_flag(is_ignored)
     });
     libtest_mimic::run(&arguments, trials.collect()).exit();
@@ -229,7 +229,7 @@ impl Case {
     fn check(&self) -> Result<(), Failed> {
         let mut command = Command::new(env::current_exe()?);
         command.env(CASE, self.name).process_group(0).stdin(Stdio::null()).stderr(Stdio::piped());
-        if matches!(self.stage, Stage::Ordinary) && effective_uid() == 0 {
+        if matches!(self.environment, Environment::Ordinary) && effective_uid() == 0 {
             command.env(USER, NOBODY.to_string());
         }
         let mut child = command.spawn()?;
@@ -257,7 +257,7 @@ impl Case {
     }
 }
 
-impl Stage {
+impl Environment {
     fn prepare(self) {
         match self {
             Self::Here => {}
@@ -309,7 +309,7 @@ fn no_inotify() {
     if syscalls::enter_user_namespace().is_ok() {
         forbid("max_inotify_instances");
     } else {
-        syscalls::become_user(LONER).unwrap_or_else(|error| {
+        syscalls::become_user(EXCLUSIVE_USER).unwrap_or_else(|error| {
             panic!(
                 "this case needs a user of whom it may use up the inotify instances: run it as root, or where users \
                  may make user namespaces: {error}"

@@ -10,7 +10,7 @@ use system_semaphore::{AccessMode, ErrorKind};
 use test_support::robust_file::{FileSnapshot, assert_works, directory, effective_uid};
 use test_support::{Puppet, format};
 
-use super::test_file::{Spot, free, good_bytes};
+use super::test_file::{TestFile, free, valid_bytes};
 use super::{NOBODY, syscalls};
 
 /// Where the version is.
@@ -24,16 +24,16 @@ const CORRUPT: ErrorKind = ErrorKind::Corrupt;
 /// Checks that these bytes are refused, as a file of the user and as one for all.
 #[track_caller]
 fn are_refused(bytes: &[u8], what: &str, words: &[&str]) {
-    for spot in [Spot::own(), Spot::global()] {
-        spot.plant_bytes(bytes);
+    for test_file in [TestFile::own(), TestFile::global()] {
+        test_file.plant_bytes(bytes);
         let words: Vec<&str> = words.iter().copied().chain(["remove it"]).collect();
-        spot.is_refused(what, CORRUPT, &words);
-        spot.clear();
+        test_file.is_refused(what, CORRUPT, &words);
+        test_file.clear();
     }
 }
 
 pub(crate) fn short_or_long_file_is_refused() {
-    let good = good_bytes();
+    let good = valid_bytes();
     for length in [0, 1, 7, 8, 11] {
         are_refused(&good[..length], &format!("{length} bytes"), &["too short"]);
     }
@@ -48,7 +48,7 @@ pub(crate) fn short_or_long_file_is_refused() {
 }
 
 pub(crate) fn random_bytes_are_refused() {
-    let size = good_bytes().len();
+    let size = valid_bytes().len();
     let mut random = fastrand::Rng::new();
     for length in [1, 12, 100, 4096, size, 2 * size] {
         let mut bytes = vec![0; length];
@@ -60,7 +60,7 @@ pub(crate) fn random_bytes_are_refused() {
 }
 
 pub(crate) fn other_magic_or_version_is_refused() {
-    let good = good_bytes();
+    let good = valid_bytes();
     for at in 0..8 {
         let mut bytes = good.clone();
         bytes[at] ^= 1;
@@ -82,33 +82,33 @@ pub(crate) fn other_magic_or_version_is_refused() {
 }
 
 pub(crate) fn object_that_is_no_file_is_refused() {
-    for spot in [Spot::own(), Spot::global()] {
-        spot.plant(|path| fs::create_dir(path));
-        spot.is_refused("a directory", CORRUPT, &["is a directory", "remove it"]);
-        fs::write(spot.path.join("content"), "of somebody").expect("it can be written");
-        spot.is_refused("a full directory", CORRUPT, &["is a directory", "remove it"]);
-        spot.clear();
+    for test_file in [TestFile::own(), TestFile::global()] {
+        test_file.plant(|path| fs::create_dir(path));
+        test_file.is_refused("a directory", CORRUPT, &["is a directory", "remove it"]);
+        fs::write(test_file.path.join("content"), "of somebody").expect("it can be written");
+        test_file.is_refused("a full directory", CORRUPT, &["is a directory", "remove it"]);
+        test_file.clear();
 
-        spot.plant(syscalls::make_fifo);
-        spot.is_refused("a fifo", CORRUPT, &["no regular file", "remove it"]);
-        spot.clear();
+        test_file.plant(syscalls::make_fifo);
+        test_file.is_refused("a fifo", CORRUPT, &["no regular file", "remove it"]);
+        test_file.clear();
 
         // a socket's path is short
-        let short = Path::new("/proc/self/cwd").join(spot.path.file_name().expect("it has a name"));
-        spot.plant(|path| {
+        let short = Path::new("/proc/self/cwd").join(test_file.path.file_name().expect("it has a name"));
+        test_file.plant(|path| {
             std::env::set_current_dir(path.parent().expect("it has one"))?;
             UnixListener::bind(&short).map(std::mem::forget)
         });
-        spot.is_refused("a socket", CORRUPT, &["no regular file", "remove it"]);
-        spot.clear();
+        test_file.is_refused("a socket", CORRUPT, &["no regular file", "remove it"]);
+        test_file.clear();
     }
 }
 
 pub(crate) fn device_is_refused() {
-    for spot in [Spot::own(), Spot::global()] {
-        spot.plant(|path| syscalls::make_device(path).or_else(|_| lend("/dev/null", path)));
-        spot.is_refused("a device", CORRUPT, &["no regular file", "remove it"]);
-        std::mem::forget(spot);
+    for test_file in [TestFile::own(), TestFile::global()] {
+        test_file.plant(|path| syscalls::make_device(path).or_else(|_| lend("/dev/null", path)));
+        test_file.is_refused("a device", CORRUPT, &["no regular file", "remove it"]);
+        std::mem::forget(test_file);
     }
 }
 
@@ -122,29 +122,29 @@ fn lend(what: &str, path: &Path) -> std::io::Result<()> {
 }
 
 pub(crate) fn link_is_never_followed() {
-    let target = Spot::own();
+    let target = TestFile::own();
     let semaphore = target.create(3);
-    for spot in [Spot::own(), Spot::global()] {
-        let itself = spot.path.clone();
-        let nowhere = spot.path.with_extension("nowhere");
+    for test_file in [TestFile::own(), TestFile::global()] {
+        let itself = test_file.path.clone();
+        let nowhere = test_file.path.with_extension("nowhere");
         for (what, to) in [
             ("a dangling link", &nowhere),
             ("a link to itself", &itself),
             ("a link to a good one", &target.path),
         ] {
             let before = FileSnapshot::of(&target.path);
-            spot.plant(|path| symlink(to, path));
-            spot.is_refused(what, CORRUPT, &["is a symbolic link", "remove it"]);
+            test_file.plant(|path| symlink(to, path));
+            test_file.is_refused(what, CORRUPT, &["is a symbolic link", "remove it"]);
             assert!(FileSnapshot::of(&target.path) == before, "{what}: what it points to was changed");
             assert!(!nowhere.exists(), "{what}: what it points to was made");
-            spot.clear();
+            test_file.clear();
         }
     }
     assert_works(&semaphore, 3);
 }
 
 pub(crate) fn other_name_with_same_hash_is_refused() {
-    let (one, other) = (Spot::long('a'), Spot::long('b'));
+    let (one, other) = (TestFile::long('a'), TestFile::long('b'));
     let semaphore = one.create(3);
     other.plant(|path| fs::copy(&one.path, path).map(drop));
     other.is_refused("another name's file", ErrorKind::KeyError, &["same hash", "choose another name"]);
@@ -160,73 +160,74 @@ pub(crate) fn other_name_with_same_hash_is_refused() {
 
 /// Those who use it go on, and take nothing of what comes after it.
 pub(crate) fn users_continue_after_their_file_is_unlinked() {
-    for spot in [Spot::own(), Spot::global()] {
-        let semaphore = spot.create(3);
-        let mut user = spot.puppet();
-        fs::remove_file(&spot.path).expect("it is there");
-        let new = spot.create(5);
+    for test_file in [TestFile::own(), TestFile::global()] {
+        let semaphore = test_file.create(3);
+        let mut user = test_file.puppet();
+        fs::remove_file(&test_file.path).expect("it is there");
+        let new = test_file.create(5);
         user.must("acquire\ts\t2");
         assert_eq!((free(&semaphore), free(&new)), (1, 5));
         user.kill();
         assert_works(&semaphore, 3);
         drop(semaphore);
-        assert!(spot.exists(), "the new one was removed by a user of the old");
+        assert!(test_file.exists(), "the new one was removed by a user of the old");
         assert_works(&new, 5);
         // nor of what is no semaphore
-        fs::rename(&spot.path, spot.path.with_extension("old")).expect("it is there");
-        spot.plant_bytes(b"precious");
+        fs::rename(&test_file.path, test_file.path.with_extension("old")).expect("it is there");
+        test_file.plant_bytes(b"precious");
         assert_works(&new, 5);
         drop(new);
-        assert_eq!(fs::read(&spot.path).expect("it is there"), b"precious");
-        fs::remove_file(spot.path.with_extension("old")).expect("it is there");
-        spot.clear();
+        assert_eq!(fs::read(&test_file.path).expect("it is there"), b"precious");
+        fs::remove_file(test_file.path.with_extension("old")).expect("it is there");
+        test_file.clear();
     }
 }
 
 /// The others here would pass if everything were refused.
 pub(crate) fn stale_file_is_replaced() {
-    let mut bytes = good_bytes();
+    let mut bytes = valid_bytes();
     // not persistent
     bytes[format::header::PERSISTENT as usize..][..4].fill(0);
     for mode in [AccessMode::Open, AccessMode::Create, AccessMode::CreateNew] {
-        let spot = Spot::own();
-        spot.plant_bytes(&bytes);
-        let semaphore = spot.open(5, mode).expect("nobody uses what is there");
+        let test_file = TestFile::own();
+        test_file.plant_bytes(&bytes);
+        let semaphore = test_file.open(5, mode).expect("nobody uses what is there");
         assert_works(&semaphore, 5);
     }
-    let spot = Spot::own();
-    spot.plant_bytes(&bytes);
-    let error = spot.open(5, AccessMode::OpenExisting).expect_err("there is none");
+    let test_file = TestFile::own();
+    test_file.plant_bytes(&bytes);
+    let error = test_file.open(5, AccessMode::OpenExisting).expect_err("there is none");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
-    spot.plant_bytes(&bytes);
-    let error = spot.remove().expect_err("there is none");
+    test_file.plant_bytes(&bytes);
+    let error = test_file.remove().expect_err("there is none");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
 }
 
 pub(crate) fn file_of_another_user_is_refused() {
-    let spot = Spot::own();
+    let test_file = TestFile::own();
     let owner = format!("user {NOBODY}");
-    spot.plant_bytes(&good_bytes());
-    let words: &[&str] = if chown(&spot.path, Some(NOBODY), Some(NOBODY)).is_ok() {
+    test_file.plant_bytes(&valid_bytes());
+    let words: &[&str] = if chown(&test_file.path, Some(NOBODY), Some(NOBODY)).is_ok() {
         &[&owner, "remove it"]
     } else {
         // in a user namespace of one user, what belongs to root looks like nobody's, and may not be written
-        syscalls::bind(Path::new("/etc/passwd"), &spot.path).expect("who has a mount namespace may mount");
+        syscalls::bind(Path::new("/etc/passwd"), &test_file.path)
+            .expect("who has a mount namespace may mount");
         &[&owner]
     };
-    spot.is_refused("a stranger's file", ErrorKind::PermissionDenied, words);
-    std::mem::forget(spot);
+    test_file.is_refused("a stranger's file", ErrorKind::PermissionDenied, words);
+    std::mem::forget(test_file);
 }
 
 pub(crate) fn users_continue_after_their_file_loses_its_permissions() {
-    let spot = Spot::own();
-    let semaphore = spot.create(3);
-    let mut user = spot.puppet();
-    fs::set_permissions(&spot.path, Permissions::from_mode(0o0)).expect("it is ours");
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(3);
+    let mut user = test_file.puppet();
+    fs::set_permissions(&test_file.path, Permissions::from_mode(0o0)).expect("it is ours");
     user.must("acquire\ts\t2");
     assert_eq!(free(&semaphore), 1);
     let mut waiter = Puppet::of_this_program();
-    let failure = waiter.ask(&spot.opening("OpenExisting")).expect_err("it may not be read");
+    let failure = waiter.ask(&test_file.opening("OpenExisting")).expect_err("it may not be read");
     assert_eq!(failure.kind, "PermissionDenied", "{failure:?}");
     user.kill();
     assert_works(&semaphore, 3);
@@ -234,14 +235,14 @@ pub(crate) fn users_continue_after_their_file_loses_its_permissions() {
 
 /// Tests run as root, to whom this does not apply, do this as another user.
 pub(crate) fn unreadable_file_is_refused() {
-    let good = good_bytes();
+    let good = valid_bytes();
     let owner = format!("user {}", effective_uid());
     for mode in [0o0, 0o200, 0o400] {
-        for spot in [Spot::own(), Spot::global()] {
-            spot.plant_bytes(&good);
-            fs::set_permissions(&spot.path, Permissions::from_mode(mode)).expect("it is ours");
-            spot.is_refused(&format!("mode {mode:o}"), ErrorKind::PermissionDenied, &[&owner]);
-            spot.clear();
+        for test_file in [TestFile::own(), TestFile::global()] {
+            test_file.plant_bytes(&good);
+            fs::set_permissions(&test_file.path, Permissions::from_mode(mode)).expect("it is ours");
+            test_file.is_refused(&format!("mode {mode:o}"), ErrorKind::PermissionDenied, &[&owner]);
+            test_file.clear();
         }
     }
 }
@@ -253,6 +254,6 @@ pub(crate) fn unreadable_directory_is_refused() {
     for mode in [0o0, 0o200, 0o400, 0o600] {
         fs::set_permissions(&path, Permissions::from_mode(mode)).expect("it is ours");
         let what = format!("a directory of mode {mode:o}");
-        Spot::own().is_refused_at(&path, &what, ErrorKind::PermissionDenied, &["mode"]);
+        TestFile::own().is_refused_at(&path, &what, ErrorKind::PermissionDenied, &["mode"]);
     }
 }

@@ -15,28 +15,28 @@ use test_support::robust_file::assert_works;
 use test_support::{Puppet, wait_until};
 
 use super::helper;
-use super::test_file::{Spot, good_bytes};
+use super::test_file::{TestFile, valid_bytes};
 
 /// Those who use what is scribbled on.
-struct Cast {
+struct Users {
     holder: Puppet,
     waiter: Puppet,
     user: Puppet,
 }
 
-impl Cast {
+impl Users {
     fn new() -> Self {
         Self { holder: Puppet::of_this_program(), waiter: Puppet::of_this_program(), user: helper::start() }
     }
 
     /// Lets everybody use a new semaphore on which somebody scribbles.
-    fn play(&mut self, what: &str, scribble: impl Fn(&File)) {
-        let spot = Spot::own();
+    fn use_while(&mut self, what: &str, scribble: impl Fn(&File)) {
+        let test_file = TestFile::own();
         let Self { holder, waiter, user } = self;
-        let semaphore = spot.create(3);
-        let file = spot.file();
+        let semaphore = test_file.create(3);
+        let file = test_file.file();
         for puppet in [&mut *holder, &mut *waiter] {
-            puppet.must(&spot.opening("OpenExisting"));
+            puppet.must(&test_file.opening("OpenExisting"));
         }
         holder.must("acquire\ts\t2");
         holder.must("acquire\ts\t1");
@@ -49,7 +49,7 @@ impl Cast {
         }
         scribble(&file);
         let _ = waiter.answer();
-        user.must(&format!("everything\t{}\t{}", spot.key, what.len()));
+        user.must(&format!("everything\t{}\t{}", test_file.key, what.len()));
         for (puppet, is_holder) in [(holder, true), (waiter, false)] {
             for question in ["available", "waiting", "held"] {
                 let _ = puppet.ask(&format!("{question}\ts"));
@@ -63,18 +63,18 @@ impl Cast {
             puppet.must("close\ts");
         }
         drop(semaphore);
-        Self::sweep(&spot);
+        Self::sweep(&test_file);
     }
 
     /// What nobody uses can be used again, or removed.
-    fn sweep(spot: &Spot) {
+    fn sweep(test_file: &TestFile) {
         wait_until("it can be removed", || {
-            if spot.exists() {
-                let _ = spot.remove();
+            if test_file.exists() {
+                let _ = test_file.remove();
             }
-            !spot.exists()
+            !test_file.exists()
         });
-        assert_works(&spot.create(2), 2);
+        assert_works(&test_file.create(2), 2);
     }
 
     fn exit(self) {
@@ -108,12 +108,12 @@ fn extremes(size: usize) -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn any_value_in_any_header_field_is_survived() {
-    let mut cast = Cast::new();
+    let mut users = Users::new();
     for (name, at, size) in header_fields() {
         for value in extremes(size) {
             let what = format!("{name} is {value:x?}");
             eprintln!("{what}");
-            cast.play(&what, |file| file.write_all_at(&value, at).expect("it can be written"));
+            users.use_while(&what, |file| file.write_all_at(&value, at).expect("it can be written"));
         }
     }
     // the last operation was by this slot, with this number
@@ -125,7 +125,9 @@ pub(crate) fn any_value_in_any_header_field_is_survived() {
                 let what = format!("state is slot {slot}, seq {seq}, {low:x}");
                 eprintln!("{what}");
                 let bytes = state.to_ne_bytes();
-                cast.play(&what, |file| file.write_all_at(&bytes, header::STATE).expect("it can be written"));
+                users.use_while(&what, |file| {
+                    file.write_all_at(&bytes, header::STATE).expect("it can be written");
+                });
             }
         }
     }
@@ -133,20 +135,20 @@ pub(crate) fn any_value_in_any_header_field_is_survived() {
         let what = format!("used is {byte:x}");
         eprintln!("{what}");
         let used = [byte; header::USED_SIZE];
-        cast.play(&what, |file| file.write_all_at(&used, header::USED).expect("it can be written"));
+        users.use_while(&what, |file| file.write_all_at(&used, header::USED).expect("it can be written"));
     }
-    cast.exit();
+    users.exit();
 }
 
 pub(crate) fn any_value_in_any_slot_field_is_survived() {
-    let mut cast = Cast::new();
+    let mut users = Users::new();
     // of everybody, and of those who are not there
     for (slots, used) in [(0..4, false), (0..FIRST_SLOTS, true)] {
         for &Field { name, offset, size } in slot::FIELDS {
             for value in extremes(size) {
                 let what = format!("{name} of {slots:?} is {value:x?}");
                 eprintln!("{what}");
-                cast.play(&what, |file| {
+                users.use_while(&what, |file| {
                     for slot in slots.clone() {
                         let at = slot_at(slot) + offset;
                         file.write_all_at(&value, at).expect("it can be written");
@@ -158,7 +160,7 @@ pub(crate) fn any_value_in_any_slot_field_is_survived() {
             }
         }
     }
-    cast.exit();
+    users.exit();
 }
 
 /// The fields behind the magic and the version. Those of both kinds of epochs are two.
@@ -195,20 +197,20 @@ fn with_a_seed(what: impl FnOnce(&mut Rng)) {
 
 /// Nobody uses it when it is opened.
 pub(crate) fn file_of_garbage_ends_no_process() {
-    let good = good_bytes();
+    let good = valid_bytes();
     with_a_seed(|random| {
         let mut user = helper::start();
         for round in 0..20 {
-            let spot = Spot::own();
+            let test_file = TestFile::own();
             let mut bytes = good.clone();
             let range =
                 if round % 2 == 0 { BODY..good.len() as u64 } else { header::PERSISTENT..SLOTS_AT + 600 };
             bytes[range.start as usize..range.end as usize].copy_from_slice(&random_bytes(random, range));
-            spot.plant_bytes(&bytes);
+            test_file.plant_bytes(&bytes);
             for _ in 0..3 {
-                user.must(&format!("everything\t{}\t{}", spot.key, random.u32(..)));
+                user.must(&format!("everything\t{}\t{}", test_file.key, random.u32(..)));
             }
-            Cast::sweep(&spot);
+            Users::sweep(&test_file);
         }
         assert!(user.exit().success());
     });
@@ -217,32 +219,32 @@ pub(crate) fn file_of_garbage_ends_no_process() {
 pub(crate) fn continuous_random_writes_end_no_process() {
     const TIME: Duration = Duration::from_secs(6);
     with_a_seed(|random| {
-        let spot = Spot::own();
+        let test_file = TestFile::own();
         let mut users = [helper::start(), helper::start(), helper::start()];
         for user in &mut users {
             let (seed, ms) = (random.u32(..), TIME.as_millis());
-            user.send(&format!("random\t{}\t{seed}\t{ms}", spot.key));
+            user.send(&format!("random\t{}\t{seed}\t{ms}", test_file.key));
         }
         let end = Instant::now() + TIME;
-        let size = good_bytes().len() as u64;
+        let size = valid_bytes().len() as u64;
         let mut count = 0;
         while Instant::now() < end {
             // it may have been removed, and is made again
-            let Ok(file) = OpenOptions::new().write(true).open(&spot.path) else { continue };
+            let Ok(file) = OpenOptions::new().write(true).open(&test_file.path) else { continue };
             scribble(random, &file, size);
             count += 1;
             std::thread::sleep(Duration::from_micros(random.u64(0..2000)));
         }
         for mut user in users {
-            let visits = user.answer().expect("whatever it does, it does not fail");
-            assert_ne!(visits, "0", "it could never be opened");
+            let count = user.answer().expect("whatever it does, it does not fail");
+            assert_ne!(count, "0", "it could never be opened");
             assert!(user.exit().success());
         }
         assert!(count > 0, "nothing was scribbled on");
-        Cast::sweep(&spot);
+        Users::sweep(&test_file);
         // and can be used again
-        let mut semaphore = spot.open(1, AccessMode::Create).expect("it is new");
-        semaphore.set_key(&spot.key, 2, AccessMode::Create).expect("it is there");
+        let mut semaphore = test_file.open(1, AccessMode::Create).expect("it is new");
+        semaphore.set_key(&test_file.key, 2, AccessMode::Create).expect("it is there");
         assert_works(&semaphore, 2);
     });
 }
@@ -251,14 +253,14 @@ pub(crate) fn continuous_random_writes_end_no_process() {
 pub(crate) fn any_bytes_in_header_of_open_file_are_survived() {
     with_a_seed(|random| {
         for zeros in [true, false] {
-            let spot = Spot::own();
-            let semaphore = spot.create(3);
-            let (mut user, mut waiter) = (spot.puppet(), spot.puppet());
+            let test_file = TestFile::own();
+            let semaphore = test_file.create(3);
+            let (mut user, mut waiter) = (test_file.puppet(), test_file.puppet());
             waiter.send("acquire\ts\t4\t2000");
             wait_until("it waits", || semaphore.waiting().is_ok_and(|waiting| waiting == 1));
-            let size = good_bytes().len() as u64;
+            let size = valid_bytes().len() as u64;
             let bytes = if zeros { vec![0; size as usize] } else { random_bytes(random, 0..size) };
-            spot.file().write_all_at(&bytes, 0).expect("it can be written");
+            test_file.file().write_all_at(&bytes, 0).expect("it can be written");
             let _ = waiter.answer();
             for puppet in [&mut user, &mut waiter] {
                 for what in ["available\ts", "waiting\ts", "try\ts\t1", "acquire\ts\t1\t20", "release\ts\t2"]
@@ -266,14 +268,14 @@ pub(crate) fn any_bytes_in_header_of_open_file_are_survived() {
                     let _ = puppet.ask(what);
                 }
             }
-            spot.is_refused_while_used("a scribbled head", ErrorKind::Corrupt, &["remove it"]);
+            test_file.is_refused_while_used("a scribbled head", ErrorKind::Corrupt, &["remove it"]);
             drop(semaphore);
             user.must("close\ts");
             waiter.must("close\ts");
             assert!(user.exit().success());
             assert!(waiter.exit().success());
-            assert!(!zeros || !spot.exists(), "its last user has not unlinked it");
-            spot.clear();
+            assert!(!zeros || !test_file.exists(), "its last user has not unlinked it");
+            test_file.clear();
         }
     });
 }
@@ -281,21 +283,21 @@ pub(crate) fn any_bytes_in_header_of_open_file_are_survived() {
 /// A slot that says that its last operation happened and is not written down looks as if a signal handler had
 /// interrupted it.
 pub(crate) fn slot_with_unfinished_operation_is_reported() {
-    let spot = Spot::own();
-    let semaphore = spot.create(3);
-    let file = spot.file();
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(3);
+    let file = test_file.file();
     let at = slot_at(slot_of(&file, std::process::id()));
     let number = 7u32;
     let pending = (u64::from(number) << 32).to_ne_bytes();
     file.write_all_at(&pending, at + slot::PENDING).expect("it can be written");
     file.write_all_at(&number.to_ne_bytes(), at + slot::HELPED).expect("it can be written");
     for mode in [AccessMode::Open, AccessMode::Create] {
-        let again = spot.open(2, mode).expect("this process has it open");
+        let again = test_file.open(2, mode).expect("this process has it open");
         let error = again.try_acquire().expect_err("nobody can tell what it holds").to_string();
         assert!(error.contains("something else has written to its file"), "{error}");
     }
     drop(semaphore);
-    assert_works(&spot.create(2), 2);
+    assert_works(&test_file.create(2), 2);
 }
 
 fn scribble(random: &mut Rng, file: &File, size: u64) {

@@ -8,15 +8,15 @@ use system_semaphore::{AccessMode, ErrorKind};
 use test_support::Puppet;
 use test_support::robust_file::{SHARED_MEMORY, assert_works, directory, effective_uid};
 
-use super::test_file::Spot;
+use super::test_file::TestFile;
 use super::{NOBODY, syscalls};
 
 #[track_caller]
 fn is_refused(what: &str, words: &[&str]) {
     let directory = directory();
-    Spot::own().is_refused_at(&directory, what, ErrorKind::PermissionDenied, words);
+    TestFile::own().is_refused_at(&directory, what, ErrorKind::PermissionDenied, words);
     // names for all users are elsewhere
-    let global = Spot::global();
+    let global = TestFile::global();
     assert_works(&global.create(3), 3);
 }
 
@@ -56,25 +56,25 @@ pub(crate) fn directory_of_another_user_is_refused() {
 
 /// Whoever leaves as the last takes the directory along, also from those who are just coming.
 pub(crate) fn directory_made_and_removed_concurrently_blocks_nobody() {
-    let mut visitors: Vec<_> = (0..6).map(|_| (Puppet::of_this_program(), Spot::own())).collect();
-    for (puppet, spot) in &mut visitors {
-        puppet.send(&format!("open-close-loop\t{}\t3000", spot.key));
+    let mut visitors: Vec<_> = (0..6).map(|_| (Puppet::of_this_program(), TestFile::own())).collect();
+    for (puppet, test_file) in &mut visitors {
+        puppet.send(&format!("open-close-loop\t{}\t3000", test_file.key));
     }
     for (puppet, _) in &mut visitors {
-        let visits = puppet.answer().expect("each has a name of its own");
-        assert_ne!(visits, "0");
+        let count = puppet.answer().expect("each has a name of its own");
+        assert_ne!(count, "0");
     }
     assert!(!directory().exists());
 }
 
 pub(crate) fn read_only_file_system_is_named() {
     syscalls::mount_tmpfs(Path::new(SHARED_MEMORY), "ro").expect("who has a mount namespace may mount");
-    for spot in [Spot::own(), Spot::global()] {
+    for test_file in [TestFile::own(), TestFile::global()] {
         for mode in [AccessMode::Open, AccessMode::Create, AccessMode::CreateNew] {
-            let error = spot.open(3, mode).expect_err("nothing can be made");
+            let error = test_file.open(3, mode).expect_err("nothing can be made");
             assert!(error.to_string().contains(SHARED_MEMORY), "{mode:?}: {error}");
         }
-        let error = spot.open(3, AccessMode::OpenExisting).expect_err("there is none");
+        let error = test_file.open(3, AccessMode::OpenExisting).expect_err("there is none");
         assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     }
 }
@@ -86,6 +86,6 @@ pub(crate) fn directory_open_to_others_is_refused() {
         is_refused(&format!("mode {mode:o}"), &["open to others", "0700", &owner()]);
     }
     fs::set_permissions(directory(), Permissions::from_mode(0o700)).expect("it is ours");
-    let spot = Spot::own();
-    assert_works(&spot.create(3), 3);
+    let test_file = TestFile::own();
+    assert_works(&test_file.create(3), 3);
 }

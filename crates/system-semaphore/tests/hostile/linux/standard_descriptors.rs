@@ -12,7 +12,7 @@ use test_support::robust_file::assert_works;
 use test_support::wait_until;
 
 use super::syscalls::{self, StandardDescriptors};
-use super::test_file::{Spot, free};
+use super::test_file::{TestFile, free};
 
 /// What a descriptor of this process stands for; `None` if it is not open.
 fn target(number: RawFd) -> Option<PathBuf> {
@@ -20,7 +20,7 @@ fn target(number: RawFd) -> Option<PathBuf> {
 }
 
 /// Opens, waits until deaths are watched, observes, lists, acquires an inheritable permit.
-fn use_every_descriptor(spot: &Spot) -> Vec<(&'static str, Option<String>)> {
+fn use_every_descriptor(spot: &TestFile) -> Vec<(&'static str, Option<String>)> {
     let mut failures = Vec::new();
     let mut note = |what, result: Result<(), system_semaphore::Error>| {
         failures.push((what, result.err().map(|error| error.to_string())));
@@ -48,7 +48,7 @@ fn use_every_descriptor(spot: &Spot) -> Vec<(&'static str, Option<String>)> {
 
 pub(crate) fn no_descriptor_takes_the_number_of_a_closed_standard_stream() {
     for closed in [&[0][..], &[1], &[2], &[1, 2], &[0, 2], &[0, 1], &[0, 1, 2]] {
-        let spot = Spot::own();
+        let spot = TestFile::own();
         let standard = StandardDescriptors::close(closed);
         let failures = use_every_descriptor(&spot);
         // the thread that watches for deaths still has its descriptors
@@ -64,7 +64,7 @@ pub(crate) fn no_descriptor_takes_the_number_of_a_closed_standard_stream() {
 
 /// A thread prints all the time, so that a descriptor that has a low number even for a moment is written to.
 pub(crate) fn thread_that_prints_to_closed_streams_harms_no_semaphore() {
-    let spot = Spot::own();
+    let spot = TestFile::own();
     let semaphore = spot.create(3);
     let standard = StandardDescriptors::close(&[0, 1, 2]);
     let is_over = AtomicBool::new(false);
@@ -78,7 +78,7 @@ pub(crate) fn thread_that_prints_to_closed_streams_harms_no_semaphore() {
                 }
             }
         });
-        let own = Spot::own();
+        let own = TestFile::own();
         let failures =
             (0..100).flat_map(|_| use_every_descriptor(&own)).filter(|(_, failure)| failure.is_some());
         let failures = failures.collect();
@@ -93,7 +93,7 @@ pub(crate) fn thread_that_prints_to_closed_streams_harms_no_semaphore() {
 
 /// As text that lands in the file makes it: other processes notice, not only those that open it.
 pub(crate) fn count_above_the_maximum_is_corrupt_for_its_users() {
-    let spot = Spot::own();
+    let spot = TestFile::own();
     let semaphore = SystemSemaphore::builder(&spot.key)
         .initial_value(3)
         .max_permits(5)
@@ -126,7 +126,7 @@ pub(crate) fn count_above_the_maximum_is_corrupt_for_its_users() {
 }
 
 pub(crate) fn inheritable_permit_has_a_number_that_programs_do_not_use() {
-    let spot = Spot::own();
+    let spot = TestFile::own();
     let semaphore = spot.create(3);
     let number = |semaphore: &SystemSemaphore| {
         let permit = semaphore.acquire_inheritable(1, None).expect("there are three");

@@ -10,19 +10,19 @@ use test_support::robust_file::assert_works;
 use test_support::{Puppet, byte_lock, wait_until};
 
 use super::helper;
-use super::test_file::{MODES, PROMPT, Spot, free};
+use super::test_file::{MODES, PROMPT, TestFile, free};
 
 /// A process that has this lock and is stopped; `at` says so in the file.
-fn stopped(spot: &Spot, byte: u16, at: u64) -> Puppet {
+fn stopped(test_file: &TestFile, byte: u16, at: u64) -> Puppet {
     let mut helper = helper::start();
-    helper.must(&format!("lock\t{}\t{byte}\t{}", spot.path.display(), byte + 1));
-    spot.file().write_all_at(&helper.pid().to_ne_bytes(), at).expect("it can be written");
+    helper.must(&format!("lock\t{}\t{byte}\t{}", test_file.path.display(), byte + 1));
+    test_file.file().write_all_at(&helper.pid().to_ne_bytes(), at).expect("it can be written");
     helper.stop();
     helper
 }
 
-fn stopped_registrar(spot: &Spot) -> Puppet {
-    stopped(spot, REGISTRY_BYTE, header::REGISTRY_OWNER_PID)
+fn stopped_registrar(test_file: &TestFile) -> Puppet {
+    stopped(test_file, REGISTRY_BYTE, header::REGISTRY_OWNER_PID)
 }
 
 fn names_who_is_stopped(error: &Error, pid: u32) {
@@ -34,15 +34,15 @@ fn names_who_is_stopped(error: &Error, pid: u32) {
 }
 
 pub(crate) fn stopped_registry_owner_is_named() {
-    let spot = Spot::own();
-    let semaphore = spot.create(3);
-    let (mut holder, mut waiter) = (spot.puppet(), spot.puppet());
-    let registrar = stopped_registrar(&spot);
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(3);
+    let (mut holder, mut waiter) = (test_file.puppet(), test_file.puppet());
+    let registrar = stopped_registrar(&test_file);
     let begin = Instant::now();
     thread::scope(|scope| {
-        let (spot, semaphore) = (&spot, &semaphore);
-        let attempts = MODES.map(|mode| scope.spawn(move || spot.open(2, mode).map(drop)));
-        let removal = scope.spawn(|| spot.remove());
+        let (test_file, semaphore) = (&test_file, &semaphore);
+        let attempts = MODES.map(|mode| scope.spawn(move || test_file.open(2, mode).map(drop)));
+        let removal = scope.spawn(|| test_file.remove());
         let inheritable = scope.spawn(|| semaphore.acquire_inheritable(1, None).map(drop));
         // meanwhile the others go on, and the dead give back
         assert_works(semaphore, 3);
@@ -61,57 +61,58 @@ pub(crate) fn stopped_registry_owner_is_named() {
     assert!((Duration::from_secs(1)..PROMPT).contains(&elapsed), "it took {elapsed:?}");
     // who goes on lets the others go on
     thread::scope(|scope| {
-        let attempt = scope.spawn(|| SystemSemaphore::new(&spot.key, 0, AccessMode::OpenExisting).map(drop));
+        let attempt =
+            scope.spawn(|| SystemSemaphore::new(&test_file.key, 0, AccessMode::OpenExisting).map(drop));
         registrar.resume();
         assert!(registrar.exit().success());
         attempt.join().expect("it does not panic").expect("nobody is in the way");
     });
     waiter.must("drop\ts");
     assert_works(&semaphore, 5);
-    let again = spot.open(2, AccessMode::Create).expect("nobody is in the way");
+    let again = test_file.open(2, AccessMode::Create).expect("nobody is in the way");
     assert_works(&again, 2);
 }
 
 /// Here it is one that opens and closes; the others only play that.
 pub(crate) fn registry_owner_writes_its_pid() {
-    let spot = Spot::own();
-    let semaphore = spot.create(3);
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(3);
     let mut registrar = Puppet::of_this_program();
-    registrar.send(&format!("open-close-loop\t{}\t600000", spot.key));
-    let file = spot.file();
+    registrar.send(&format!("open-close-loop\t{}\t600000", test_file.key));
+    let file = test_file.file();
     wait_until("it is stopped with the lock", || {
         registrar.stop();
         let pid = format::read_u32(&file, header::REGISTRY_OWNER_PID).expect("it can be read");
-        let is_locked = byte_lock::is_locked_by_other(&spot.file(), REGISTRY_BYTE..REGISTRY_BYTE + 1);
+        let is_locked = byte_lock::is_locked_by_other(&test_file.file(), REGISTRY_BYTE..REGISTRY_BYTE + 1);
         let is_caught = is_locked && pid == registrar.pid();
         if !is_caught {
             registrar.resume();
         }
         is_caught
     });
-    let error = spot.open(3, AccessMode::Open).expect_err("somebody is in the way");
+    let error = test_file.open(3, AccessMode::Open).expect_err("somebody is in the way");
     names_who_is_stopped(&error, registrar.pid());
     assert_works(&semaphore, 3);
     registrar.kill();
-    drop(spot.puppet());
+    drop(test_file.puppet());
     assert_works(&semaphore, 3);
 }
 
 /// A stranger that locks everything says nothing in the file.
 pub(crate) fn unknown_registry_owner_is_not_named() {
-    let spot = Spot::own();
-    let semaphore = spot.create(3);
-    let mut waiter = spot.puppet();
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(3);
+    let mut waiter = test_file.puppet();
     let mut stranger = helper::start();
-    stranger.must(&format!("lock\t{}\t2\t{}", spot.path.display(), u16::MAX));
+    stranger.must(&format!("lock\t{}\t2\t{}", test_file.path.display(), u16::MAX));
     assert_works(&semaphore, 3);
     waiter.must("acquire\ts\t3");
     waiter.kill();
     assert_works(&semaphore, 3);
-    let error = spot.open(3, AccessMode::Open).expect_err("somebody is in the way");
+    let error = test_file.open(3, AccessMode::Open).expect_err("somebody is in the way");
     assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
     stranger.kill();
-    drop(spot.puppet());
+    drop(test_file.puppet());
     assert_works(&semaphore, 3);
     assert!(!error.to_string().contains("process 0"), "{error}");
 }
@@ -119,10 +120,10 @@ pub(crate) fn unknown_registry_owner_is_not_named() {
 pub(crate) fn close_does_not_wait_for_stopped_registry_owner() {
     // long, next to the 100 ms that a close has, and short next to the 3 s of an open
     const CLOSE: Duration = Duration::from_secs(2);
-    let spot = Spot::own();
-    let semaphore = spot.create(3);
-    let (mut other, mut another) = (spot.puppet(), spot.puppet());
-    let registrar = stopped_registrar(&spot);
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(3);
+    let (mut other, mut another) = (test_file.puppet(), test_file.puppet());
+    let registrar = stopped_registrar(&test_file);
     let mut closes: Vec<Duration> = Vec::new();
     let mut close = |action: &mut dyn FnMut()| {
         let begin = Instant::now();
@@ -135,47 +136,47 @@ pub(crate) fn close_does_not_wait_for_stopped_registry_owner() {
     close(&mut || drop(another.must("close\ts")));
     closes.sort();
     assert!(closes[1] < CLOSE, "they took {closes:?}");
-    assert!(spot.exists(), "who has not the lock may not remove it");
+    assert!(test_file.exists(), "who has not the lock may not remove it");
     registrar.kill();
     // a leftover is none
-    let error = spot.open(0, AccessMode::OpenExisting).expect_err("there is none");
+    let error = test_file.open(0, AccessMode::OpenExisting).expect_err("there is none");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
-    assert!(!spot.exists(), "the open has cleaned up");
-    assert_works(&spot.create(4), 4);
+    assert!(!test_file.exists(), "the open has cleaned up");
+    assert_works(&test_file.create(4), 4);
 }
 
 /// Who has a lock that is no slot's is none who will close later, whichever slot the last user has.
 pub(crate) fn last_user_removes_file_despite_lock_that_is_no_slot() {
-    let spot = Spot::own();
+    let test_file = TestFile::own();
     for comes_second in [false, true] {
         let mut first = Puppet::of_this_program();
         if comes_second {
-            first.must(&spot.opening("CreateNew"));
+            first.must(&test_file.opening("CreateNew"));
         }
-        let semaphore = spot.open(3, AccessMode::Open).expect("all can be had");
+        let semaphore = test_file.open(3, AccessMode::Open).expect("all can be had");
         if comes_second {
             first.must("close\ts");
         }
-        let stranger = spot.file();
+        let stranger = test_file.file();
         byte_lock::try_lock(&stranger, WATCHER_BYTE..WATCHER_BYTE + 1).expect("nobody watches");
         drop(semaphore);
-        assert!(!spot.exists(), "comes second: {comes_second}");
+        assert!(!test_file.exists(), "comes second: {comes_second}");
     }
 }
 
 /// A dead holder of 2 of 3, and a process that is stopped in the middle of its recovery.
-fn stopped_recoverer(spot: &Spot) -> (u32, Puppet) {
-    let mut holder = spot.puppet();
+fn stopped_recoverer(test_file: &TestFile) -> (u32, Puppet) {
+    let mut holder = test_file.puppet();
     holder.must("acquire\ts\t2");
-    let (dead, number) = (holder.pid(), slot_of(&spot.file(), holder.pid()));
+    let (dead, number) = (holder.pid(), slot_of(&test_file.file(), holder.pid()));
     holder.kill();
-    (dead, stopped(spot, number, slot_at(number) + slot::RECOVERER))
+    (dead, stopped(test_file, number, slot_at(number) + slot::RECOVERER))
 }
 
 pub(crate) fn stopped_recoverer_is_named() {
-    let spot = Spot::own();
-    let semaphore = spot.create(3);
-    let (dead, recoverer) = stopped_recoverer(&spot);
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(3);
+    let (dead, recoverer) = stopped_recoverer(&test_file);
     let error = semaphore.acquire_many_timeout(3, Duration::from_millis(300)).expect_err("there is one");
     names_who_is_stopped(&error, recoverer.pid());
     assert!(error.to_string().contains(&format!("process {dead}")), "{error}");
@@ -183,8 +184,8 @@ pub(crate) fn stopped_recoverer_is_named() {
     assert_eq!(error.kind(), ErrorKind::NoPermits, "{error}");
     // the others go on
     assert_works(&semaphore, 1);
-    drop(spot.puppet());
-    let mut puppet = spot.puppet();
+    drop(test_file.puppet());
+    let mut puppet = test_file.puppet();
     puppet.must("acquire\ts\t1");
     puppet.must("drop\ts");
     semaphore.add_permits(1).expect("there is room");
@@ -195,10 +196,10 @@ pub(crate) fn stopped_recoverer_is_named() {
 }
 
 pub(crate) fn reset_does_not_wait_for_stopped_recoverer() {
-    let spot = Spot::own();
-    let semaphore = spot.create(3);
-    let (_, recoverer) = stopped_recoverer(&spot);
-    let again = spot.open(5, AccessMode::Create).expect("a reset needs no recovery");
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(3);
+    let (_, recoverer) = stopped_recoverer(&test_file);
+    let again = test_file.open(5, AccessMode::Create).expect("a reset needs no recovery");
     assert_works(&again, 5);
     recoverer.kill();
     assert_works(&semaphore, 5);
@@ -217,10 +218,10 @@ pub(crate) fn waiter_gets_permits_after_recoverer_resumes_and_ends() {
 
 /// Nobody waits before, or its process would watch, and recover before the other can.
 fn waiter_gets_permits_after_recoverer_ends(end: impl FnOnce(Puppet)) {
-    let spot = Spot::own();
-    let semaphore = spot.create(3);
-    let (_, recoverer) = stopped_recoverer(&spot);
-    let mut waiter = spot.puppet();
+    let test_file = TestFile::own();
+    let semaphore = test_file.create(3);
+    let (_, recoverer) = stopped_recoverer(&test_file);
+    let mut waiter = test_file.puppet();
     waiter.block("acquire\ts\t3");
     end(recoverer);
     waiter.answer().expect("the permits came back");

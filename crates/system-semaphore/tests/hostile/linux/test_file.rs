@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use system_semaphore::{AccessMode, Error, ErrorKind, SystemSemaphore};
 use test_support::format::{self, header};
-use test_support::robust_file::{FileSnapshot, TestFile};
+use test_support::robust_file::FileSnapshot;
 use test_support::{Puppet, robust_file};
 
 pub(crate) const MODES: [AccessMode; 4] =
@@ -24,30 +24,30 @@ pub(crate) fn prefix(case: u32) -> String {
 }
 
 /// A name that nobody else has, and the file that stands for it. The file must be gone in the end.
-pub(crate) struct Spot(TestFile);
+pub(crate) struct TestFile(robust_file::TestFile);
 
-impl Deref for Spot {
-    type Target = TestFile;
+impl Deref for TestFile {
+    type Target = robust_file::TestFile;
 
-    fn deref(&self) -> &TestFile {
+    fn deref(&self) -> &robust_file::TestFile {
         &self.0
     }
 }
 
-impl Spot {
+impl TestFile {
     /// A name of this user.
     pub(crate) fn own() -> Self {
-        Self(TestFile::new(&Self::name()))
+        Self(robust_file::TestFile::new(&Self::name()))
     }
 
     /// A name for all users.
     pub(crate) fn global() -> Self {
-        Self(TestFile::new(&format!("Global\\{}", Self::name())))
+        Self(robust_file::TestFile::new(&format!("Global\\{}", Self::name())))
     }
 
     /// A name of this user, so long that its file is called by the name's hash.
     pub(crate) fn long(end: char) -> Self {
-        Self(TestFile::new(&format!("{}{}{end}", prefix(std::process::id()), "x".repeat(300))))
+        Self(robust_file::TestFile::new(&format!("{}{}{end}", prefix(std::process::id()), "x".repeat(300))))
     }
 
     fn name() -> String {
@@ -123,9 +123,9 @@ impl Spot {
         what: &str,
         kind: ErrorKind,
         words: &[&str],
-        sight: impl Fn() -> Option<FileSnapshot>,
+        snapshot: impl Fn() -> Option<FileSnapshot>,
     ) {
-        let before = sight();
+        let before = snapshot();
         let complain = |action: &str, error: Error| {
             let text = error.to_string();
             assert_eq!(error.kind(), kind, "{action} {what}: {text}");
@@ -133,7 +133,7 @@ impl Spot {
             for word in [path].iter().chain(words) {
                 assert!(text.contains(word), "{action} {what}: {word:?} is not in: {text}");
             }
-            assert!(sight() == before, "{action} {what}: it was changed ({text})");
+            assert!(snapshot() == before, "{action} {what}: it was changed ({text})");
         };
         for mode in MODES {
             match self.open(3, mode) {
@@ -153,7 +153,7 @@ impl Spot {
     }
 }
 
-impl Drop for Spot {
+impl Drop for TestFile {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.clear();
@@ -180,6 +180,6 @@ pub(crate) fn free(semaphore: &SystemSemaphore) -> u32 {
 }
 
 /// The bytes of a semaphore's file that nobody uses.
-pub(crate) fn good_bytes() -> Vec<u8> {
-    robust_file::valid_bytes(&Spot::own())
+pub(crate) fn valid_bytes() -> Vec<u8> {
+    robust_file::valid_bytes(&TestFile::own())
 }

@@ -16,7 +16,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use test_support::{Puppet, TEST_TIMEOUT, process, wait_until};
 
 use super::super::failpoint::Step;
-use super::Stage;
+use super::TestSemaphore;
 use crate::sys::descriptor;
 use crate::{AccessMode, ErrorKind, NativeIpcKey, OwnedPermit, SystemSemaphore};
 
@@ -50,10 +50,10 @@ pub(super) fn halted(step: Step) -> String {
 
 /// Whether nothing but a wake-up is to end the sleep of this process's waiters. (Else they look for themselves once a
 /// second, and would find in the end what nobody told them.)
-static SLEEPS_WELL: AtomicBool = AtomicBool::new(false);
+static SLEEPS_UNTIL_WOKEN: AtomicBool = AtomicBool::new(false);
 
 pub(crate) fn longest_sleep(sleep: Duration) -> Duration {
-    if SLEEPS_WELL.load(Ordering::Relaxed) { TEST_TIMEOUT * 10 } else { sleep }
+    if SLEEPS_UNTIL_WOKEN.load(Ordering::Relaxed) { TEST_TIMEOUT * 10 } else { sleep }
 }
 
 fn say(line: &str) {
@@ -88,10 +88,10 @@ fn serves_as_actor_if_started_as_one() {
     }
     // what the harness has said without ending its line
     say("");
-    let mut cast = Belongings::default();
+    let mut state = State::default();
     while let Some(line) = next_line() {
         let fields: Vec<&str> = line.split('\t').collect();
-        match cast.obey(&fields) {
+        match state.obey(&fields) {
             Ok(()) => say("ok"),
             Err(error) => say(&format!("error\t{:?}\t{error}", error.kind())),
         }
@@ -101,12 +101,12 @@ fn serves_as_actor_if_started_as_one() {
 
 /// What an actor has.
 #[derive(Default)]
-struct Belongings {
+struct State {
     semaphores: HashMap<String, SystemSemaphore>,
     permits: Vec<OwnedPermit>,
 }
 
-impl Belongings {
+impl State {
     fn obey(&mut self, fields: &[&str]) -> crate::Result<()> {
         match *fields {
             ["halt", step] => *HALT.lock().expect("nobody panics with it") = Some(step.to_owned()),
@@ -123,7 +123,7 @@ impl Belongings {
                 let builder = SystemSemaphore::builder(parse_key(key)).mode(AccessMode::Create);
                 drop(builder.initial_value(3).max_permits(number(max)).build()?);
             }
-            ["sleep-until-woken"] => SLEEPS_WELL.store(true, Ordering::Relaxed),
+            ["sleep-until-woken"] => SLEEPS_UNTIL_WOKEN.store(true, Ordering::Relaxed),
             ["remove", key] => SystemSemaphore::remove(parse_key(key))?,
             ["close", handle] => drop(self.semaphores.remove(handle)),
             [command, handle, ref arguments @ ..] => self.operate(command, handle, arguments)?,
@@ -226,9 +226,9 @@ impl Actor {
     }
 
     /// One that has the semaphore open.
-    pub(super) fn with(stage: &Stage) -> Self {
+    pub(super) fn with(test: &TestSemaphore) -> Self {
         let mut actor = Self::start();
-        actor.must(&stage.opening(0, "OpenExisting"));
+        actor.must(&test.opening(0, "OpenExisting"));
         actor
     }
 
@@ -255,19 +255,19 @@ impl Actor {
 
     /// Tells it to do something that it has to wait in.
     #[track_caller]
-    pub(super) fn block_on(&mut self, command: &str, stage: &Stage) {
-        let before = stage.semaphore.waiting().expect("it is told");
+    pub(super) fn block_on(&mut self, command: &str, test: &TestSemaphore) {
+        let before = test.semaphore.waiting().expect("it is told");
         self.send(command);
-        wait_until("one more waits", || stage.semaphore.waiting().is_ok_and(|waiting| waiting == before + 1));
+        wait_until("one more waits", || test.semaphore.waiting().is_ok_and(|waiting| waiting == before + 1));
     }
 
     /// Tells it to do something that it has to wait in, and that nothing but a wake-up ends.
     #[track_caller]
-    pub(super) fn fall_asleep(&mut self, command: &str, stage: &Stage) {
+    pub(super) fn fall_asleep(&mut self, command: &str, test: &TestSemaphore) {
         self.must("sleep-until-woken");
         // the test harness's two, and an emulator's; then one for the deaths of others
         let before = process::threads(self.pid());
-        self.block_on(command, stage);
+        self.block_on(command, test);
         wait_until("it has deaths watched", || process::threads(self.pid()) == before + 1);
         self.wait_until_asleep();
     }

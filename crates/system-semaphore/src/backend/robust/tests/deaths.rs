@@ -5,7 +5,7 @@ use super::super::failpoint::Step;
 use super::super::lifetime::close;
 use super::super::mapped_file::Core;
 use super::actor::Actor;
-use super::{MANY, Meanwhile, Stage, operate, take_one};
+use super::{MANY, Meanwhile, TestSemaphore, operate, take_one};
 
 #[test]
 fn death_mid_operation_is_atomic() {
@@ -21,14 +21,14 @@ fn death_mid_operation_is_atomic() {
     for (before, operation, undone, done) in cases {
         for (step, free) in [(Step::BeforeSwap, undone), (Step::AfterSwap, done)] {
             for meanwhile in Meanwhile::ALL {
-                let stage = Stage::new(10);
-                let mut actor = Actor::with(&stage);
+                let test = TestSemaphore::new(10);
+                let mut actor = Actor::with(&test);
                 before.iter().for_each(|command| drop(actor.must(command)));
                 actor.halt_in(operation, step);
-                meanwhile.happen(&stage);
+                meanwhile.happen(&test);
                 actor.kill();
                 let context = format!("{before:?}, {operation:?}, killed {step:?}, meanwhile {meanwhile:?}");
-                stage.assert_books(meanwhile.free(free), 0, context);
+                test.assert_permits(meanwhile.free(free), 0, context);
             }
         }
     }
@@ -38,18 +38,18 @@ fn death_mid_operation_is_atomic() {
 fn helped_process_completes_its_operation() {
     for step in [Step::BeforeSwap, Step::AfterSwap] {
         for meanwhile in Meanwhile::ALL {
-            let stage = Stage::new(10);
-            let mut actor = Actor::with(&stage);
+            let test = TestSemaphore::new(10);
+            let mut actor = Actor::with(&test);
             actor.halt_in("acquire\ts\t2", step);
-            meanwhile.happen(&stage);
+            meanwhile.happen(&test);
             actor.must("go");
             let context = format!("{step:?}, meanwhile {meanwhile:?}");
             // an acquire that was applied before the reset is void
             let held = if meanwhile == Meanwhile::Reset && step == Step::AfterSwap { 0 } else { 2 };
             let taken_after_reset = if meanwhile == Meanwhile::Reset { held } else { 0 };
-            stage.assert_books(meanwhile.free(10 - held) - taken_after_reset, held, &context);
+            test.assert_permits(meanwhile.free(10 - held) - taken_after_reset, held, &context);
             actor.must("drop\ts");
-            stage.assert_books(meanwhile.free(10), 0, &context);
+            test.assert_permits(meanwhile.free(10), 0, &context);
         }
     }
 }
@@ -57,24 +57,24 @@ fn helped_process_completes_its_operation() {
 #[test]
 fn permits_of_holders_that_die_together_come_back() {
     for number_of_others in [0, MANY] {
-        let stage = Stage::new(3 + number_of_others as u32);
-        let others: Vec<_> = (0..number_of_others).map(|_| stage.core()).collect();
+        let test = TestSemaphore::new(3 + number_of_others as u32);
+        let others: Vec<_> = (0..number_of_others).map(|_| test.core()).collect();
         others.iter().for_each(take_one);
-        let mut holders: Vec<Actor> = (0..3).map(|_| Actor::with(&stage)).collect();
+        let mut holders: Vec<Actor> = (0..3).map(|_| Actor::with(&test)).collect();
         holders.iter_mut().for_each(|holder| drop(holder.must("acquire\ts\t1")));
-        let mut waiter = Actor::with(&stage);
-        waiter.fall_asleep("acquire\ts\t3", &stage);
+        let mut waiter = Actor::with(&test);
+        waiter.fall_asleep("acquire\ts\t3", &test);
         // so that it is told of all at once, and the same reports are one
         waiter.stop();
         holders.into_iter().for_each(Actor::kill);
         waiter.resume();
         assert_eq!(waiter.answer(), Ok(String::new()), "among {number_of_others} others");
-        stage.assert_books(0, 3 + number_of_others as u32, "it has what they had");
+        test.assert_permits(0, 3 + number_of_others as u32, "it has what they had");
         let epoch = others.first().map_or(0, Core::epoch);
         let give_back = Operation::give_back(1, epoch, Waiters::Keep);
         others.iter().for_each(|user| operate(user, &give_back));
         others.iter().for_each(close::close);
-        stage.assert_books(number_of_others as u32, 3, "the others have gone");
+        test.assert_permits(number_of_others as u32, 3, "the others have gone");
     }
 }
 
@@ -89,10 +89,10 @@ fn stopped_process_blocks_nobody() {
         ("available\ts", Step::AfterSwap),
     ];
     for (command, step) in cases {
-        let stage = Stage::new(5);
-        let mut dead = Actor::with(&stage);
+        let test = TestSemaphore::new(5);
+        let mut dead = Actor::with(&test);
         dead.must("acquire\ts\t1");
-        let mut actor = Actor::with(&stage);
+        let mut actor = Actor::with(&test);
         actor.must("acquire\ts\t1");
         if command == "available\ts" {
             dead.kill();
@@ -100,21 +100,21 @@ fn stopped_process_blocks_nobody() {
         actor.halt_in(command, step);
         actor.stop();
         for _ in 0..100 {
-            drop(stage.semaphore.acquire_many(2).expect("there are enough"));
+            drop(test.semaphore.acquire_many(2).expect("there are enough"));
         }
-        stage.semaphore.add_permits(1).expect("there is room");
-        let again = stage.create(7);
+        test.semaphore.add_permits(1).expect("there is room");
+        let again = test.create(7);
         drop(again.acquire_many(7).expect("all are free"));
         actor.resume();
         actor.must("go");
         let context = format!("{command:?} {step:?}");
         if command == "acquire\ts\t1" && step == Step::BeforeSwap {
-            stage.assert_books(6, 1, context);
+            test.assert_permits(6, 1, context);
         } else if command == "release\ts\t1" {
-            stage.assert_books(7, 0, context);
+            test.assert_permits(7, 0, context);
         } else {
             actor.kill();
-            stage.assert_books(7, 0, context);
+            test.assert_permits(7, 0, context);
         }
     }
 }

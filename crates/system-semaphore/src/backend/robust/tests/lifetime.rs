@@ -9,7 +9,7 @@ use test_support::Failure;
 use super::super::failpoint::Step;
 use super::super::lifetime::path::Place;
 use super::super::lifetime::{close, registry_lock};
-use super::Stage;
+use super::TestSemaphore;
 use super::actor::Actor;
 use crate::{AccessMode, ErrorKind, SystemSemaphore};
 
@@ -21,22 +21,22 @@ fn assert_says(answer: Result<String, Failure>, word: &str) {
 
 #[test]
 fn opener_completes_removal_of_dead_remover() {
-    let stage = Stage::new(3);
-    let (mut waiter, mut remover) = (Actor::with(&stage), Actor::start());
-    waiter.fall_asleep("acquire\ts\t4", &stage);
-    remover.halt_in(&format!("remove\t{}", stage.key), Step::MarkedRemoved);
+    let test = TestSemaphore::new(3);
+    let (mut waiter, mut remover) = (Actor::with(&test), Actor::start());
+    waiter.fall_asleep("acquire\ts\t4", &test);
+    remover.halt_in(&format!("remove\t{}", test.key), Step::MarkedRemoved);
     assert_says(waiter.answer(), "removed");
     remover.kill();
-    let new = SystemSemaphore::new(&stage.key, 7, AccessMode::CreateNew).expect("the name is free");
+    let new = SystemSemaphore::new(&test.key, 7, AccessMode::CreateNew).expect("the name is free");
     assert_eq!(new.available_permits().expect("it is told"), 7);
-    let error = stage.semaphore.acquire().expect_err("this one is removed");
+    let error = test.semaphore.acquire().expect_err("this one is removed");
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert_eq!(new.available_permits().expect("it is told"), 7);
 }
 
 #[test]
 fn permits_of_removed_semaphore_keep_no_descriptor_open() {
-    let stage = Stage::new(3);
+    let test = TestSemaphore::new(3);
     let mut user = Actor::start();
     let descriptors = |user: &Actor| {
         let listing = fs::read_dir(format!("/proc/{}/fd", user.pid())).expect("it lives");
@@ -45,12 +45,12 @@ fn permits_of_removed_semaphore_keep_no_descriptor_open() {
     // it is up
     user.must("sleep-until-woken");
     let before = descriptors(&user);
-    user.must(&stage.opening(0, "OpenExisting"));
+    user.must(&test.opening(0, "OpenExisting"));
     user.must("acquire\ts\t1");
     user.must("acquire\ts\t1");
     user.must("hold\ts");
     assert!(descriptors(&user) > before);
-    SystemSemaphore::remove(&stage.key).expect("it is there");
+    SystemSemaphore::remove(&test.key).expect("it is there");
     user.send("drop\ts");
     assert_says(user.answer(), "removed");
     user.must("close\ts");
@@ -59,14 +59,14 @@ fn permits_of_removed_semaphore_keep_no_descriptor_open() {
 
 #[test]
 fn opener_or_closer_killed_with_registry_lock_blocks_nobody() {
-    let stage = Stage::new(3);
+    let test = TestSemaphore::new(3);
     let mut opener = Actor::start();
-    opener.halt_in(&stage.opening(0, "Open"), Step::Registered);
-    let closer = Actor::with_patience(&stage, opener);
-    stage.assert_books(3, 0, "who was opening has gone");
-    let key = stage.key.clone();
+    opener.halt_in(&test.opening(0, "Open"), Step::Registered);
+    let closer = Actor::with_patience(&test, opener);
+    test.assert_permits(3, 0, "who was opening has gone");
+    let key = test.key.clone();
     // who is not the last one closes without the lock
-    drop(stage);
+    drop(test);
     closer.die_in("close\ts", Step::Registered);
     let error = SystemSemaphore::new(&key, 0, AccessMode::OpenExisting).expect_err("it is gone");
     assert_eq!(error.kind(), ErrorKind::NotFound);
@@ -76,19 +76,19 @@ fn opener_or_closer_killed_with_registry_lock_blocks_nobody() {
 fn open_starts_over_after_loss_of_its_descriptor() {
     // what is there, and the file that the number is of by then, look alike: nobody has a lock there
     for persistent in [false, true] {
-        let stage = Stage::new(3);
-        let core = stage.core();
+        let test = TestSemaphore::new(3);
+        let core = test.core();
         core.layout().persistent.store(persistent.into(), Ordering::Relaxed);
-        let held = stage.semaphore.acquire().expect("one is free");
+        let held = test.semaphore.acquire().expect("one is free");
         let mut opener = Actor::start();
-        opener.halt_in(&stage.opening(9, "Open"), Step::Registered);
-        opener.send(&format!("lose\t{}", stage.name));
+        opener.halt_in(&test.opening(9, "Open"), Step::Registered);
+        opener.send(&format!("lose\t{}", test.name));
         opener.send("go");
         assert_eq!(opener.answer(), Ok(String::new()), "persistent: {persistent}");
-        stage.assert_books(2, 1, format_args!("nobody has died (persistent: {persistent})"));
+        test.assert_permits(2, 1, format_args!("nobody has died (persistent: {persistent})"));
         opener.must("acquire\ts\t1");
         opener.kill();
-        stage.assert_books(2, 1, format_args!("it had a slot and a lock (persistent: {persistent})"));
+        test.assert_permits(2, 1, format_args!("it had a slot and a lock (persistent: {persistent})"));
         core.layout().persistent.store(0, Ordering::Relaxed);
         drop(held);
         close::close(&core);
@@ -97,9 +97,9 @@ fn open_starts_over_after_loss_of_its_descriptor() {
 
 impl Actor {
     /// One that opens the semaphore while another one, halted in the middle of its open, is killed.
-    fn with_patience(stage: &Stage, halted: Self) -> Self {
+    fn with_patience(test: &TestSemaphore, halted: Self) -> Self {
         let mut actor = Self::start();
-        actor.send(&stage.opening(0, "OpenExisting"));
+        actor.send(&test.opening(0, "OpenExisting"));
         halted.kill();
         assert_eq!(actor.answer(), Ok(String::new()));
         actor
@@ -108,10 +108,10 @@ impl Actor {
 
 #[test]
 fn open_waits_for_any_number_of_registry_owners() {
-    let stage = Stage::new(3);
-    let core = stage.core();
+    let test = TestSemaphore::new(3);
+    let core = test.core();
     let registered = registry_lock::Registered::for_open(&core).expect("nobody has it");
-    let key = stage.key.clone();
+    let key = test.key.clone();
     let opener = thread::spawn(move || SystemSemaphore::new(&key, 0, AccessMode::OpenExisting).map(drop));
     // as if one after the other had it, together for longer than one alone may
     let end = Instant::now() + registry_lock::OPEN_PATIENCE * 3 / 2;
@@ -130,12 +130,12 @@ fn open_waits_for_any_number_of_registry_owners() {
 
 #[test]
 fn last_closer_killed_in_close_leaves_stale_file() {
-    let stage = Stage::new(3);
-    let key = stage.key.clone();
-    let mut closer = Actor::with(&stage);
+    let test = TestSemaphore::new(3);
+    let key = test.key.clone();
+    let mut closer = Actor::with(&test);
     closer.must("acquire\ts\t1");
     closer.must("forget\ts");
-    drop(stage);
+    drop(test);
     closer.die_in("close\ts", Step::Registered);
     // what it left is a leftover
     let again = SystemSemaphore::new(&key, 7, AccessMode::Open).expect("it can be made");
@@ -145,11 +145,11 @@ fn last_closer_killed_in_close_leaves_stale_file() {
 /// A close does not wait long for who is opening. That one is the next, to whom it leaves the file.
 #[test]
 fn failed_open_removes_file_left_by_last_closer() {
-    let stage = Stage::new(1);
-    let path = Place::of(&stage.name).expect("it is a good name").path();
+    let test = TestSemaphore::new(1);
+    let path = Place::of(&test.name).expect("it is a good name").path();
     let mut opener = Actor::start();
-    opener.halt_in(&stage.opening(u32::MAX, "Open"), Step::Registered);
-    drop(stage);
+    opener.halt_in(&test.opening(u32::MAX, "Open"), Step::Registered);
+    drop(test);
     opener.send("go on");
     let answer = opener.answer();
     let is_left = path.exists();

@@ -35,13 +35,13 @@ pub(super) fn core_of_nobody() -> Core {
 }
 
 /// A semaphore of the test's own.
-struct Stage {
+struct TestSemaphore {
     name: String,
     key: NativeIpcKey,
     semaphore: SystemSemaphore,
 }
 
-impl Stage {
+impl TestSemaphore {
     fn new(count: u32) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -57,7 +57,7 @@ impl Stage {
     }
 
     /// What the books say when the dead are buried: what is free, and what is held in the current epoch.
-    fn books(&self) -> (u32, u32) {
+    fn permits(&self) -> (u32, u32) {
         let free = self.semaphore.available_permits().expect("it is told");
         let core = self.core();
         let epoch = core.epoch();
@@ -68,8 +68,8 @@ impl Stage {
     }
 
     #[track_caller]
-    fn assert_books(&self, free: u32, held: u32, context: impl Display) {
-        assert_eq!(self.books(), (free, held), "free and held: {context}");
+    fn assert_permits(&self, free: u32, held: u32, context: impl Display) {
+        assert_eq!(self.permits(), (free, held), "free and held: {context}");
     }
 
     /// A look at the file, with a slot of its own.
@@ -85,7 +85,7 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
+impl Drop for TestSemaphore {
     fn drop(&mut self) {
         // after a failure; else the last handle sees to it
         if thread::panicking() {
@@ -108,14 +108,14 @@ enum Meanwhile {
 impl Meanwhile {
     const ALL: [Self; 4] = [Self::Nothing, Self::AnotherOperation, Self::ManyOperations, Self::Reset];
 
-    fn happen(self, stage: &Stage) {
+    fn happen(self, test: &TestSemaphore) {
         match self {
             Self::Nothing => {}
-            Self::AnotherOperation => stage.semaphore.add_permits(1).expect("there is room"),
+            Self::AnotherOperation => test.semaphore.add_permits(1).expect("there is room"),
             Self::ManyOperations => (0..50).for_each(|_| {
-                drop(stage.semaphore.try_acquire().expect("there are enough"));
+                drop(test.semaphore.try_acquire().expect("there are enough"));
             }),
-            Self::Reset => drop(stage.create(100)),
+            Self::Reset => drop(test.create(100)),
         }
     }
 

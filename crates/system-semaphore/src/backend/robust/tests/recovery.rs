@@ -7,7 +7,7 @@ use test_support::wait_until;
 use super::super::failpoint::Step;
 use super::super::lifetime::close;
 use super::actor::Actor;
-use super::{MANY, Meanwhile, Stage, take_one};
+use super::{MANY, Meanwhile, TestSemaphore, take_one};
 use crate::ErrorKind;
 
 const RECOVERY: [Step; 7] = [
@@ -25,11 +25,11 @@ fn recoverers_killed_one_after_another_lose_nothing() {
     for step in RECOVERY {
         for second in RECOVERY {
             for meanwhile in [Meanwhile::Nothing, Meanwhile::AnotherOperation, Meanwhile::Reset] {
-                let stage = Stage::new(5);
-                let mut holder = Actor::with(&stage);
+                let test = TestSemaphore::new(5);
+                let mut holder = Actor::with(&test);
                 holder.must("acquire\ts\t2");
                 holder.must("acquire\ts\t1");
-                let mut recoverers = [Actor::with(&stage), Actor::with(&stage)];
+                let mut recoverers = [Actor::with(&test), Actor::with(&test)];
                 holder.kill();
                 let mut context = format!("meanwhile {meanwhile:?}, killed");
                 for (recoverer, step) in recoverers.iter_mut().zip([step, second]) {
@@ -39,7 +39,7 @@ fn recoverers_killed_one_after_another_lose_nothing() {
                     let halted = recoverer.answer().expect("it looks, or halts");
                     context += &format!(" {halted}");
                     if !halted.is_empty() {
-                        meanwhile.happen(&stage);
+                        meanwhile.happen(&test);
                     }
                 }
                 recoverers.into_iter().for_each(Actor::kill);
@@ -47,8 +47,8 @@ fn recoverers_killed_one_after_another_lose_nothing() {
                     Meanwhile::AnotherOperation => 5 + context.matches("halted at").count() as u32,
                     _ => meanwhile.free(5),
                 };
-                stage.assert_books(free, 0, &context);
-                let recoveries = stage.semaphore.recoveries().expect("it is told");
+                test.assert_permits(free, 0, &context);
+                let recoveries = test.semaphore.recoveries().expect("it is told");
                 assert!(recoveries >= 1 || meanwhile == Meanwhile::Reset, "{context}");
             }
         }
@@ -60,61 +60,61 @@ fn recoverers_killed_one_after_another_lose_nothing() {
 fn waiter_gets_permit_of_recoverer_killed_at_any_step() {
     for step in RECOVERY {
         for is_user in [true, false] {
-            let stage = Stage::new(1);
-            let mut holder = Actor::with(&stage);
+            let test = TestSemaphore::new(1);
+            let mut holder = Actor::with(&test);
             holder.must("acquire\ts\t1");
-            let mut waiter = Actor::with(&stage);
-            let mut recoverer = if is_user { Actor::with(&stage) } else { Actor::start() };
-            let open = stage.opening(0, "Open");
+            let mut waiter = Actor::with(&test);
+            let mut recoverer = if is_user { Actor::with(&test) } else { Actor::start() };
+            let open = test.opening(0, "Open");
             holder.kill();
             // before the waiter's process can be first
             recoverer.halt_in(if is_user { "available\ts" } else { &open }, Step::RecoveryBegins);
-            waiter.fall_asleep("acquire\ts\t1", &stage);
+            waiter.fall_asleep("acquire\ts\t1", &test);
             if step != Step::RecoveryBegins {
                 recoverer.send(&format!("go\t{step:?}"));
                 recoverer.assert_halts(step);
             }
             recoverer.kill();
             assert_eq!(waiter.answer(), Ok(String::new()), "{step:?}, user {is_user}");
-            stage.assert_books(0, 1, format!("{step:?}, user {is_user}"));
+            test.assert_permits(0, 1, format!("{step:?}, user {is_user}"));
         }
     }
 }
 
 #[test]
 fn timeout_error_names_stopped_recoverer() {
-    let stage = Stage::new(1);
-    let mut dead = Actor::with(&stage);
+    let test = TestSemaphore::new(1);
+    let mut dead = Actor::with(&test);
     dead.must("acquire\ts\t1");
     let dead_pid = dead.pid();
-    let mut recoverer = Actor::with(&stage);
+    let mut recoverer = Actor::with(&test);
     dead.kill();
     recoverer.halt_in("available\ts", Step::RecoverySettled);
     recoverer.stop();
     let timeout = Duration::from_millis(20);
-    let error = stage.semaphore.acquire_timeout(timeout).expect_err("it is not yet given back");
+    let error = test.semaphore.acquire_timeout(timeout).expect_err("it is not yet given back");
     assert_eq!(error.kind(), ErrorKind::TimedOut);
     for pid in [dead_pid, recoverer.pid()] {
         assert!(error.to_string().contains(&format!("process {pid}")), "{error}");
     }
     recoverer.resume();
     recoverer.must("go");
-    drop(stage.semaphore.acquire().expect("it is given back"));
-    stage.assert_books(1, 0, "all is back");
+    drop(test.semaphore.acquire().expect("it is given back"));
+    test.assert_permits(1, 0, "all is back");
 }
 
 #[test]
 fn dead_users_are_found_among_many() {
-    let stage = Stage::new(3);
-    let mut users: Vec<_> = (0..MANY).map(|_| stage.core()).collect();
+    let test = TestSemaphore::new(3);
+    let mut users: Vec<_> = (0..MANY).map(|_| test.core()).collect();
     [7, MANY - 2, MANY - 1].iter().for_each(|index| take_one(&users[*index]));
     // Nothing of it is written down: as if it had been killed. (A process that another test is just starting has a copy of
     // its descriptor until it executes its program.)
     drop(users.pop());
     drop(users.remove(7));
-    wait_until("two of three have died", || stage.books() == (2, 1));
-    let core = stage.core();
-    // the stage's, and the one that looks
+    wait_until("two of three have died", || test.permits() == (2, 1));
+    let core = test.core();
+    // the test's, and the one that looks
     assert_eq!(core.living_slots().expect("it can be looked at").len(), users.len() + 2);
     assert_eq!(core.layout().used_slots().count(), users.len() + 2);
     // a dead one that nobody has recovered yet is none of the living

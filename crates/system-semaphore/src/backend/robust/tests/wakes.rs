@@ -11,44 +11,44 @@ use super::super::clock;
 use super::super::failpoint::Step;
 use super::super::lifetime::close;
 use super::actor::{Actor, halted};
-use super::{MANY, Stage};
+use super::{MANY, TestSemaphore};
 use crate::ErrorKind;
 
 #[test]
 fn waiter_gets_permit_of_releaser_killed_before_its_wake() {
     for (initial, before, release) in [(1, "acquire\ts\t1", "drop\ts"), (0, "available\ts", "release\ts\t2")]
     {
-        let stage = Stage::new(initial);
-        let (mut releaser, mut waiter) = (Actor::with(&stage), Actor::with(&stage));
+        let test = TestSemaphore::new(initial);
+        let (mut releaser, mut waiter) = (Actor::with(&test), Actor::with(&test));
         releaser.must(before);
-        waiter.fall_asleep("acquire\ts\t1", &stage);
+        waiter.fall_asleep("acquire\ts\t1", &test);
         releaser.die_in(release, Step::BeforeWake);
         assert_eq!(waiter.answer(), Ok(String::new()), "{release:?}");
-        stage.assert_books(1 - initial, 1, release);
+        test.assert_permits(1 - initial, 1, release);
     }
 }
 
 #[test]
 fn next_waiter_gets_permit_of_killed_woken_waiter() {
     for (need, others) in [(1, 0), (3, 0), (1, MANY), (3, MANY)] {
-        let stage = Stage::new(0);
-        let others: Vec<_> = (0..others).map(|_| stage.core()).collect();
-        let (mut first, mut second) = (Actor::with(&stage), Actor::with(&stage));
+        let test = TestSemaphore::new(0);
+        let others: Vec<_> = (0..others).map(|_| test.core()).collect();
+        let (mut first, mut second) = (Actor::with(&test), Actor::with(&test));
         first.must("halt\tWoken");
-        first.fall_asleep("acquire\ts\t1", &stage);
-        second.fall_asleep(&format!("acquire\ts\t{need}"), &stage);
+        first.fall_asleep("acquire\ts\t1", &test);
+        second.fall_asleep(&format!("acquire\ts\t{need}"), &test);
         if need == 1 {
-            stage.semaphore.add_permits(1).expect("there is room");
+            test.semaphore.add_permits(1).expect("there is room");
             first.assert_halts(Step::Woken);
         } else {
             // who needs several is woken by each, and sleeps on
-            stage.semaphore.add_permits(2).expect("there is room");
+            test.semaphore.add_permits(2).expect("there is room");
             first.assert_halts(Step::Woken);
-            stage.semaphore.add_permits(1).expect("there is room");
+            test.semaphore.add_permits(1).expect("there is room");
         }
         first.kill();
         assert_eq!(second.answer(), Ok(String::new()), "{need}, and {} others", others.len());
-        stage.assert_books(0, need, need);
+        test.assert_permits(0, need, need);
         others.iter().for_each(close::close);
     }
 }
@@ -56,17 +56,17 @@ fn next_waiter_gets_permit_of_killed_woken_waiter() {
 #[test]
 fn woken_waiter_that_times_out_passes_its_wake_up_on() {
     const TIME: Duration = Duration::from_secs(2);
-    let stage = Stage::new(0);
-    let (mut first, mut second) = (Actor::with(&stage), Actor::with(&stage));
+    let test = TestSemaphore::new(0);
+    let (mut first, mut second) = (Actor::with(&test), Actor::with(&test));
     first.must("halt\tWoken");
-    first.fall_asleep(&format!("acquire\ts\t1\t{}", TIME.as_millis()), &stage);
+    first.fall_asleep(&format!("acquire\ts\t1\t{}", TIME.as_millis()), &test);
     // it sleeps, so its time has begun
     let begin = Instant::now();
-    second.fall_asleep("acquire\ts\t1", &stage);
+    second.fall_asleep("acquire\ts\t1", &test);
     // if the first one's time is up before it is woken, it has no duty, and this says nothing
-    stage.semaphore.add_permits(1).expect("there is room");
+    test.semaphore.add_permits(1).expect("there is room");
     if first.answer() == Ok(halted(Step::Woken)) {
-        let overtaker = stage.semaphore.try_acquire().expect("it is free");
+        let overtaker = test.semaphore.try_acquire().expect("it is free");
         wait_until("the first one's time is up", || begin.elapsed() > TIME);
         first.send("go");
         let failure = first.answer().expect_err("its time is up");
@@ -75,17 +75,17 @@ fn woken_waiter_that_times_out_passes_its_wake_up_on() {
         drop(overtaker);
     }
     assert_eq!(second.answer(), Ok(String::new()));
-    stage.assert_books(0, 1, "the second has it");
+    test.assert_permits(0, 1, "the second has it");
 }
 
 #[test]
 fn one_permit_serves_all_waiters_in_sequence() {
-    let stage = Stage::new(0);
-    let mut waiters: Vec<Actor> = (0..3).map(|_| Actor::with(&stage)).collect();
+    let test = TestSemaphore::new(0);
+    let mut waiters: Vec<Actor> = (0..3).map(|_| Actor::with(&test)).collect();
     for waiter in &mut waiters {
-        waiter.fall_asleep("acquire\ts\t1", &stage);
+        waiter.fall_asleep("acquire\ts\t1", &test);
     }
-    stage.semaphore.add_permits(1).expect("there is room");
+    test.semaphore.add_permits(1).expect("there is room");
     // who had it stays: its end would wake somebody, too
     let mut served = Vec::new();
     while !waiters.is_empty() {
@@ -97,109 +97,109 @@ fn one_permit_serves_all_waiters_in_sequence() {
         served.push(waiters.swap_remove(next.expect("one is")));
         served.last_mut().expect("there is one").must("drop\ts");
     }
-    stage.assert_books(1, 0, "all had it");
+    test.assert_permits(1, 0, "all had it");
 }
 
 #[test]
 fn waiter_for_many_passes_wake_up_to_waiter_for_few() {
-    let stage = Stage::new(0);
-    let (mut much, mut little) = (Actor::with(&stage), Actor::with(&stage));
-    much.fall_asleep("acquire\ts\t3", &stage);
-    little.fall_asleep("acquire\ts\t1", &stage);
-    stage.semaphore.add_permits(1).expect("there is room");
+    let test = TestSemaphore::new(0);
+    let (mut much, mut little) = (Actor::with(&test), Actor::with(&test));
+    much.fall_asleep("acquire\ts\t3", &test);
+    little.fall_asleep("acquire\ts\t1", &test);
+    test.semaphore.add_permits(1).expect("there is room");
     assert_eq!(little.answer(), Ok(String::new()));
-    stage.semaphore.add_permits(3).expect("there is room");
+    test.semaphore.add_permits(3).expect("there is room");
     assert_eq!(much.answer(), Ok(String::new()));
-    stage.assert_books(0, 4, "each has what it needs");
+    test.assert_permits(0, 4, "each has what it needs");
 }
 
 /// In these tests fairness lasts longer, so that it can be seen.
 #[test]
 fn waiter_woken_in_vain_is_not_overtaken_again() {
-    let stage = Stage::new(0);
-    let (mut waiter, mut overtaker) = (Actor::with(&stage), Actor::with(&stage));
+    let test = TestSemaphore::new(0);
+    let (mut waiter, mut overtaker) = (Actor::with(&test), Actor::with(&test));
     waiter.must("halt\tWoken");
-    waiter.fall_asleep("acquire\ts\t1", &stage);
+    waiter.fall_asleep("acquire\ts\t1", &test);
     let begin = Instant::now();
     wait_until("it has waited for long", || begin.elapsed() > UNFAIR);
-    stage.semaphore.add_permits(1).expect("there is room");
+    test.semaphore.add_permits(1).expect("there is room");
     waiter.assert_halts(Step::Woken);
     overtaker.must("acquire\ts\t1");
     waiter.send("go\tWoken");
-    let core = stage.core();
+    let core = test.core();
     wait_until("the waiter asks for fairness", || core.is_fair_now());
     waiter.wait_until_asleep();
     overtaker.must("drop\ts");
     waiter.assert_halts(Step::Woken);
     assert_eq!(core.layout().state().count(), 1);
-    overtaker.block_on("acquire\ts\t1", &stage);
+    overtaker.block_on("acquire\ts\t1", &test);
     close::close(&core);
     waiter.must("go");
-    let core = stage.core();
+    let core = test.core();
     assert!(!core.is_fair_now(), "it has what it asked for");
     close::close(&core);
     waiter.must("drop\ts");
     assert_eq!(overtaker.answer(), Ok(String::new()));
-    stage.assert_books(0, 1, "each had its turn");
+    test.assert_permits(0, 1, "each had its turn");
 }
 
 /// Though some who died waiting were woken in vain for long.
 #[test]
 fn acquire_without_wait_takes_free_permits_despite_fairness() {
-    let stage = Stage::new(3);
-    let core = stage.core();
+    let test = TestSemaphore::new(3);
+    let core = test.core();
     core.layout().fair_until.store(clock::milliseconds() + FAIR_MS, Ordering::Relaxed);
     announce_and_wake(&core);
     assert!(core.is_fair_now() && core.layout().state().waiters());
-    drop(stage.semaphore.acquire_many_timeout(3, Duration::ZERO).expect("they are free"));
+    drop(test.semaphore.acquire_many_timeout(3, Duration::ZERO).expect("they are free"));
     assert!(core.is_fair_now() && core.layout().state().waiters());
-    let error = stage.semaphore.acquire_many_timeout(4, Duration::ZERO).expect_err("there are three");
+    let error = test.semaphore.acquire_many_timeout(4, Duration::ZERO).expect_err("there are three");
     assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
     close::close(&core);
-    stage.assert_books(3, 0, "all is given back");
+    test.assert_permits(3, 0, "all is given back");
 }
 
 #[test]
 fn each_of_many_waiters_gets_its_permits() {
     for needs in [[1, 1, 1], [1, 2, 1], [3, 2, 2], [1, 3, 5]] {
-        let stage = Stage::new(0);
-        let mut waiters: Vec<Actor> = needs.iter().map(|_| Actor::with(&stage)).collect();
+        let test = TestSemaphore::new(0);
+        let mut waiters: Vec<Actor> = needs.iter().map(|_| Actor::with(&test)).collect();
         for (waiter, need) in waiters.iter_mut().zip(needs) {
-            waiter.fall_asleep(&format!("acquire\ts\t{need}"), &stage);
+            waiter.fall_asleep(&format!("acquire\ts\t{need}"), &test);
         }
         // one by one, so that what there is may be too little for who is woken
         for _ in 0..needs.iter().sum() {
-            stage.semaphore.add_permits(1).expect("there is room");
+            test.semaphore.add_permits(1).expect("there is room");
         }
         // who takes little may take it from under who needs much, but all of it is enough for all
         for waiter in &mut waiters {
             assert_eq!(waiter.answer(), Ok(String::new()), "{needs:?}");
         }
-        stage.assert_books(0, needs.iter().sum(), format!("{needs:?}"));
+        test.assert_permits(0, needs.iter().sum(), format!("{needs:?}"));
     }
 }
 
 #[test]
 fn next_waiter_gets_permit_while_woken_waiter_is_stopped() {
-    let stage = Stage::new(0);
-    let (mut first, mut second) = (Actor::with(&stage), Actor::with(&stage));
+    let test = TestSemaphore::new(0);
+    let (mut first, mut second) = (Actor::with(&test), Actor::with(&test));
     first.must("halt\tWoken");
     // for good: one that got up for a moment would lie down behind the other, who would be woken instead
-    first.fall_asleep("acquire\ts\t1", &stage);
-    second.block_on("acquire\ts\t1", &stage);
-    stage.semaphore.add_permits(1).expect("there is room");
+    first.fall_asleep("acquire\ts\t1", &test);
+    second.block_on("acquire\ts\t1", &test);
+    test.semaphore.add_permits(1).expect("there is room");
     first.assert_halts(Step::Woken);
     first.stop();
     assert_eq!(second.answer(), Ok(String::new()));
     second.must("drop\ts");
     first.resume();
     first.must("go");
-    stage.assert_books(0, 1, "the first has it");
+    test.assert_permits(0, 1, "the first has it");
 }
 
 #[test]
 fn wait_with_watch_ends_in_forked_child_and_leaves_no_thread() {
-    let stage = Stage::new(0);
-    let mut actor = Actor::with(&stage);
+    let test = TestSemaphore::new(0);
+    let mut actor = Actor::with(&test);
     actor.must("fork-in-wait\ts");
 }
