@@ -1,4 +1,4 @@
-"""Waits in acquire, with a thread beside that echoes lines, and tells how the wait ended.
+"""Waits in acquire, beside a thread that echoes lines, and prints how the wait ended.
 
 The arguments are the module that has the class and a key.
 """
