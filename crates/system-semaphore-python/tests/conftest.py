@@ -28,6 +28,12 @@ def until(condition, what="the condition"):
         time.sleep(0.002)
 
 
+def sleeps(pid):
+    """Whether the main thread of a process is in a wait that has no other end than a signal or a wake-up."""
+    waiting = Path(f"/proc/{pid}/task/{pid}/wchan").read_text()
+    return any(word in waiting for word in ("futex", "semtimedop", "semop"))
+
+
 class Child:
     """A Python process that runs this code, and is killed if it is there too long."""
 
@@ -54,9 +60,7 @@ class Child:
         self.process.stdin.flush()
 
     def sleeps(self):
-        """Whether its main thread is in a wait that has no other end than a signal or a wake-up."""
-        waiting = Path(f"/proc/{self.pid}/task/{self.pid}/wchan").read_text()
-        return any(word in waiting for word in ("futex", "semtimedop", "semop"))
+        return sleeps(self.pid)
 
     def signal(self, number):
         self.process.send_signal(number)
@@ -72,7 +76,8 @@ class Child:
 
 
 @pytest.fixture
-def child():
+def child(key):
+    """Starts children. They have ended before `key` lists what the test left."""
     children = []
 
     def start(code, *arguments, **environment):
@@ -94,6 +99,9 @@ def key(request):
     """A plain name that nobody else has. What is left under it afterwards is an error."""
     name = f"pytest-{os.getpid()}-{next(_NUMBERS)}"
     yield name
+    # a thread that still runs may keep a handle, and would close it while this lists and removes
+    threads = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    assert not threads, f"{request.node.name} left threads: {threads}"
     # exceptions keep the variables of a test that caught them
     gc.collect()
     left = [listed.native_key for listed in system_semaphore.list() if name in str(listed.native_key)]

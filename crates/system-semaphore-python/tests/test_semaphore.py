@@ -7,7 +7,7 @@ import threading
 import weakref
 
 import pytest
-from conftest import until
+from conftest import sleeps, until
 
 import system_semaphore
 from system_semaphore import NativeKey, Semaphore
@@ -164,10 +164,18 @@ def test_who_holds_and_who_waits(key, child):
 def test_other_threads_run_while_one_waits(key, any_type):
     """PySide6 6.12 would wait for ever here."""
     sem = Semaphore(key, 0, type=any_type)
-    threading.Timer(0.05, sem.release).start()
-    assert sem.acquire()
-    threading.Timer(0.05, sem.release).start()
-    sem.permits().release()
+
+    def release_to_a_sleeper():
+        until(lambda: sleeps(os.getpid()), "the main thread's sleep")
+        sem.release()
+
+    for acquire in (sem.acquire, lambda: sem.permits().release()):
+        releaser = threading.Thread(target=release_to_a_sleeper)
+        releaser.start()
+        acquire()
+        # it keeps the semaphore until its end
+        releaser.join()
+    assert sem.available == 1
 
 
 def test_modes(key):
