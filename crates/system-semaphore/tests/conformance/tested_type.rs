@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use system_semaphore::{AccessMode, Capabilities, ErrorKind, KeyType, NativeIpcKey, SystemSemaphore};
-use test_support::Puppet;
+use test_support::{Puppet, TEST_TIMEOUT};
 
 #[cfg(unix)]
 pub(crate) use unix::{files_of_this_run, sets_of_this_run, system_v};
@@ -133,7 +133,7 @@ pub(crate) fn assert_permits(semaphore: &SystemSemaphore, free: u32, held: u32) 
         assert_eq!(self::free(semaphore), free, "free");
         return;
     }
-    let end = Instant::now() + Duration::from_secs(2);
+    let end = Instant::now() + TEST_TIMEOUT;
     loop {
         let holders = semaphore.holders().expect("they are told");
         let books = (self::free(semaphore), holders.iter().map(|holder| holder.permits).sum::<u32>());
