@@ -31,7 +31,7 @@ pub struct Failure {
 /// What Wine says now and then on a busy machine when it is to start a process (`ERROR_INTERNAL_ERROR`).
 const INTERNAL_ERROR: i32 = 1359;
 
-/// Tries again what fails by Wine's internal error, which says nothing of what is tested.
+/// Tries again what fails by Wine's internal error, which says nothing of what is tested, and says so each time.
 fn persist<T>(
     mut attempt: impl FnMut() -> io::Result<T>,
     is_internal: impl Fn(&io::Result<T>) -> bool,
@@ -41,6 +41,8 @@ fn persist<T>(
         if !cfg!(windows) || !is_internal(&outcome) {
             return outcome;
         }
+        // past the capture of a test's output
+        let _ = writeln!(io::stderr(), "Wine's internal error: the process is started once more");
     }
     attempt()
 }
