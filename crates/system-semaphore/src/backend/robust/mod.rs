@@ -9,22 +9,21 @@
 //! docs/design.md tells why, and what of it is tested where.
 
 mod algorithm;
-mod clock;
 mod death_watch;
 mod error;
 mod failpoint;
 pub mod format;
 mod inheritable;
 mod lifetime;
-mod mapped_file;
 mod observe;
-mod participant;
+mod open_semaphore;
+mod platform;
 mod process_id;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use self::algorithm::fast_path::Quick;
-pub(crate) use self::participant::Robust;
+pub(crate) use self::open_semaphore::Robust;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -32,16 +31,17 @@ use std::sync::atomic::Ordering;
 
 use self::algorithm::epoch as reset;
 use self::algorithm::layout::REMOVED;
+use self::algorithm::mapped_file::Core;
 use self::algorithm::operation::{self, Operation, Outcome, Waiters};
+use self::algorithm::participant::holds_too_many;
 use self::algorithm::recovery::{Pass, recover};
 use self::algorithm::state::Record;
 use self::error::Trouble;
 use self::lifetime::open as life;
 use self::lifetime::path::Place;
 use self::lifetime::remove;
-use self::mapped_file::Core;
-use self::participant::holds_too_many;
-use self::process_id::describe;
+use self::observe::describe;
+use self::platform::{ObjectId, SharedObject};
 use super::api::{Backend, Identity, Namespace, Observe, Opened, Patience, Request, Wait};
 use crate::error::{Cause, ErrorKind};
 use crate::types::{AccessMode, Capabilities, Epoch, Holder, Listed, Owners};
@@ -73,14 +73,17 @@ impl Namespace for Files {
 
 fn open(name: &str, request: &Request) -> Result<Opened, Cause> {
     let likely = Arc::new(Place::likely_of(name)?);
-    let core = match life::open(&likely, request) {
-        Ok(core) => core,
+    let (core, place) = match life::open(&likely, request) {
+        Ok(core) => (core, likely),
         Err(cause) => match Place::of(name)? {
             place if place == *likely => return Err(cause),
-            place => life::open(&Arc::new(place), request)?,
+            place => {
+                let place = Arc::new(place);
+                (life::open(&place, request)?, place)
+            }
         },
     };
-    Ok(Robust::new(core, request)?.opened())
+    Ok(Robust::new(core, &place, request)?.opened())
 }
 
 /// What to say where there is no room.
@@ -91,7 +94,8 @@ fn no_room(core: &Core) -> Cause {
 
 impl Backend for Robust {
     fn identity(&self) -> Identity {
-        Identity(u128::from(self.core.device) << 64 | u128::from(self.core.inode))
+        let ObjectId(id) = self.participant.core.file.id();
+        Identity(id)
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -109,15 +113,15 @@ impl Backend for Robust {
             ends_with_last_user: true,
             own_maximum: true,
             inheritable_permits: true,
-            max_permits: self.core.max_permits(),
+            max_permits: self.participant.core.max_permits(),
         }
     }
 
     fn acquire(&self, count: u32, wait: &mut Wait<'_>) -> Result<Epoch, Cause> {
         let queues = wait.patience != Patience::None;
-        match self.operate(&Operation::acquire(count, queues, Waiters::Keep)) {
+        match self.participant.operate(&Operation::acquire(count, queues, Waiters::Keep)) {
             Ok(Outcome::Done { epoch, .. }) => Ok(epoch),
-            Ok(Outcome::TooFew(state)) => self.wait(count, state, wait),
+            Ok(Outcome::TooFew(state)) => self.participant.wait(count, state, wait),
             Ok(Outcome::TooMany) => Err(holds_too_many()),
             Ok(Outcome::Void) => Err(Trouble::Corrupt.into()),
             Err(trouble) => Err(trouble.into()),
@@ -125,17 +129,17 @@ impl Backend for Robust {
     }
 
     fn give_back(&self, count: u32, epoch: Epoch) -> Result<(), Cause> {
-        match self.give(&Operation::give_back(count, epoch, Waiters::Clear))? {
+        match self.participant.give(&Operation::give_back(count, epoch, Waiters::Clear))? {
             Outcome::Done { before, after, .. } if after.count() - before.count() < count => {
-                Err(no_room(&self.core))
+                Err(no_room(&self.participant.core))
             }
             _ => Ok(()),
         }
     }
 
     fn release(&self, held: u32, epoch: Epoch, created: u32) -> Result<(), Cause> {
-        match self.give(&Operation::release(held, epoch, created))? {
-            Outcome::TooMany => Err(no_room(&self.core)),
+        match self.participant.give(&Operation::release(held, epoch, created))? {
+            Outcome::TooMany => Err(no_room(&self.participant.core)),
             // what was held was voided by a reset
             Outcome::Void if created > 0 => self.release(0, epoch, created),
             _ => Ok(()),
@@ -143,18 +147,18 @@ impl Backend for Robust {
     }
 
     fn forget(&self, count: u32, epoch: Epoch) -> Result<(), Cause> {
-        let _turn = self.turn.take()?;
-        operation::forget(self.own(), count, epoch);
+        let _turn = self.participant.turn.take()?;
+        operation::forget(self.participant.own(), count, epoch);
         Ok(())
     }
 
     fn holds_from_now(&self) {
-        self.note_since();
+        self.participant.note_since();
     }
 
     fn available(&self) -> Result<u32, Cause> {
-        recover(&self.core, Pass::Holders)?;
-        let layout = self.core.layout();
+        recover(&self.participant.core, Pass::Holders)?;
+        let layout = self.participant.core.layout();
         let state = layout.state();
         if state.slot() == REMOVED {
             return Err(Trouble::Removed.into());
@@ -168,19 +172,19 @@ impl Backend for Robust {
     }
 
     fn epoch(&self) -> Epoch {
-        self.core.epoch()
+        self.participant.core.epoch()
     }
 
     fn waiting(&self) -> Result<u32, Cause> {
-        let living = self.core.living_slots()?;
+        let living = self.participant.core.living_slots()?;
         let waiting = living.iter().map(|(_, slot)| slot.waiting_threads.load(Ordering::Relaxed));
         Ok(waiting.fold(0, u32::saturating_add))
     }
 
     fn holders(&self) -> Result<Vec<Holder>, Cause> {
-        let _ = recover(&self.core, Pass::Holders);
-        let epoch = self.core.epoch();
-        let holders = self.core.living_slots()?.into_iter().filter_map(|(_, slot)| {
+        let _ = recover(&self.participant.core, Pass::Holders);
+        let epoch = self.participant.core.epoch();
+        let holders = self.participant.core.living_slots()?.into_iter().filter_map(|(_, slot)| {
             let held = slot.held(epoch);
             let since = Record::load(&slot.since, Ordering::Acquire);
             (held > 0).then(|| describe(slot.identity(), since, slot.committed(), held))
@@ -189,16 +193,16 @@ impl Backend for Robust {
     }
 
     fn recoveries(&self) -> Result<u64, Cause> {
-        let _ = recover(&self.core, Pass::Holders);
-        Ok(self.core.layout().recoveries.load(Ordering::Acquire))
+        let _ = recover(&self.participant.core, Pass::Holders);
+        Ok(self.participant.core.layout().recoveries.load(Ordering::Acquire))
     }
 
     fn initial_value(&self) -> Result<u32, Cause> {
-        Ok(self.core.layout().initial(reset::last_epoch(self.core.layout())))
+        Ok(self.participant.core.layout().initial(reset::last_epoch(self.participant.core.layout())))
     }
 
     fn is_persistent(&self) -> Result<bool, Cause> {
-        Ok(self.core.layout().persistent.load(Ordering::Acquire) != 0)
+        Ok(self.participant.core.layout().persistent.load(Ordering::Acquire) != 0)
     }
 
     fn open_in_child(&self) -> Option<Result<Opened, Cause>> {
@@ -208,23 +212,24 @@ impl Backend for Robust {
             _ => AccessMode::Open,
         };
         let request = Request { mode, ..self.request.clone() };
-        let core = life::open(&self.core.place, &request);
-        Some(core.and_then(|core| Self::new(core, &request)).map(Self::opened))
+        let core = life::open(&self.place, &request);
+        Some(core.and_then(|core| Self::new(core, &self.place, &request)).map(Self::opened))
     }
 
     fn acquire_inheritable(&self, count: u32, wait: &mut Wait<'_>) -> Result<OwnedFd, Cause> {
-        let own = Self::new(Arc::new(inheritable::open_again(&self.core)?), &self.request)?;
+        let again = inheritable::open_again(&self.participant.core, &self.place)?;
+        let own = Self::new(Arc::new(again), &self.place, &self.request)?;
         let epoch = own.acquire(count, wait)?;
         // if other code has closed the descriptor meanwhile, the lock is that of the mapping alone
-        if let Err(trouble) = own.has_lock_by_descriptor() {
+        if let Err(trouble) = inheritable::has_lock_by_descriptor(&own) {
             own.give_back(count, epoch)?;
             return Err(trouble.into());
         }
-        own.note_since();
-        own.into_descriptor()
+        own.participant.note_since();
+        inheritable::into_descriptor(own)
     }
 
     fn look_for_dead(&self) {
-        let _ = recover(&self.core, Pass::Holders);
+        let _ = recover(&self.participant.core, Pass::Holders);
     }
 }

@@ -7,6 +7,7 @@ use std::fs;
 use std::mem::offset_of;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::fstat;
 use rustix::io::{pread, retry_on_intr};
@@ -17,12 +18,13 @@ use super::algorithm::state::{Record, State};
 use super::error::Trouble;
 use super::lifetime::path::Place;
 use super::lifetime::{file, validate};
-use super::process_id::{Identity, describe};
+use super::platform::Locks;
+use super::process_id::Identity;
 use crate::backend::api::Observe;
 use crate::error::{Cause, Error};
 use crate::key::{KeyType, NativeIpcKey};
-use crate::sys::{lock, user};
-use crate::types::{Listed, Owners, Snapshot, Waiter};
+use crate::sys::user;
+use crate::types::{Holder, Listed, Owners, Snapshot, Waiter};
 
 #[derive(Debug)]
 struct Observation(OwnedFd);
@@ -48,7 +50,7 @@ impl Observe for Observation {
             let slot: SlotImage =
                 self.read(offset_of!(Layout, slots) + usize::from(number) * size_of::<Slot>())?;
             let held = slot.held(epoch);
-            if !lock::is_locked(self.0.as_fd(), number..number + 1).map_err(Trouble::from)? {
+            if !Locks::of_observed(self.0.as_fd(), number)? {
                 held_by_dead = held_by_dead.saturating_add(held);
                 continue;
             }
@@ -132,6 +134,17 @@ impl SlotImage {
             pid_namespace: self.half(offset_of!(Slot, pid_namespace)),
             start_time: self.word(offset_of!(Slot, start_time)),
         }
+    }
+}
+
+/// A holder, for people. It is known since when if that was noted for its last operation.
+pub(crate) fn describe(who: Identity, since: Record, committed: Record, permits: u32) -> Holder {
+    let is_known = since.amount() != 0 && since.seq() == committed.seq();
+    Holder {
+        pid: who.visible_pid(),
+        command: who.command(),
+        permits,
+        since: is_known.then(|| UNIX_EPOCH + Duration::from_secs(since.amount().into())),
     }
 }
 

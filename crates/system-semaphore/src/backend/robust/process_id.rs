@@ -4,14 +4,9 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, UNIX_EPOCH};
 
-use super::algorithm::layout::Slot;
-use super::algorithm::state::Record;
 use crate::sys::fork::PerProcess;
 use crate::sys::process;
-use crate::types::Holder;
 
 /// How a process is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,17 +43,6 @@ impl Identity {
     }
 }
 
-impl Slot {
-    /// Whose it is, or was.
-    pub(crate) fn identity(&self) -> Identity {
-        Identity {
-            pid: self.pid.load(Ordering::Relaxed),
-            pid_namespace: self.pid_namespace.load(Ordering::Relaxed),
-            start_time: self.start_time.load(Ordering::Relaxed),
-        }
-    }
-}
-
 /// Whether a process of that number seems to be alive. It may be another one by now, or none that has the semaphore open any more.
 pub(crate) fn seems_alive(who: &Identity) -> bool {
     who.visible_pid().is_some_and(process::seems_alive)
@@ -67,17 +51,6 @@ pub(crate) fn seems_alive(who: &Identity) -> bool {
 /// Whether the process is stopped, as far as that can be seen.
 pub(crate) fn is_stopped(pid: u32) -> bool {
     stat(&pid.to_string()).is_some_and(|stat| matches!(stat.state, 'T' | 't'))
-}
-
-/// A holder, for people. It is known since when if that was noted for its last operation.
-pub(crate) fn describe(who: Identity, since: Record, committed: Record, permits: u32) -> Holder {
-    let is_known = since.amount() != 0 && since.seq() == committed.seq();
-    Holder {
-        pid: who.visible_pid(),
-        command: who.command(),
-        permits,
-        since: is_known.then(|| UNIX_EPOCH + Duration::from_secs(since.amount().into())),
-    }
 }
 
 struct ProcessStat {

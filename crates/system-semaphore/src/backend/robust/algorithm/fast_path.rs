@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::layout::{self, MAX_PERMITS, Slot, StateCell};
+use super::mapped_file::Core;
 use super::operation;
 use super::slot_lock::Turn;
 use super::state::{Record, State};
 use crate::backend::robust::failpoint as breakpoint;
-use crate::backend::robust::mapped_file::Core;
+use crate::backend::robust::platform::SharedObject;
 use crate::sys::memory::Part;
 use crate::sys::thread::SingleThreaded;
 use crate::types::Epoch;
@@ -30,8 +31,8 @@ pub(crate) struct Quick {
 impl Quick {
     pub(crate) fn new(core: &Core, number: u16, turn: &Arc<Turn>) -> Self {
         Self {
-            state: core.map.part(|layout, _| &layout.state),
-            own: core.map.part(move |layout, more| layout::slot(layout, more, number).expect("it has it")),
+            state: core.file.part(|layout, _| &layout.state),
+            own: core.file.part(move |layout, more| layout::slot(layout, more, number).expect("it has it")),
             single: SingleThreaded::find(),
             empty: State::new(number, 0, false, 0),
             turn: Arc::clone(turn),

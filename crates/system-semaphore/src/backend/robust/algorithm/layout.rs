@@ -6,8 +6,9 @@ use std::iter;
 use std::sync::atomic::Ordering;
 
 use super::state::{Record, State};
+use crate::backend::robust::process_id::Identity;
 use crate::sys::atomic::{AtomicU32, AtomicU64};
-use crate::sys::memory::{Mapping, shared};
+use crate::sys::memory::shared;
 
 /// `"SYSSEMA4"`: which file this is. It differs where the byte order does.
 pub(crate) const MAGIC: u64 = u64::from_ne_bytes(*b"SYSSEMA4");
@@ -68,8 +69,6 @@ shared! {
 
 /// The slots that are not in the first page.
 pub(crate) type MoreSlots = [Slot; (SLOTS - FIRST_SLOTS) as usize];
-/// The file in memory.
-pub(crate) type Map = Mapping<Layout, MoreSlots>;
 
 const USED_WORDS: usize = (SLOTS as usize).div_ceil(64);
 
@@ -115,6 +114,15 @@ shared! {
 const _: () = assert!(size_of::<Slot>() == 64 && size_of::<Layout>() == PAGE as usize);
 
 impl Slot {
+    /// Whose it is, or was.
+    pub(crate) fn identity(&self) -> Identity {
+        Identity {
+            pid: self.pid.load(Ordering::Relaxed),
+            pid_namespace: self.pid_namespace.load(Ordering::Relaxed),
+            start_time: self.start_time.load(Ordering::Relaxed),
+        }
+    }
+
     #[inline]
     pub(crate) fn committed(&self) -> Record {
         Record::load(&self.committed, Ordering::Acquire)

@@ -20,11 +20,12 @@
 use std::sync::atomic::Ordering;
 
 use super::epoch::{adopt_epoch, complete_reset};
+use super::fairness::is_fair_now;
 use super::layout::{INITIAL, Layout, REMOVED, RESET, Slot};
+use super::mapped_file::Core;
 use super::state::{Record, State, tag_of};
 use crate::backend::robust::error::Trouble;
 use crate::backend::robust::failpoint as breakpoint;
-use crate::backend::robust::mapped_file::Core;
 
 /// What is to happen to the count and to what the process holds.
 #[derive(Clone, Copy, Debug)]
@@ -176,7 +177,7 @@ impl<'a> Actor<'a> {
         if operation.taken_in.is_some_and(|taken_in| taken_in != epoch) {
             return Some(Outcome::Void);
         }
-        if operation.queues && state.waiters() && self.core.is_fair_now() {
+        if operation.queues && state.waiters() && is_fair_now(self.layout) {
             return Some(Outcome::TooFew(state));
         }
         let Some(left) = state.count().checked_sub(operation.take) else {
@@ -201,7 +202,7 @@ impl<'a> Actor<'a> {
         let waiters = match operation.waiters {
             Waiters::Keep => state.waiters(),
             Waiters::Set => true,
-            Waiters::Clear => state.waiters() && self.core.is_fair_now(),
+            Waiters::Clear => state.waiters() && is_fair_now(self.layout),
         };
         let after = State::new(self.number, pending.seq(), waiters, count);
         breakpoint::pass(breakpoint::Step::BeforeSwap);

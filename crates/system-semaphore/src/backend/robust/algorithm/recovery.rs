@@ -4,20 +4,17 @@
 //! whether the last operation happened, and gives back what is held by an ordinary operation of the dead slot. A
 //! recoverer that dies half way leaves the same kind of records for the next, and the kernel drops its lock.
 
-use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::{process, thread};
 
 use super::layout::{Layout, Slot};
+use super::mapped_file::Core;
 use super::operation::{Actor, Operation, Outcome, Waiters};
 use super::state::tag_of;
 use super::wake as waiting;
-use crate::backend::robust::clock;
 use crate::backend::robust::error::Trouble;
 use crate::backend::robust::failpoint as breakpoint;
-use crate::backend::robust::mapped_file::Core;
-use crate::sys::descriptor::PrivateDescriptor;
-use crate::sys::lock;
+use crate::backend::robust::platform::{LivenessLocks, Locks, clock};
 
 /// Which slots are looked at. To ask about one takes the longer the more users there are; so if those are many, it is asked about those
 /// who seem to be dead, and about the others only if nobody has done that lately.
@@ -42,13 +39,13 @@ const FEW: usize = 16;
 
 /// Gives back what the dead held; tells how many were found.
 pub(crate) fn recover(core: &Core, pass: Pass) -> Result<usize, Trouble> {
-    recover_through(core, &*core.file()?, None, pass)
+    recover_through(core, &*core.locks()?, None, pass)
 }
 
 /// The same, through this descriptor, and knowing of somebody that it lives.
 pub(crate) fn recover_through(
     core: &Core,
-    file: &PrivateDescriptor,
+    locks: &Locks,
     living: Option<u16>,
     pass: Pass,
 ) -> Result<usize, Trouble> {
@@ -61,7 +58,7 @@ pub(crate) fn recover_through(
         let is_for_holders = matches!(pass, Pass::Holders | Pass::NextHolder);
         others.filter(move |number| !is_for_holders || core.slot(*number).map_or(true, may_hold))
     };
-    let mut search = Search { core, file, recovered: 0, trouble: None };
+    let mut search = Search { core, locks, recovered: 0, trouble: None };
     let mut first = candidates();
     let mut few = [None; FEW];
     few.iter_mut().zip(&mut first).for_each(|(place, number)| *place = Some(number));
@@ -97,7 +94,7 @@ pub(crate) fn is_crowd(core: &Core) -> bool {
 /// longer than all the rest.
 struct Search<'a> {
     core: &'a Core,
-    file: &'a PrivateDescriptor,
+    locks: &'a Locks,
     recovered: usize,
     /// What kept one from being looked at. The others can still be helped.
     trouble: Option<Trouble>,
@@ -116,7 +113,7 @@ impl Search<'_> {
         let core = self.core;
         // between the threads of this process: its locks do not keep them apart
         let _turn = core.recovering();
-        match recover_slot(core, self.file, number) {
+        match recover_slot(core, self.locks, number) {
             Ok(true) => {
                 self.recovered += 1;
                 core.note_dead(number);
@@ -139,18 +136,18 @@ impl Search<'_> {
 }
 
 /// Gives back what the user of a slot held, if it is dead; tells whether it was.
-fn recover_slot(core: &Core, file: &PrivateDescriptor, number: u16) -> Result<bool, Trouble> {
+fn recover_slot(core: &Core, locks: &Locks, number: u16) -> Result<bool, Trouble> {
     let (layout, slot) = (core.layout(), core.slot(number)?);
     let mut is_others = false;
     for _ in 0..MOMENT {
-        if !lock::is_locked(file.as_fd(), number..number + 1)? && lock::try_lock(file.as_fd(), number)? {
+        if !locks.is_locked(number)? && locks.try_lock(number)? {
             // the lock may be one of another file, if other code has closed the descriptor and its number is used again
-            if !file.is_ours() {
-                lock::unlock(file.as_fd(), number)?;
+            if !locks.is_ours() {
+                locks.unlock(number)?;
                 return Err(Trouble::LostDescriptor);
             }
             let outcome = if layout.is_used(number) { bury(core, number) } else { Ok(()) };
-            lock::unlock(file.as_fd(), number)?;
+            locks.unlock(number)?;
             return outcome.map(|()| true);
         }
         // If somebody else is just recovering it, who asks now is to see what comes back; but nobody waits for a recoverer

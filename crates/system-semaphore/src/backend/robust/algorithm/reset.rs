@@ -8,10 +8,10 @@ use std::sync::atomic::Ordering;
 
 use super::epoch::{complete_reset, next_epoch};
 use super::layout::RESET;
+use super::mapped_file::Core;
 use super::state::State;
 use super::wake as waiting;
 use crate::backend::robust::failpoint as breakpoint;
-use crate::backend::robust::mapped_file::Core;
 
 /// Begins a new epoch with this many free permits, of at most `max`. The caller has the registry lock, so there is no other reset.
 pub(crate) fn reset(core: &Core, count: u32, max: u32) {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::layout::Layout;
 use super::state::State;
-use crate::backend::robust::clock::Instant;
+use crate::backend::robust::platform::clock::Instant;
 use crate::sys::atomic::AtomicU32;
 
 /// What waits are expected to take before there was one.

@@ -19,31 +19,29 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rustix::io::Errno;
-
-use super::fairness::{FAIR_MS, UNFAIR};
+use super::fairness::{self, FAIR_MS, UNFAIR, is_fair_now};
 use super::layout::REMOVED;
+use super::mapped_file::Core;
 use super::operation::{Operation, Outcome, Waiters};
+use super::participant::{Participant, holds_too_many};
 use super::recovery::{Pass, recover};
 use super::state::State;
-use super::wake::{ONE, SEVERAL, wake};
+use super::wake::wake;
 use crate::backend::api::{Patience, Wait};
-use crate::backend::robust::clock::{self, Instant};
 use crate::backend::robust::death_watch::{self, Watch};
 use crate::backend::robust::error::Trouble;
 use crate::backend::robust::failpoint as breakpoint;
-use crate::backend::robust::mapped_file::Core;
-use crate::backend::robust::participant::{Robust, holds_too_many};
+use crate::backend::robust::platform::clock::Instant;
+use crate::backend::robust::platform::{Parking, Queue, Unparked};
 use crate::error::{Cause, ErrorKind};
 use crate::sys::atomic::fence;
-use crate::sys::{fork, futex};
 use crate::types::Epoch;
 
 /// No sleep is longer before deaths are watched.
 const FIRST_SLEEP: Duration = Duration::from_millis(2);
 /// One thread's wait.
 struct Waiter<'a> {
-    semaphore: &'a Robust,
+    semaphore: &'a Participant,
     count: u32,
     begin: Instant,
     /// Whether somebody has woken it: it has the baton, and must pass it on.
@@ -60,18 +58,7 @@ struct Waiter<'a> {
     watch: Option<Watch>,
 }
 
-impl Robust {
-    /// Gives, and wakes those for whom there is something.
-    pub(crate) fn give(&self, operation: &Operation) -> Result<Outcome, Trouble> {
-        let outcome = self.operate(operation)?;
-        if let Outcome::Done { before, .. } = outcome
-            && before.waiters()
-        {
-            wake(&self.core, operation.give);
-        }
-        Ok(outcome)
-    }
-
+impl Participant {
     /// Takes permits that are not to be had at once.
     #[cold]
     pub(crate) fn wait(&self, count: u32, mut state: State, wait: &mut Wait<'_>) -> Result<Epoch, Cause> {
@@ -143,7 +130,7 @@ impl Waiter<'_> {
             return Err(self.semaphore.exhausted(wait.patience));
         }
         wait.before_sleep()?;
-        if self.semaphore.generation != fork::generation() {
+        if !self.semaphore.is_own() {
             let reason = "this is a forked child; it cannot go on with its parent's wait";
             return Err(Cause::new(ErrorKind::Interrupted, reason));
         }
@@ -152,7 +139,7 @@ impl Waiter<'_> {
 
     /// Whether others are to go first, though there may be something free.
     fn must_queue(&self, state: State) -> bool {
-        self.queues && state.waiters() && self.semaphore.core.is_fair_now()
+        self.queues && state.waiters() && is_fair_now(self.semaphore.core.layout())
     }
 
     /// Looks for a moment whether something becomes free; how long, depends on how that went before.
@@ -194,21 +181,16 @@ impl Waiter<'_> {
             Patience::Until(deadline) => longest.min(deadline.saturating_duration_since(Instant::now())),
             _ => longest,
         };
-        let bit = if self.count == 1 { ONE } else { SEVERAL };
-        let until = clock::after(duration);
-        match futex::wait(&layout.state.word, state.futex_value(), &until, bit) {
-            Ok(()) => {
+        let queue = if self.count == 1 { Queue::Single } else { Queue::Multi };
+        match core.file.park(&layout.state.word, state.futex_value(), queue, duration, None)? {
+            Unparked::Woken => {
                 self.woken = true;
                 breakpoint::pass(breakpoint::Step::Woken);
-                Ok(())
             }
-            Err(Errno::TIMEDOUT | Errno::INTR) => {
-                self.overslept = true;
-                Ok(())
-            }
-            Err(Errno::AGAIN) => Ok(()),
-            Err(errno) => Err(errno.into()),
+            Unparked::Ended => self.overslept = true,
+            Unparked::Changed => {}
         }
+        Ok(())
     }
 
     /// How long to sleep at most, after what has to be done before; `None`: not at all, since something came back.
@@ -223,7 +205,7 @@ impl Waiter<'_> {
         let waited = self.begin.elapsed();
         if self.woken && waited >= UNFAIR {
             self.is_starving = true;
-            core.layout().fair_until.store(clock::milliseconds() + FAIR_MS, Ordering::Relaxed);
+            fairness::begin(core.layout());
         }
         if let Some(watch) = &self.watch {
             let came_back = watch.begins() && came_back_before(watch, core);
@@ -260,12 +242,12 @@ fn came_back_before(watch: &Watch, core: &Core) -> bool {
 /// However the wait ends: with a permit, without, or by a panic of the caller's hook.
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        if self.semaphore.generation != fork::generation() {
+        if !self.semaphore.is_own() {
             return;
         }
         if self.is_starving {
             // the others need not go on in strict turns
-            self.semaphore.core.layout().fair_until.store(0, Ordering::Relaxed);
+            fairness::end(self.semaphore.core.layout());
         }
         if self.is_wait {
             self.semaphore.core.experience.note(self.begin.elapsed(), self.slept);

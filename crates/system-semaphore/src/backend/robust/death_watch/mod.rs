@@ -20,13 +20,14 @@ use rustix::fs::{Mode, OFlags, inotify};
 use rustix::io::Errno;
 
 use super::algorithm::layout::WATCHER_BYTE;
+use super::algorithm::mapped_file::Core;
 use super::algorithm::recovery::{Pass, is_crowd, recover};
-use super::clock;
 use super::error::Trouble;
-use super::mapped_file::Core;
+use super::platform::LivenessLocks;
+use super::platform::clock;
 use crate::sys::descriptor::{PrivateDescriptor, undisturbed};
 use crate::sys::fork::PerProcess;
-use crate::sys::{lock, thread};
+use crate::sys::thread;
 
 /// How often waiters look for deaths where nobody tells them.
 const PROBE: Duration = Duration::from_millis(100);
@@ -316,7 +317,7 @@ impl Subject {
 
     fn add_watch(&mut self, inotify: &PrivateDescriptor, flags: inotify::WatchFlags) {
         self.watch = None;
-        let Ok(file) = self.core.file() else { return };
+        let Ok(file) = self.core.locks() else { return };
         // by number: the file's name may be another one's by now
         let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
         let flags = flags | inotify::WatchFlags::MASK_ADD;
@@ -339,8 +340,8 @@ impl Subject {
     }
 
     fn run_for_it(&mut self) -> Result<bool, Trouble> {
-        let file = self.core.file()?;
-        if self.is_watcher() || !lock::try_lock(file.as_fd(), WATCHER_BYTE)? {
+        let file = self.core.locks()?;
+        if self.is_watcher() || !file.try_lock(WATCHER_BYTE)? {
             return Ok(false);
         }
         let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
@@ -351,7 +352,7 @@ impl Subject {
                 Ok(true)
             }
             Err(error) => {
-                lock::unlock(file.as_fd(), WATCHER_BYTE)?;
+                file.unlock(WATCHER_BYTE)?;
                 Err(error.into())
             }
         }
@@ -360,10 +361,10 @@ impl Subject {
     /// Lets somebody else be the watcher.
     fn resign(&mut self) {
         if self.tripwire.is_some()
-            && let Ok(file) = self.core.file()
+            && let Ok(file) = self.core.locks()
         {
             // before the tripwire calls the deputies
-            let _ = lock::unlock(file.as_fd(), WATCHER_BYTE);
+            let _ = file.unlock(WATCHER_BYTE);
         }
         self.tripwire = None;
     }

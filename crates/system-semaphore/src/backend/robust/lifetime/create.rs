@@ -8,13 +8,17 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Resource, getrlimit};
 
+use super::file::map;
 use super::path::Place;
 use super::slots::take_slot;
 use super::validate::{explain_at, write_name};
 use crate::backend::api::Request;
-use crate::backend::robust::algorithm::layout::{FILE_SIZE, INITIAL, MAGIC, MAX_PERMITS, PAGE, VERSION};
+use crate::backend::robust::algorithm::layout::{
+    FILE_SIZE, INITIAL, Layout, MAGIC, MAX_PERMITS, MoreSlots, PAGE, VERSION,
+};
+use crate::backend::robust::algorithm::mapped_file::Core;
 use crate::backend::robust::algorithm::state::State;
-use crate::backend::robust::mapped_file::{Core, reserve};
+use crate::backend::robust::platform::{SharedFile, SharedObject};
 use crate::error::{Cause, ErrorKind};
 
 /// Who may use a semaphore if nothing is said.
@@ -29,7 +33,7 @@ pub(crate) fn create(
     let max_permits = max_permits(request)?.unwrap_or(MAX_PERMITS);
     check_value(request.initial_value, max_permits)?;
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    let (core, data) = match Core::open(place, || openat(directory, ".", flags, Mode::RUSR | Mode::WUSR)) {
+    let (core, data) = match map(place, || openat(directory, ".", flags, Mode::RUSR | Mode::WUSR)) {
         Ok(opened) => opened,
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
         Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => {
@@ -41,8 +45,8 @@ pub(crate) fn create(
         }
         Err(error) => return Err(explain_at(place, error.into())),
     };
-    let descriptor = core.new_file();
-    let file = descriptor.as_fd();
+    let locks = core.new_locks();
+    let file = locks.as_fd();
     let full = |errno: Errno| explain_at(place, errno.into());
     // to pass that limit is a signal that ends the process
     if getrlimit(Resource::Fsize).current.is_some_and(|limit| limit < FILE_SIZE) {
@@ -59,7 +63,7 @@ pub(crate) fn create(
         rustix::fs::fchmod(file, mode(request)).map_err(full)?;
     }
     retry_on_intr(|| rustix::fs::ftruncate(file, FILE_SIZE)).map_err(full)?;
-    reserve(file, PAGE).map_err(full)?;
+    SharedFile::<Layout, MoreSlots>::reserve(&locks, PAGE).map_err(|trouble| explain_at(place, trouble))?;
     if let Some(name) = &place.hashed {
         write_name(file, name).map_err(full)?;
     }
@@ -69,7 +73,7 @@ pub(crate) fn create(
     layout.state.word.store(State::new(INITIAL, 0, false, request.initial_value).0, Ordering::Relaxed);
     layout.version.store(VERSION, Ordering::Relaxed);
     layout.magic.store(MAGIC, Ordering::Release);
-    if !take_slot(&core, &descriptor)? {
+    if !take_slot(&core, place, &locks)? {
         return Ok(None);
     }
     match link(file, directory, place) {

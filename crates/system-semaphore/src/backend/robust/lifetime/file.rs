@@ -1,15 +1,17 @@
 //! Opening the file that a name stands for.
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{OFlags, fstat};
+use rustix::fs::{OFlags, Stat, fstat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::path::{Place, open_in};
 use super::validate::{check, explain, not_found};
+use crate::backend::robust::algorithm::mapped_file::Core;
 use crate::backend::robust::error::Trouble;
-use crate::backend::robust::mapped_file::Core;
+use crate::backend::robust::platform::{Location, Object, SharedFile, SharedObject, file_id};
 use crate::error::Cause;
 
 /// The file of an existing semaphore, to be read.
@@ -29,16 +31,30 @@ pub(crate) fn open_to_read(place: &Place) -> Result<OwnedFd, Cause> {
     Ok(file)
 }
 
+/// Opens a file by a function that may be called several times, and maps it; tells what the system says of it.
+pub(crate) fn map(
+    place: &Arc<Place>,
+    mut open: impl FnMut() -> Result<Object, Errno>,
+) -> io::Result<(Core, Stat)> {
+    let open = || {
+        let file = retry_on_intr(&mut open)?;
+        let data = fstat(&file)?;
+        Ok((file, file_id(data.st_dev, data.st_ino), data))
+    };
+    let (file, data) = SharedFile::open(Arc::clone(place) as Arc<dyn Location>, open)?;
+    Ok((Core::new(file), data))
+}
+
 /// The file, if there is one and it is a semaphore's.
 pub(crate) fn open_file(place: &Arc<Place>, directory: &OwnedFd) -> Result<Option<Core>, Cause> {
-    match Core::open(place, || open_in(place, directory, OFlags::RDWR)) {
-        Ok((core, data)) => check(place, core.new_file().as_fd(), &data).map(|()| Some(core)),
+    match map(place, || open_in(place, directory, OFlags::RDWR)) {
+        Ok((core, data)) => check(place, core.new_locks().as_fd(), &data).map(|()| Some(core)),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(explain(place, place.look(directory), error)),
     }
 }
 
 /// Whether the path still names this file.
-pub(crate) fn names(directory: &OwnedFd, core: &Core) -> bool {
-    core.place.look(directory).is_some_and(|data| core.is(&data))
+pub(crate) fn names(place: &Place, directory: &OwnedFd, core: &Core) -> bool {
+    place.look(directory).is_some_and(|data| file_id(data.st_dev, data.st_ino) == core.file.id())
 }

@@ -16,10 +16,11 @@ use super::validate::{explain_unlink, not_found};
 use crate::backend::api::Request;
 use crate::backend::robust::algorithm::epoch;
 use crate::backend::robust::algorithm::layout::{MAX_PERMITS, REMOVED};
+use crate::backend::robust::algorithm::mapped_file::Core;
 use crate::backend::robust::algorithm::reset::reset;
 use crate::backend::robust::error::Trouble;
 use crate::backend::robust::failpoint as breakpoint;
-use crate::backend::robust::mapped_file::Core;
+use crate::backend::robust::platform::LivenessLocks;
 use crate::error::{Cause, ErrorKind};
 use crate::types::AccessMode;
 
@@ -55,7 +56,7 @@ fn open_again_and_again(
         };
         match open_file(place, &directory)? {
             Some(core) => {
-                if join(&core, &directory, request)? {
+                if join(&core, place, &directory, request)? {
                     return Ok(core);
                 }
             }
@@ -76,17 +77,17 @@ fn open_again_and_again(
 }
 
 /// Becomes a user of an existing one. `false` if the name is another file's by now, or other code has closed the descriptor.
-fn join(core: &Core, directory: &OwnedFd, request: &Request) -> Result<bool, Cause> {
+fn join(core: &Core, place: &Place, directory: &OwnedFd, request: &Request) -> Result<bool, Cause> {
     let registered = Registered::for_open(core)?;
     breakpoint::pass(breakpoint::Step::Registered);
-    if !names(directory, core) {
+    if !names(place, directory, core) {
         return Ok(false);
     }
-    let outcome = match join_registered(core, directory, request) {
-        Err(_) if !core.new_file().is_ours() => Ok(false),
+    let outcome = match join_registered(core, place, directory, request) {
+        Err(_) if !core.new_locks().is_ours() => Ok(false),
         Err(cause) => {
             // who closed meanwhile may have left it to us, or have taken us for a user, by a lock of a dead one's slot
-            let _ = unlink_if_unused(core);
+            let _ = unlink_if_unused(core, place);
             Err(cause)
         }
         joined => joined,
@@ -96,10 +97,15 @@ fn join(core: &Core, directory: &OwnedFd, request: &Request) -> Result<bool, Cau
 }
 
 /// The same, with the registry lock.
-fn join_registered(core: &Core, directory: &OwnedFd, request: &Request) -> Result<bool, Cause> {
-    let (layout, place) = (core.layout(), &core.place);
-    let file = core.new_file();
-    let user = find_user(core, &file)?;
+fn join_registered(
+    core: &Core,
+    place: &Place,
+    directory: &OwnedFd,
+    request: &Request,
+) -> Result<bool, Cause> {
+    let layout = core.layout();
+    let locks = core.new_locks();
+    let user = find_user(core, &locks)?;
     // who removed it was killed before it was done
     let is_removed = layout.state().slot() == REMOVED;
     if is_removed {
@@ -113,7 +119,7 @@ fn join_registered(core: &Core, directory: &OwnedFd, request: &Request) -> Resul
         }
     }
     let is_leftover = is_removed || layout.persistent.load(Ordering::Acquire) == 0 && user.is_none();
-    if is_leftover && !file.is_ours() {
+    if is_leftover && !locks.is_ours() {
         return Ok(false);
     }
     match request.mode {
@@ -137,7 +143,7 @@ fn join_registered(core: &Core, directory: &OwnedFd, request: &Request) -> Resul
     if is_leftover {
         renew(core, request, max)?;
     }
-    if !recover_and_take_slot(core, &file, user)? {
+    if !recover_and_take_slot(core, place, &locks, user)? {
         return Ok(false);
     }
     if resets {
@@ -153,7 +159,7 @@ fn join_registered(core: &Core, directory: &OwnedFd, request: &Request) -> Resul
 fn renew(core: &Core, request: &Request, max_permits: u32) -> Result<(), Trouble> {
     let layout = core.layout();
     // the permissions are those of whoever made it, if they are not ours to change
-    let _ = rustix::fs::fchmod(&*core.new_file(), mode(request));
+    let _ = rustix::fs::fchmod(&*core.new_locks(), mode(request));
     layout.persistent.store(0, Ordering::Relaxed);
     for word in &layout.used {
         word.store(0, Ordering::Relaxed);

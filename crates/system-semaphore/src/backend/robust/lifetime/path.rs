@@ -5,6 +5,7 @@
 //! Any text will do as a name: what is special in a file's name is written as `%` and two digits, and where that is too
 //! long, the file is called by the name's hash, and has the name inside.
 
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,7 @@ use sha1::{Digest, Sha1};
 
 use crate::backend::robust::algorithm::layout::MAX_NAME;
 use crate::backend::robust::error::Trouble;
+use crate::backend::robust::platform::{Location, Object};
 use crate::error::{Cause, ErrorKind};
 use crate::sys::user;
 
@@ -221,6 +223,12 @@ pub(crate) fn open_by_name(place: &Place) -> Result<OwnedFd, Errno> {
     let directory = directory.map_err(|cause| cause.os.map_or(Errno::NOENT, Errno::from_raw_os_error))?;
     let directory = directory.ok_or(Errno::NOENT)?;
     retry_on_intr(|| open_in(place, &directory, OFlags::RDWR))
+}
+
+impl Location for Place {
+    fn open(&self) -> io::Result<Object> {
+        Ok(open_by_name(self)?)
+    }
 }
 
 fn root() -> Result<&'static str, Cause> {

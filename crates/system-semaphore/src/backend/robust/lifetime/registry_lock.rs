@@ -1,18 +1,15 @@
 //! The registry lock, which an opener, a closer or a remover holds while it changes who uses the file.
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::backend::robust::algorithm::layout::REGISTRY_BYTE;
-use crate::backend::robust::error::Trouble;
-use crate::backend::robust::mapped_file::Core;
+use crate::backend::robust::algorithm::mapped_file::Core;
+use crate::backend::robust::platform::{LivenessLocks, Locks};
 use crate::backend::robust::process_id::{self as people, Identity};
 use crate::error::{Cause, ErrorKind};
-use crate::sys::descriptor::PrivateDescriptor;
-use crate::sys::lock;
 
 /// How long an open waits for one that has the registry lock, which is a matter of microseconds unless its owner is stopped.
 pub(crate) const OPEN_PATIENCE: Duration = Duration::from_secs(3);
@@ -27,14 +24,14 @@ const MOST_DOUBLINGS: u32 = 12;
 /// The registry lock. It is given up when this is dropped.
 pub(crate) struct Registered<'a> {
     core: &'a Core,
-    file: Arc<PrivateDescriptor>,
+    locks: Arc<Locks>,
 }
 
 impl<'a> Registered<'a> {
     /// For an open, which waits as long as others get it in turn: a thousand that come at once are no reason to fail.
     pub(crate) fn for_open(core: &'a Core) -> Result<Self, Cause> {
         let (mut owner, mut since) = (0, Duration::ZERO);
-        Self::new(core, core.new_file(), |registrar, waited| {
+        Self::new(core, core.new_locks(), |registrar, waited| {
             if registrar != owner {
                 (owner, since) = (registrar, waited);
             }
@@ -43,18 +40,18 @@ impl<'a> Registered<'a> {
     }
 
     pub(crate) fn for_close(core: &'a Core) -> Result<Self, Cause> {
-        Self::new(core, core.file()?, |_, waited| waited >= CLOSE_PATIENCE)
+        Self::new(core, core.locks()?, |_, waited| waited >= CLOSE_PATIENCE)
     }
 
     /// Waits for it until `is_over`, which is asked with whoever seems to have it and how long it was waited for.
     fn new(
         core: &'a Core,
-        file: Arc<PrivateDescriptor>,
+        locks: Arc<Locks>,
         mut is_over: impl FnMut(u32, Duration) -> bool,
     ) -> Result<Self, Cause> {
         let registrar = &core.layout().registrar;
         let (mut begin, mut tries) = (None, 0);
-        while !lock::try_lock(file.as_fd(), REGISTRY_BYTE).map_err(Trouble::from)? {
+        while !locks.try_lock(REGISTRY_BYTE)? {
             let waited = begin.get_or_insert_with(Instant::now).elapsed();
             let owner = registrar.load(Ordering::Relaxed);
             if is_over(owner, waited) {
@@ -69,7 +66,7 @@ impl<'a> Registered<'a> {
             tries += 1;
         }
         registrar.store(Identity::own().pid, Ordering::Relaxed);
-        Ok(Self { core, file })
+        Ok(Self { core, locks })
     }
 }
 
@@ -77,7 +74,7 @@ impl Drop for Registered<'_> {
     fn drop(&mut self) {
         self.core.layout().registrar.store(0, Ordering::Relaxed);
         // without a look whether the number still is ours, since that can fail: of another file, nothing is given up
-        let _ = lock::unlock(self.file.as_fd(), REGISTRY_BYTE);
+        let _ = self.locks.unlock(REGISTRY_BYTE);
     }
 }
 

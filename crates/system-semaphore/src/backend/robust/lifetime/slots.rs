@@ -1,49 +1,49 @@
 //! Taking a slot, and finding out who has one.
 
-use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
+use super::path::Place;
 use super::validate::explain_at;
 use crate::backend::robust::algorithm::layout::SLOTS;
+use crate::backend::robust::algorithm::mapped_file::Core;
 use crate::backend::robust::algorithm::recovery::{Pass, recover_through};
 use crate::backend::robust::error::Trouble;
-use crate::backend::robust::mapped_file::Core;
+use crate::backend::robust::platform::{LivenessLocks, Locks};
 use crate::backend::robust::process_id::Identity;
 use crate::error::{Cause, ErrorKind};
-use crate::sys::descriptor::PrivateDescriptor;
-use crate::sys::lock;
 
 /// Recovers the dead, and becomes a user; `false` as in [`take_slot`]. It is known of one user that it lives.
 pub(crate) fn recover_and_take_slot(
     core: &Core,
-    file: &PrivateDescriptor,
+    place: &Place,
+    locks: &Locks,
     user: Option<u16>,
 ) -> Result<bool, Cause> {
     let is_full = (0..SLOTS).all(|number| core.layout().is_used(number));
     // before anybody is told that there is no place
-    recover_through(core, file, user, if is_full { Pass::All } else { Pass::Users })?;
-    take_slot(core, file)
+    recover_through(core, locks, user, if is_full { Pass::All } else { Pass::Users })?;
+    take_slot(core, place, locks)
 }
 
 /// Makes a free slot this process's. The caller has the registry lock, or the file has no name yet. `false` if other code
 /// has closed the descriptor, and the lock is perhaps another file's.
-pub(crate) fn take_slot(core: &Core, file: &PrivateDescriptor) -> Result<bool, Cause> {
+pub(crate) fn take_slot(core: &Core, place: &Place, locks: &Locks) -> Result<bool, Cause> {
     let layout = core.layout();
     for number in (0..SLOTS).filter(|number| !layout.is_used(*number)) {
         // a recoverer may be about to free it
-        if !lock::try_lock(file.as_fd(), number).map_err(Trouble::from)? {
+        if !locks.try_lock(number)? {
             continue;
         }
-        if !file.is_ours() {
-            let _ = lock::unlock(file.as_fd(), number);
+        if !locks.is_ours() {
+            let _ = locks.unlock(number);
             return Ok(false);
         }
         let slot = match core.slot(number) {
             Ok(slot) => slot,
             Err(trouble) => {
                 // nobody is to take it for a user's until the file is closed
-                let _ = lock::unlock(file.as_fd(), number);
-                return Err(explain_at(&core.place, trouble));
+                let _ = locks.unlock(number);
+                return Err(explain_at(place, trouble));
             }
         };
         // The numbers go on: a helper that was stopped long ago must not take an operation of ours for one that it saw.
@@ -65,12 +65,12 @@ pub(crate) fn take_slot(core: &Core, file: &PrivateDescriptor) -> Result<bool, C
 
 /// Whether anybody but this open uses the semaphore.
 pub(crate) fn is_anybody_here(core: &Core) -> Result<bool, Trouble> {
-    find_user(core, &*core.file()?).map(|user| user.is_some())
+    find_user(core, &*core.locks()?).map(|user| user.is_some())
 }
 
 /// The slot of somebody else who uses the semaphore.
-pub(crate) fn find_user(core: &Core, file: &PrivateDescriptor) -> Result<Option<u16>, Trouble> {
-    let find = |slots| lock::find_locked(file.as_fd(), slots);
+pub(crate) fn find_user(core: &Core, locks: &Locks) -> Result<Option<u16>, Trouble> {
+    let find = |slots| locks.find_locked(slots);
     // Its own lock does not show, unless the descriptor had to be opened again. But while it closes, somebody else may
     // have taken the slot.
     let own = core.own_slot().filter(|own| !core.layout().is_used(*own)).unwrap_or(SLOTS);

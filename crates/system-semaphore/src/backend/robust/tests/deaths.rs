@@ -1,9 +1,8 @@
 //! Processes that die or stop in the middle of an operation.
 
+use super::super::algorithm::mapped_file::Core;
 use super::super::algorithm::operation::{Operation, Waiters};
 use super::super::failpoint::Step;
-use super::super::lifetime::close;
-use super::super::mapped_file::Core;
 use super::actor::Actor;
 use super::{MANY, Meanwhile, TestSemaphore, operate, take_one};
 
@@ -73,7 +72,7 @@ fn permits_of_holders_that_die_together_come_back() {
         let epoch = others.first().map_or(0, Core::epoch);
         let give_back = Operation::give_back(1, epoch, Waiters::Keep);
         others.iter().for_each(|user| operate(user, &give_back));
-        others.iter().for_each(close::close);
+        others.iter().for_each(|core| test.close(core));
         test.assert_permits(number_of_others as u32, 3, "the others have gone");
     }
 }

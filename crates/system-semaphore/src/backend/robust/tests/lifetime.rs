@@ -8,7 +8,7 @@ use test_support::Failure;
 
 use super::super::failpoint::Step;
 use super::super::lifetime::path::Place;
-use super::super::lifetime::{close, registry_lock};
+use super::super::lifetime::registry_lock;
 use super::TestSemaphore;
 use super::actor::Actor;
 use crate::{AccessMode, ErrorKind, SystemSemaphore};
@@ -91,7 +91,7 @@ fn open_starts_over_after_loss_of_its_descriptor() {
         test.assert_permits(2, 1, format_args!("it had a slot and a lock (persistent: {persistent})"));
         core.layout().persistent.store(0, Ordering::Relaxed);
         drop(held);
-        close::close(&core);
+        test.close(&core);
     }
 }
 
@@ -125,7 +125,7 @@ fn open_waits_for_any_number_of_registry_owners() {
     }
     drop(registered);
     opener.join().expect("it does not panic").expect("its turn came");
-    close::close(&core);
+    test.close(&core);
 }
 
 #[test]

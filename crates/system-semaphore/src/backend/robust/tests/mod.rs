@@ -17,10 +17,11 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
 pub(crate) use self::actor::{longest_sleep, pass};
 use super::algorithm::layout::FILE_SIZE;
+use super::algorithm::mapped_file::Core;
 use super::algorithm::operation::{self, Operation, Outcome, Waiters};
+use super::lifetime::file::map;
 use super::lifetime::path::Place;
 use super::lifetime::{close, open};
-use super::mapped_file::Core;
 use crate::backend::api::Request;
 use crate::{AccessMode, KeyType, NativeIpcKey, SystemSemaphore};
 
@@ -31,7 +32,7 @@ pub(super) fn core_of_nobody() -> Core {
         let file = memfd_create("of nobody", MemfdFlags::CLOEXEC)?;
         ftruncate(&file, FILE_SIZE).map(|()| file)
     };
-    Core::open(&place, open).expect("there is memory").0
+    map(&place, open).expect("there is memory").0
 }
 
 /// A semaphore of the test's own.
@@ -63,7 +64,7 @@ impl TestSemaphore {
         let epoch = core.epoch();
         let slots = core.layout().used_slots();
         let held = slots.map(|slot| core.slot(slot).expect("it is there").held(epoch)).sum();
-        close::close(&core);
+        self.close(&core);
         (free, held)
     }
 
@@ -74,10 +75,19 @@ impl TestSemaphore {
 
     /// A look at the file, with a slot of its own.
     fn core(&self) -> Core {
-        let place = Arc::new(Place::of(&self.name).expect("it is a good name"));
+        let place = self.place();
         let request = Request { mode: AccessMode::OpenExisting, ..Request::default() };
         let core = open::open(&place, &request).expect("it is there");
         Arc::into_inner(core).expect("nobody else has it")
+    }
+
+    fn place(&self) -> Arc<Place> {
+        Arc::new(Place::of(&self.name).expect("it is a good name"))
+    }
+
+    /// Closes what [`core`](Self::core) has opened.
+    fn close(&self, core: &Core) {
+        close::close(core, &self.place());
     }
 
     fn create(&self, count: u32) -> SystemSemaphore {

@@ -5,7 +5,6 @@ use std::time::Duration;
 use test_support::wait_until;
 
 use super::super::failpoint::Step;
-use super::super::lifetime::close;
 use super::actor::Actor;
 use super::{MANY, Meanwhile, TestSemaphore, take_one};
 use crate::ErrorKind;
@@ -121,6 +120,6 @@ fn dead_users_are_found_among_many() {
     drop(users.pop());
     let living = || core.living_slots().expect("it can be looked at").len();
     wait_until("it is none of the living", || living() == users.len() + 2);
-    users.iter().for_each(close::close);
-    close::close(&core);
+    users.iter().for_each(|core| test.close(core));
+    test.close(&core);
 }

@@ -1,15 +1,12 @@
 //! Which waiter gets a permit, whichever process dies, stops or gives up meanwhile.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use test_support::wait_until;
 
-use super::super::algorithm::fairness::{FAIR_MS, UNFAIR};
+use super::super::algorithm::fairness::{self, UNFAIR, is_fair_now};
 use super::super::algorithm::wake::announce_and_wake;
-use super::super::clock;
 use super::super::failpoint::Step;
-use super::super::lifetime::close;
 use super::actor::{Actor, halted};
 use super::{MANY, TestSemaphore};
 use crate::ErrorKind;
@@ -49,7 +46,7 @@ fn next_waiter_gets_permit_of_killed_woken_waiter() {
         first.kill();
         assert_eq!(second.answer(), Ok(String::new()), "{need}, and {} others", others.len());
         test.assert_permits(0, need, need);
-        others.iter().for_each(close::close);
+        others.iter().for_each(|core| test.close(core));
     }
 }
 
@@ -127,17 +124,17 @@ fn waiter_woken_in_vain_is_not_overtaken_again() {
     overtaker.must("acquire\ts\t1");
     waiter.send("go\tWoken");
     let core = test.core();
-    wait_until("the waiter asks for fairness", || core.is_fair_now());
+    wait_until("the waiter asks for fairness", || is_fair_now(core.layout()));
     waiter.wait_until_asleep();
     overtaker.must("drop\ts");
     waiter.assert_halts(Step::Woken);
     assert_eq!(core.layout().state().count(), 1);
     overtaker.block_on("acquire\ts\t1", &test);
-    close::close(&core);
+    test.close(&core);
     waiter.must("go");
     let core = test.core();
-    assert!(!core.is_fair_now(), "it has what it asked for");
-    close::close(&core);
+    assert!(!is_fair_now(core.layout()), "it has what it asked for");
+    test.close(&core);
     waiter.must("drop\ts");
     assert_eq!(overtaker.answer(), Ok(String::new()));
     test.assert_permits(0, 1, "each had its turn");
@@ -148,14 +145,14 @@ fn waiter_woken_in_vain_is_not_overtaken_again() {
 fn acquire_without_wait_takes_free_permits_despite_fairness() {
     let test = TestSemaphore::new(3);
     let core = test.core();
-    core.layout().fair_until.store(clock::milliseconds() + FAIR_MS, Ordering::Relaxed);
+    fairness::begin(core.layout());
     announce_and_wake(&core);
-    assert!(core.is_fair_now() && core.layout().state().waiters());
+    assert!(is_fair_now(core.layout()) && core.layout().state().waiters());
     drop(test.semaphore.acquire_many_timeout(3, Duration::ZERO).expect("they are free"));
-    assert!(core.is_fair_now() && core.layout().state().waiters());
+    assert!(is_fair_now(core.layout()) && core.layout().state().waiters());
     let error = test.semaphore.acquire_many_timeout(4, Duration::ZERO).expect_err("there are three");
     assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
-    close::close(&core);
+    test.close(&core);
     test.assert_permits(3, 0, "all is given back");
 }
 

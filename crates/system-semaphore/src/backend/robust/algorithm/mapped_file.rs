@@ -1,0 +1,145 @@
+//! What a process knows of the file of a semaphore that it has open.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::epoch;
+use super::layout::{self, FIRST_SLOTS, Layout, MoreSlots, PAGE, Slot};
+use super::spin::Experience;
+use crate::backend::robust::error::Trouble;
+use crate::backend::robust::platform::{LivenessLocks, Locks, SharedFile, SharedObject};
+use crate::backend::robust::process_id;
+
+/// The file, open and mapped, and what this process has learnt about it.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) file: SharedFile<Layout, MoreSlots>,
+    /// This open's slot, or [`NO_SLOT`].
+    own: AtomicU32,
+    /// So many slots are known to lie in memory that is there.
+    reserved: AtomicU32,
+    /// Threads take turns at recovering.
+    recovering: Mutex<()>,
+    /// The slot of who was found dead last.
+    last_dead: AtomicU32,
+    pub(crate) experience: Experience,
+}
+
+const NO_SLOT: u32 = u32::MAX;
+const SLOTS_AT: u32 = std::mem::offset_of!(Layout, slots) as u32;
+const SLOT_SIZE: u32 = size_of::<Slot>() as u32;
+
+impl Core {
+    /// What this process knows of a file that it has just opened. Nothing in it was read yet.
+    pub(crate) fn new(file: SharedFile<Layout, MoreSlots>) -> Self {
+        Self {
+            file,
+            own: AtomicU32::new(NO_SLOT),
+            reserved: AtomicU32::new(FIRST_SLOTS.into()),
+            recovering: Mutex::new(()),
+            last_dead: AtomicU32::new(0),
+            experience: Experience::new(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn layout(&self) -> &Layout {
+        self.file.first()
+    }
+
+    /// The locks; see [`SharedObject::locks`].
+    pub(crate) fn locks(&self) -> Result<Arc<Locks>, Trouble> {
+        self.file.locks()
+    }
+
+    /// The locks of a file that was opened just now; see [`SharedObject::new_locks`].
+    pub(crate) fn new_locks(&self) -> Arc<Locks> {
+        self.file.new_locks()
+    }
+
+    pub(crate) fn own_slot(&self) -> Option<u16> {
+        u16::try_from(self.own.load(Ordering::Relaxed)).ok()
+    }
+
+    pub(crate) fn set_own_slot(&self, number: u16) {
+        self.own.store(number.into(), Ordering::Relaxed);
+    }
+
+    /// A slot, whose number may come from the file.
+    #[inline]
+    pub(crate) fn slot(&self, number: u16) -> Result<&Slot, Trouble> {
+        let slot = layout::slot(self.file.first(), self.file.rest(), number).ok_or(Trouble::Corrupt)?;
+        if u32::from(number) >= self.reserved.load(Ordering::Relaxed) {
+            self.reserve(number)?;
+        }
+        Ok(slot)
+    }
+
+    /// Sees that the memory of a slot is there: to touch what is not, where there is no more, is SIGBUS.
+    #[cold]
+    fn reserve(&self, number: u16) -> Result<(), Trouble> {
+        let end = u64::from(SLOTS_AT + (u32::from(number) + 1) * SLOT_SIZE).next_multiple_of(PAGE);
+        SharedFile::<Layout, MoreSlots>::reserve(&*self.locks()?, end)?;
+        self.reserved.fetch_max((end as u32 - SLOTS_AT) / SLOT_SIZE, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(crate) fn recovering(&self) -> MutexGuard<'_, ()> {
+        self.recovering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn last_dead(&self) -> u16 {
+        self.last_dead.load(Ordering::Relaxed) as u16
+    }
+
+    pub(crate) fn note_dead(&self, number: u16) {
+        self.last_dead.store(number.into(), Ordering::Relaxed);
+    }
+
+    /// How many processes seem to wait: those in slots before this one's, and all. (The dead may still be among them.)
+    pub(crate) fn waiting_processes(&self) -> (u64, u64) {
+        let own = self.own_slot();
+        let waits = |number: &u16| {
+            self.slot(*number).is_ok_and(|slot| slot.waiting_threads.load(Ordering::Relaxed) > 0)
+        };
+        self.layout().used_slots().filter(waits).fold((0, 0), |(before, all), number| {
+            (before + u64::from(own.is_some_and(|own| number < own)), all + 1)
+        })
+    }
+
+    /// A process that is stopped in the middle of a recovery, and the dead one.
+    pub(crate) fn stopped_recoverer(&self) -> Option<(u32, u32)> {
+        self.layout().used_slots().find_map(|number| {
+            let slot = self.slot(number).ok()?;
+            let recoverer = slot.recoverer.load(Ordering::Relaxed);
+            let is_stopped = recoverer != 0 && process_id::is_stopped(recoverer);
+            is_stopped.then(|| (recoverer, slot.pid.load(Ordering::Relaxed)))
+        })
+    }
+
+    /// Whether it looks as if the slot's process lived. That is a hint, and cheap.
+    pub(crate) fn seems_alive(&self, number: u16) -> Result<bool, Trouble> {
+        Ok(process_id::seems_alive(&self.slot(number)?.identity()))
+    }
+
+    /// The epoch of now. After a removal it is one in which nobody holds anything.
+    pub(crate) fn epoch(&self) -> u32 {
+        epoch::epoch(self.layout())
+    }
+
+    pub(crate) fn max_permits(&self) -> u32 {
+        self.layout().max_permits(epoch::last_epoch(self.layout()))
+    }
+
+    /// The slots of living processes.
+    pub(crate) fn living_slots(&self) -> Result<Vec<(u16, &Slot)>, Trouble> {
+        let locks = self.locks()?;
+        let mut living = Vec::new();
+        for number in self.layout().used_slots() {
+            if Some(number) == self.own_slot() || locks.is_locked(number)? {
+                living.push((number, self.slot(number)?));
+            }
+        }
+        Ok(living)
+    }
+}
