@@ -1,0 +1,178 @@
+//! What this process watches.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use rustix::fs::inotify;
+
+use super::election::Election;
+use super::events::Reports;
+use super::schedule::{AGAIN, LATE, ROUND, Schedule, THOROUGH};
+use crate::backend::robust::algorithm::mapped_file::Core;
+use crate::backend::robust::algorithm::recovery::{Pass, is_crowd, recover};
+use crate::sys::descriptor::PrivateDescriptor;
+use crate::sys::fork::PerProcess;
+
+/// What this process watches.
+#[derive(Default)]
+pub(super) struct Watching {
+    pub(super) inotify: Option<Arc<PrivateDescriptor>>,
+    pub(super) subjects: Vec<Subject>,
+    pub(super) has_thread: bool,
+}
+
+pub(super) struct Subject {
+    pub(super) waiters: u32,
+    pub(super) idle_since: Instant,
+    pub(super) election: Election,
+    pub(super) schedule: Schedule,
+}
+
+pub(super) fn watching() -> MutexGuard<'static, Watching> {
+    static WATCHING: PerProcess<Mutex<Watching>> = PerProcess::new();
+    WATCHING.get().lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Watching {
+    pub(super) fn find(&mut self, core: &Arc<Core>) -> Option<&mut Subject> {
+        self.subjects.iter_mut().find(|subject| Arc::ptr_eq(&subject.election.core, core))
+    }
+
+    pub(super) fn subject(&mut self, core: &Arc<Core>) -> &mut Subject {
+        let index = self.subjects.iter().position(|subject| Arc::ptr_eq(&subject.election.core, core));
+        let index = index.unwrap_or_else(|| {
+            self.subjects.push(Subject {
+                waiters: 0,
+                idle_since: Instant::now(),
+                election: Election::new(core),
+                schedule: Schedule::new(),
+            });
+            self.subjects.len() - 1
+        });
+        let subject = &mut self.subjects[index];
+        if let Some(inotify) = &self.inotify
+            && subject.election.watch.is_none()
+        {
+            subject.election.listen(inotify);
+        }
+        subject
+    }
+
+    pub(super) fn retire(&mut self, is_over: impl Fn(&Subject) -> bool) {
+        let mut over = Vec::new();
+        self.subjects.retain_mut(|subject| {
+            let is_over = is_over(subject);
+            if is_over {
+                subject.election.resign();
+                over.extend(subject.election.watch);
+            }
+            !is_over
+        });
+        let Some(inotify) = &self.inotify else { return };
+        // two opens of one file in a process have one watch
+        for watch in over {
+            if !self.subjects.iter().any(|subject| subject.election.watch == Some(watch)) {
+                // it fails only if it is gone already
+                let _ = inotify::remove_watch(&**inotify, watch);
+            }
+        }
+    }
+
+    /// Notes what happened.
+    pub(super) fn take_note(&mut self, reports: &Reports) {
+        for subject in &mut self.subjects {
+            if reports.concern(subject.election.watch, subject.election.is_watcher()) {
+                subject.schedule.again = AGAIN.len() + 1;
+                subject.schedule.due = Some(Instant::now());
+            }
+        }
+    }
+
+    /// Gives up hope: waiters look for themselves.
+    pub(super) fn lose_inotify(&mut self) {
+        self.inotify = None;
+        for subject in &mut self.subjects {
+            subject.election.watch = None;
+            subject.election.resign();
+            (subject.schedule.due, subject.schedule.again, subject.schedule.soon) = (None, 0, None);
+        }
+    }
+}
+
+impl Subject {
+    /// Looks for the dead, or for the end of the watcher.
+    pub(super) fn look(&mut self, inotify: &PrivateDescriptor) {
+        let soon = self.schedule.soon.take();
+        if soon.is_none() {
+            self.schedule.again -= 1;
+        }
+        if self.election.candidate(inotify) {
+            // some may be dying that nobody has watched
+            self.schedule.again = AGAIN.len();
+        }
+        if !self.election.is_watcher() && self.election.watch.is_some() {
+            // who is looks, and of a thousand deputies none needs to
+            return;
+        }
+        let is_thorough = self.schedule.again == LATE
+            || self.schedule.again < AGAIN.len() && self.schedule.thorough.elapsed() >= THOROUGH;
+        let pass = match soon {
+            Some(pass) => pass,
+            None if is_thorough => Pass::All,
+            None if is_crowd(&self.election.core) => Pass::NextHolder,
+            None => Pass::Suspects,
+        };
+        let now = Instant::now();
+        match pass {
+            Pass::All => (self.schedule.thorough, self.schedule.round) = (now, now),
+            Pass::Suspects => self.schedule.round = now,
+            _ => {}
+        }
+        let is_found = recover(&self.election.core, pass).is_ok_and(|found| found > 0);
+        if is_found {
+            // others may have died with it
+            self.schedule.again = self.schedule.again.min(LATE + 1);
+        }
+        if pass == Pass::NextHolder {
+            // Others may have died, too. But first it is the turn of who was woken, which may need this very processor.
+            let is_time = now.duration_since(self.schedule.round) >= ROUND;
+            self.schedule.soon =
+                if is_time { Some(Pass::Suspects) } else { is_found.then_some(Pass::NextHolder) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::events::Report;
+    use super::*;
+    use crate::backend::robust::tests::core_of_nobody;
+
+    /// A semaphore that this process watches as a deputy, and is told of by this number.
+    fn subject(watching: &mut Watching, watch: i32) {
+        watching.subject(&Arc::new(core_of_nobody())).election.watch = Some(watch);
+    }
+
+    fn report(watching: &mut Watching, watch: i32) {
+        let mut reports = Reports::default();
+        reports.add(Report { watch, is_users: false });
+        watching.take_note(&reports);
+    }
+
+    #[test]
+    fn what_is_reported_of_one_takes_no_look_from_another() {
+        let mut watching = Watching::default();
+        subject(&mut watching, 1);
+        subject(&mut watching, 2);
+        report(&mut watching, 1);
+        let [one, two] = &mut watching.subjects[..] else { panic!("there are two") };
+        assert_eq!((one.schedule.again, two.schedule.again, two.schedule.due), (AGAIN.len() + 1, 0, None));
+        // it has looked some times
+        one.schedule.again = 2;
+        let due = one.schedule.due;
+        report(&mut watching, 2);
+        let [one, two] = &watching.subjects[..] else { panic!("there are two") };
+        assert_eq!((one.schedule.again, one.schedule.due), (2, due));
+        assert!(two.schedule.again == AGAIN.len() + 1 && two.schedule.due.is_some());
+    }
+}
