@@ -7,9 +7,9 @@ use rustix::fs::inotify;
 
 use super::election::Election;
 use super::events::Reports;
-use super::schedule::{AGAIN, LATE, ROUND, Schedule, THOROUGH};
+use super::schedule::Schedule;
 use crate::backend::robust::algorithm::mapped_file::Core;
-use crate::backend::robust::algorithm::recovery::{Pass, is_crowd, recover};
+use crate::backend::robust::algorithm::recovery::{is_crowd, recover};
 use crate::sys::descriptor::PrivateDescriptor;
 use crate::sys::fork::PerProcess;
 
@@ -45,7 +45,7 @@ impl Watching {
                 waiters: 0,
                 idle_since: Instant::now(),
                 election: Election::new(core),
-                schedule: Schedule::new(),
+                schedule: Schedule::new(Instant::now()),
             });
             self.subjects.len() - 1
         });
@@ -82,8 +82,7 @@ impl Watching {
     pub(super) fn take_note(&mut self, reports: &Reports) {
         for subject in &mut self.subjects {
             if reports.concern(subject.election.watch, subject.election.is_watcher()) {
-                subject.schedule.again = AGAIN.len() + 1;
-                subject.schedule.due = Some(Instant::now());
+                subject.schedule.event_reported(Instant::now());
             }
         }
     }
@@ -94,7 +93,7 @@ impl Watching {
         for subject in &mut self.subjects {
             subject.election.watch = None;
             subject.election.resign();
-            (subject.schedule.due, subject.schedule.again, subject.schedule.soon) = (None, 0, None);
+            subject.schedule.cancel();
         }
     }
 }
@@ -102,43 +101,16 @@ impl Watching {
 impl Subject {
     /// Looks for the dead, or for the end of the watcher.
     pub(super) fn look(&mut self, inotify: &PrivateDescriptor) {
-        let soon = self.schedule.soon.take();
-        if soon.is_none() {
-            self.schedule.again -= 1;
-        }
-        if self.election.candidate(inotify) {
-            // some may be dying that nobody has watched
-            self.schedule.again = AGAIN.len();
-        }
+        let became_watcher = self.election.candidate(inotify);
+        let now = Instant::now();
         if !self.election.is_watcher() && self.election.watch.is_some() {
             // who is looks, and of a thousand deputies none needs to
+            self.schedule.skip_scan(now);
             return;
         }
-        let is_thorough = self.schedule.again == LATE
-            || self.schedule.again < AGAIN.len() && self.schedule.thorough.elapsed() >= THOROUGH;
-        let pass = match soon {
-            Some(pass) => pass,
-            None if is_thorough => Pass::All,
-            None if is_crowd(&self.election.core) => Pass::NextHolder,
-            None => Pass::Suspects,
-        };
-        let now = Instant::now();
-        match pass {
-            Pass::All => (self.schedule.thorough, self.schedule.round) = (now, now),
-            Pass::Suspects => self.schedule.round = now,
-            _ => {}
-        }
-        let is_found = recover(&self.election.core, pass).is_ok_and(|found| found > 0);
-        if is_found {
-            // others may have died with it
-            self.schedule.again = self.schedule.again.min(LATE + 1);
-        }
-        if pass == Pass::NextHolder {
-            // Others may have died, too. But first it is the turn of who was woken, which may need this very processor.
-            let is_time = now.duration_since(self.schedule.round) >= ROUND;
-            self.schedule.soon =
-                if is_time { Some(Pass::Suspects) } else { is_found.then_some(Pass::NextHolder) };
-        }
+        let scan = self.schedule.start_scan(now, became_watcher, is_crowd(&self.election.core));
+        let found = recover(&self.election.core, scan.scope).unwrap_or(0);
+        self.schedule.scan_ended(scan, Instant::now(), found);
     }
 }
 
@@ -165,14 +137,14 @@ mod tests {
         subject(&mut watching, 1);
         subject(&mut watching, 2);
         report(&mut watching, 1);
-        let [one, two] = &mut watching.subjects[..] else { panic!("there are two") };
-        assert_eq!((one.schedule.again, two.schedule.again, two.schedule.due), (AGAIN.len() + 1, 0, None));
-        // it has looked some times
-        one.schedule.again = 2;
-        let due = one.schedule.due;
+        let schedules = |watching: &Watching| match &watching.subjects[..] {
+            [one, two] => [one.schedule.clone(), two.schedule.clone()],
+            _ => panic!("there are two"),
+        };
+        let [one, two] = schedules(&watching);
+        assert!(one.next_scan_at().is_some() && two.next_scan_at().is_none());
         report(&mut watching, 2);
-        let [one, two] = &watching.subjects[..] else { panic!("there are two") };
-        assert_eq!((one.schedule.again, one.schedule.due), (2, due));
-        assert!(two.schedule.again == AGAIN.len() + 1 && two.schedule.due.is_some());
+        let [same, two] = schedules(&watching);
+        assert!(same == one && two.next_scan_at().is_some());
     }
 }

@@ -54,13 +54,10 @@ fn run(inotify: &Arc<PrivateDescriptor>) {
             return;
         }
         let now = Instant::now();
-        for subject in
-            watching.subjects.iter_mut().filter(|subject| subject.schedule.due.is_some_and(|due| due <= now))
-        {
+        for subject in watching.subjects.iter_mut().filter(|subject| subject.schedule.is_due(now)) {
             subject.look(inotify);
-            subject.schedule.due = subject.schedule.pause().map(|pause| Instant::now() + pause);
         }
-        let next = watching.subjects.iter().filter_map(|subject| subject.schedule.due).min();
+        let next = watching.subjects.iter().filter_map(|subject| subject.schedule.next_scan_at()).min();
         timeout = next.map_or(LINGER, |due| due.saturating_duration_since(Instant::now()));
     }
 }
