@@ -1,22 +1,22 @@
 //! Which of the waiting processes is the watcher.
 
-use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
-
-use rustix::fs::{Mode, OFlags, inotify};
 
 use crate::backend::robust::algorithm::layout::WATCHER_BYTE;
 use crate::backend::robust::algorithm::mapped_file::Core;
 use crate::backend::robust::error::Trouble;
 use crate::backend::robust::platform::LivenessLocks;
-use crate::sys::descriptor::{PrivateDescriptor, undisturbed};
+use crate::backend::robust::platform::Notices;
+use crate::backend::robust::platform::death_notices::{DeathNotices, Role};
+
+/// Names a semaphore's file among those that the process has subscribed.
+pub(super) type Subscription = <Notices as DeathNotices>::Subscription;
 
 pub(super) struct Election {
     pub(super) core: Arc<Core>,
-    /// The number of the inotify watch.
-    pub(super) watch: Option<i32>,
+    pub(super) watch: Option<Subscription>,
     /// What makes this process the watcher: a descriptor whose close calls the deputies.
-    tripwire: Option<PrivateDescriptor>,
+    tripwire: Option<<Notices as DeathNotices>::StandbySignal>,
 }
 
 impl Election {
@@ -28,28 +28,29 @@ impl Election {
         self.tripwire.is_some()
     }
 
+    pub(super) fn role(&self) -> Role {
+        if self.is_watcher() { Role::Watcher } else { Role::Standby }
+    }
+
     /// Listens for the end of the watcher, or as the watcher.
-    pub(super) fn listen(&mut self, inotify: &PrivateDescriptor) {
+    pub(super) fn listen(&mut self, notices: &Notices) {
         // first, so that no watcher can go unseen between the two
-        self.add_watch(inotify, inotify::WatchFlags::CLOSE_NOWRITE);
+        self.add_watch(notices, Role::Standby);
         if self.watch.is_some() {
-            let _: bool = self.candidate(inotify);
+            let _: bool = self.candidate(notices);
         }
     }
 
-    fn add_watch(&mut self, inotify: &PrivateDescriptor, flags: inotify::WatchFlags) {
+    fn add_watch(&mut self, notices: &Notices, role: Role) {
         self.watch = None;
         let Ok(file) = self.core.locks() else { return };
-        // by number: the file's name may be another one's by now
-        let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
-        let flags = flags | inotify::WatchFlags::MASK_ADD;
-        self.watch = inotify::add_watch(inotify, path, flags).ok();
+        self.watch = notices.subscribe(&file, role).ok();
     }
 
     /// Becomes the watcher, if there is none; tells whether it has.
-    pub(super) fn candidate(&mut self, inotify: &PrivateDescriptor) -> bool {
-        match self.run_for_it() {
-            Ok(true) => self.add_watch(inotify, inotify::WatchFlags::CLOSE_WRITE),
+    pub(super) fn candidate(&mut self, notices: &Notices) -> bool {
+        match self.run_for_it(notices) {
+            Ok(true) => self.add_watch(notices, Role::Watcher),
             Ok(false) => return false,
             // perhaps nobody watches: the waiters are to look for themselves, and this is tried again
             Err(_) => self.watch = None,
@@ -61,14 +62,12 @@ impl Election {
         self.watch.is_some()
     }
 
-    fn run_for_it(&mut self) -> Result<bool, Trouble> {
+    fn run_for_it(&mut self, notices: &Notices) -> Result<bool, Trouble> {
         let file = self.core.locks()?;
         if self.is_watcher() || !file.try_lock(WATCHER_BYTE)? {
             return Ok(false);
         }
-        let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
-        let open = || rustix::fs::open(&*path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-        match undisturbed(|| PrivateDescriptor::new(open()?)) {
+        match notices.open_standby_signal(&file) {
             Ok(tripwire) => {
                 self.tripwire = Some(tripwire);
                 Ok(true)

@@ -3,20 +3,19 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use rustix::fs::inotify;
-
-use super::election::Election;
-use super::events::Reports;
+use super::election::{Election, Subscription};
+use super::events::Events;
 use super::schedule::Schedule;
 use crate::backend::robust::algorithm::mapped_file::Core;
 use crate::backend::robust::algorithm::recovery::{is_crowd, recover};
-use crate::sys::descriptor::PrivateDescriptor;
+use crate::backend::robust::platform::Notices;
+use crate::backend::robust::platform::death_notices::DeathNotices;
 use crate::sys::fork::PerProcess;
 
 /// What this process watches.
 #[derive(Default)]
 pub(super) struct Watching {
-    pub(super) inotify: Option<Arc<PrivateDescriptor>>,
+    pub(super) notices: Option<Arc<Notices>>,
     pub(super) subjects: Vec<Subject>,
     pub(super) has_thread: bool,
 }
@@ -50,10 +49,10 @@ impl Watching {
             self.subjects.len() - 1
         });
         let subject = &mut self.subjects[index];
-        if let Some(inotify) = &self.inotify
+        if let Some(notices) = &self.notices
             && subject.election.watch.is_none()
         {
-            subject.election.listen(inotify);
+            subject.election.listen(notices);
         }
         subject
     }
@@ -68,28 +67,27 @@ impl Watching {
             }
             !is_over
         });
-        let Some(inotify) = &self.inotify else { return };
+        let Some(notices) = &self.notices else { return };
         // two opens of one file in a process have one watch
         for watch in over {
             if !self.subjects.iter().any(|subject| subject.election.watch == Some(watch)) {
-                // it fails only if it is gone already
-                let _ = inotify::remove_watch(&**inotify, watch);
+                notices.unsubscribe(watch);
             }
         }
     }
 
     /// Notes what happened.
-    pub(super) fn take_note(&mut self, reports: &Reports) {
+    pub(super) fn take_note(&mut self, events: &Events<Subscription>) {
         for subject in &mut self.subjects {
-            if reports.concern(subject.election.watch, subject.election.is_watcher()) {
+            if events.concern(subject.election.watch, subject.election.role()) {
                 subject.schedule.event_reported(Instant::now());
             }
         }
     }
 
     /// Gives up hope: waiters look for themselves.
-    pub(super) fn lose_inotify(&mut self) {
-        self.inotify = None;
+    pub(super) fn lose_notices(&mut self) {
+        self.notices = None;
         for subject in &mut self.subjects {
             subject.election.watch = None;
             subject.election.resign();
@@ -100,8 +98,8 @@ impl Watching {
 
 impl Subject {
     /// Looks for the dead, or for the end of the watcher.
-    pub(super) fn look(&mut self, inotify: &PrivateDescriptor) {
-        let became_watcher = self.election.candidate(inotify);
+    pub(super) fn look(&mut self, notices: &Notices) {
+        let became_watcher = self.election.candidate(notices);
         let now = Instant::now();
         if !self.election.is_watcher() && self.election.watch.is_some() {
             // who is looks, and of a thousand deputies none needs to
@@ -116,8 +114,8 @@ impl Subject {
 
 #[cfg(test)]
 mod tests {
-    use super::super::events::Report;
     use super::*;
+    use crate::backend::robust::platform::death_notices::{Notice, Role};
     use crate::backend::robust::tests::core_of_nobody;
 
     /// A semaphore that this process watches as a deputy, and is told of by this number.
@@ -126,9 +124,9 @@ mod tests {
     }
 
     fn report(watching: &mut Watching, watch: i32) {
-        let mut reports = Reports::default();
-        reports.add(Report { watch, is_users: false });
-        watching.take_note(&reports);
+        let mut events = Events::new();
+        events.add(Notice::Closed { subscription: watch, role: Role::Standby });
+        watching.take_note(&events);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Linux: a mapped file, open-file-description locks, a futex.
 
+pub(crate) mod inotify;
+
 use std::fmt;
 use std::io;
 use std::num::NonZeroU32;

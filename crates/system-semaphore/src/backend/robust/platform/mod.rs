@@ -5,12 +5,14 @@
 //! | memory that processes share | [`SharedObject`] | a mapped file |
 //! | locks that end with their process | [`LivenessLocks`] | open-file-description locks on single bytes |
 //! | blocking until another process changes a word | [`Parking`] | a futex |
+//! | notice of a death | [`DeathNotices`](death_notices::DeathNotices) | inotify |
 //! | the time | [`clock`] | the monotonic clock |
 //!
-//! [`SharedFile`] implements the first and the third trait, [`Locks`] the second. The engine above this module is the same
+//! [`SharedFile`] implements the first and the third trait, [`Locks`] the second, [`Notices`] the fourth. The engine above this module is the same
 //! on every platform. `verification/interleavings` puts a simulation in the place of this module.
 
 pub(crate) mod clock;
+pub(crate) mod death_notices;
 mod linux;
 
 use std::fmt;
@@ -19,6 +21,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use self::linux::inotify::Inotify as Notices;
 pub(crate) use self::linux::{Locks, Object, SharedFile, file_id};
 use super::error::Trouble;
 use crate::sys::atomic::AtomicU64;
