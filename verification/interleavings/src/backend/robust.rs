@@ -37,10 +37,12 @@ mod algorithm {
 mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use self::algorithm::epoch;
 use self::algorithm::layout::{self, Layout, Map, Slot};
 use self::algorithm::operation::{Actor, Operation, Outcome};
+use self::algorithm::wait::DeathWatch;
 pub(crate) use self::clock::Instant;
 use self::error::Trouble;
 pub(crate) use self::tests::me;
@@ -79,37 +81,28 @@ mod clock {
     }
 }
 
-mod death_watch {
-    use std::sync::Arc;
-    use std::time::Duration;
+/// A death watch that never polls: a sleep ends only by a wake.
+pub(crate) struct Watch;
 
-    use super::Core;
-
-    pub(crate) struct Watch;
-
-    pub(crate) fn join(_: &Arc<Core>) -> Option<Watch> {
-        Some(Watch)
+impl DeathWatch for Watch {
+    fn join(_: &Arc<Core>) -> Option<Self> {
+        Some(Self)
     }
 
-    pub(crate) fn watch(_: &Arc<Core>) -> Watch {
-        Watch
+    fn start(_: &Arc<Core>) -> Self {
+        Self
     }
 
-    impl Watch {
-        #[expect(clippy::unused_self, reason = "the real one uses it")]
-        pub(crate) fn longest_sleep(&self) -> Duration {
-            Duration::MAX
-        }
+    fn retry_setup(&self) -> bool {
+        false
+    }
 
-        #[expect(clippy::unused_self, reason = "the real one tries")]
-        pub(crate) fn begins(&self) -> bool {
-            false
-        }
+    fn longest_sleep(&self) -> Duration {
+        Duration::MAX
+    }
 
-        #[expect(clippy::unused_self, reason = "the real one looks")]
-        pub(crate) fn is_watcher(&self) -> bool {
-            true
-        }
+    fn is_watcher(&self) -> bool {
+        true
     }
 }
 

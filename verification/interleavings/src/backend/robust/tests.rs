@@ -19,7 +19,7 @@ use super::algorithm::reset::reset;
 use super::algorithm::slot_lock::Turn;
 use super::algorithm::state::State;
 use super::failpoint::Step;
-use super::{Core, Robust};
+use super::{Core, Robust, Watch};
 use crate::backend::api::{Patience, Wait};
 use crate::sys::descriptor::PrivateDescriptor;
 use crate::sys::memory::Mapping;
@@ -153,7 +153,7 @@ impl Process {
     fn acquire(&self, count: u32) -> Epoch {
         self.try_acquire(count).unwrap_or_else(|state| {
             let mut wait = Wait { patience: Patience::Forever, interrupted: PhantomData };
-            self.robust.wait(count, state, &mut wait).expect("it can wait")
+            self.robust.wait::<Watch>(count, state, &mut wait).expect("it can wait")
         })
     }
 

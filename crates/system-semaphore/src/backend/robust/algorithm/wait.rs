@@ -10,12 +10,13 @@
 //! who needs more than there is would be lost.
 //!
 //! No sleep is longer than a second, or in a crowd a few: that is what finds a permit when the one who should have woken us is
-//! stopped. After the first few milliseconds a waiter has the deaths of others watched ([`death_watch`]).
+//! stopped. After the first few milliseconds a waiter has the deaths of others watched ([`DeathWatch`]).
 //!
 //! Running threads may overtake sleeping ones: strict turns would cost a context switch each. But a waiter that was
 //! woken in vain for a while makes the rule *fair* until it is served, or for some milliseconds: who has not slept yet then queues,
 //! too, if it may wait.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -28,7 +29,6 @@ use super::recovery::{Pass, recover};
 use super::state::State;
 use super::wake::wake;
 use crate::backend::api::{Patience, Wait};
-use crate::backend::robust::death_watch::{self, Watch};
 use crate::backend::robust::error::Trouble;
 use crate::backend::robust::failpoint as breakpoint;
 use crate::backend::robust::platform::clock::Instant;
@@ -39,8 +39,35 @@ use crate::types::Epoch;
 
 /// No sleep is longer before deaths are watched.
 const FIRST_SLEEP: Duration = Duration::from_millis(2);
+
+/// A watch for deaths, which wakes waiters when a holder dies. A waiter holds it until its wait ends.
+///
+/// The algorithm works without one: a waiter then checks for itself at the end of each sleep.
+pub(crate) trait DeathWatch: Sized {
+    /// Joins the watch that this process keeps already, if it keeps one. That watch has missed no
+    /// death.
+    fn join(core: &Arc<Core>) -> Option<Self>;
+
+    /// Starts a watch, or joins the one that this process keeps.
+    ///
+    /// The watch may have missed earlier deaths, so the caller must scan for dead users afterwards.
+    /// Without the means for a watch, the waiter polls.
+    fn start(core: &Arc<Core>) -> Self;
+
+    /// Tries to set up the watch if that failed before. Returns whether it has succeeded now. The
+    /// caller must then scan for dead users, because the watch has missed earlier deaths.
+    fn retry_setup(&self) -> bool;
+
+    /// Returns how long the waiter may sleep before it must check for itself.
+    fn longest_sleep(&self) -> Duration;
+
+    /// Returns whether this process watches for all others. If its watch has just started, no
+    /// process may have watched before.
+    fn is_watcher(&self) -> bool;
+}
+
 /// One thread's wait.
-struct Waiter<'a> {
+struct Waiter<'a, W> {
     semaphore: &'a Participant,
     count: u32,
     begin: Instant,
@@ -55,14 +82,19 @@ struct Waiter<'a> {
     is_starving: bool,
     /// Whether it may take time: a mere try waits for nothing, so nothing is to be learnt from it.
     is_wait: bool,
-    watch: Option<Watch>,
+    watch: Option<W>,
 }
 
 impl Participant {
     /// Takes permits that are not to be had at once.
     #[cold]
-    pub(crate) fn wait(&self, count: u32, mut state: State, wait: &mut Wait<'_>) -> Result<Epoch, Cause> {
-        let mut waiter = Waiter {
+    pub(crate) fn wait<W: DeathWatch>(
+        &self,
+        count: u32,
+        mut state: State,
+        wait: &mut Wait<'_>,
+    ) -> Result<Epoch, Cause> {
+        let mut waiter = Waiter::<W> {
             semaphore: self,
             count,
             begin: Instant::now(),
@@ -109,7 +141,7 @@ impl Participant {
     }
 }
 
-impl Waiter<'_> {
+impl<W: DeathWatch> Waiter<'_, W> {
     /// Lets time pass until another attempt makes sense, or tells why there is to be none.
     fn pause(&mut self, state: State, wait: &mut Wait<'_>) -> Result<(), Cause> {
         let must_queue = self.must_queue(state);
@@ -208,18 +240,18 @@ impl Waiter<'_> {
             fairness::begin(core.layout());
         }
         if let Some(watch) = &self.watch {
-            let came_back = watch.begins() && came_back_before(watch, core);
+            let came_back = watch.retry_setup() && came_back_before(watch, core);
             return (!came_back).then(|| breakpoint::longest_sleep(watch.longest_sleep()));
         }
         // where an earlier wait has had deaths watched, this one need only join
-        self.watch = death_watch::join(core);
+        self.watch = W::join(core);
         if let Some(watch) = &self.watch {
             return Some(breakpoint::longest_sleep(watch.longest_sleep()));
         }
         if is_first || waited < FIRST_SLEEP {
             return Some(FIRST_SLEEP);
         }
-        let watch = self.watch.insert(death_watch::watch(core));
+        let watch = self.watch.insert(W::start(core));
         let longest = breakpoint::longest_sleep(watch.longest_sleep());
         (!came_back_before(watch, core)).then_some(longest)
     }
@@ -234,13 +266,13 @@ impl Waiter<'_> {
 }
 
 /// Whether something comes back from somebody who has died before the watch was on.
-fn came_back_before(watch: &Watch, core: &Core) -> bool {
+fn came_back_before(watch: &impl DeathWatch, core: &Core) -> bool {
     let pass = if watch.is_watcher() { Pass::All } else { Pass::Users };
     recover(core, pass).is_ok_and(|found| found > 0)
 }
 
 /// However the wait ends: with a permit, without, or by a panic of the caller's hook.
-impl Drop for Waiter<'_> {
+impl<W> Drop for Waiter<'_, W> {
     fn drop(&mut self) {
         if !self.semaphore.is_own() {
             return;

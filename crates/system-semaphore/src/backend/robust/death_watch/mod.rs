@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use self::monitor::watching;
 use super::algorithm::mapped_file::Core;
+use super::algorithm::wait::DeathWatch;
 use super::platform::clock;
 
 /// How often waiters look for deaths where nobody tells them.
@@ -33,25 +34,21 @@ const MOST_TURNS: u64 = 8;
 /// Somebody's wish to have a semaphore watched, until it is dropped.
 pub(crate) struct Watch(Arc<Core>);
 
-/// Has the semaphore watched. Deaths of before may have gone unseen.
-pub(crate) fn watch(core: &Arc<Core>) -> Watch {
-    let mut watching = watching();
-    thread::start(&mut watching);
-    watching.subject(core).waiters += 1;
-    Watch(Arc::clone(core))
-}
+impl DeathWatch for Watch {
+    fn join(core: &Arc<Core>) -> Option<Self> {
+        let mut watching = watching();
+        watching.find(core).filter(|subject| subject.election.watch.is_some())?.waiters += 1;
+        Some(Self(Arc::clone(core)))
+    }
 
-/// The same if this process watches the semaphore already: then none has gone unseen.
-pub(crate) fn join(core: &Arc<Core>) -> Option<Watch> {
-    let mut watching = watching();
-    watching.find(core).filter(|subject| subject.election.watch.is_some())?.waiters += 1;
-    Some(Watch(Arc::clone(core)))
-}
+    fn start(core: &Arc<Core>) -> Self {
+        let mut watching = watching();
+        thread::start(&mut watching);
+        watching.subject(core).waiters += 1;
+        Self(Arc::clone(core))
+    }
 
-impl Watch {
-    /// Where there was nothing to be told of deaths by, this is tried again; tells whether there is now. Deaths of before may
-    /// have gone unseen then.
-    pub(crate) fn begins(&self) -> bool {
+    fn retry_setup(&self) -> bool {
         let mut watching = watching();
         if watching.subject(&self.0).election.watch.is_some() {
             return false;
@@ -60,17 +57,16 @@ impl Watch {
         watching.subject(&self.0).election.watch.is_some()
     }
 
-    /// The longest sleep that is safe. Who is told of deaths looks for itself once a second, in case that somebody is stopped who
+    /// Who is told of deaths looks for itself once a second, in case that somebody is stopped who
     /// should have told it; who is not, more often. Of a crowd, some do each time, by turns.
-    pub(crate) fn longest_sleep(&self) -> Duration {
+    fn longest_sleep(&self) -> Duration {
         let is_told = watching().subject(&self.0).election.watch.is_some();
         let (before, all) = self.0.waiting_processes();
         let turns = (all / LOOKERS).clamp(1, MOST_TURNS);
         clock::to_turn(before % turns, turns, if is_told { Duration::from_secs(1) } else { PROBE })
     }
 
-    /// Whether it is this process that listens for all. If it has just begun, nobody has before.
-    pub(crate) fn is_watcher(&self) -> bool {
+    fn is_watcher(&self) -> bool {
         watching().subject(&self.0).election.is_watcher()
     }
 }

@@ -15,7 +15,7 @@ use rustix::fs::inotify::{CreateFlags, ReadFlags, Reader, WatchFlags, add_watch,
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 
-use crate::backend::robust::platform::Locks;
+use super::Locks;
 use crate::backend::robust::platform::death_notices::{DeathNotices, Disconnected, Notice, Role};
 use crate::sys::descriptor::{PrivateDescriptor, undisturbed};
 
