@@ -22,7 +22,7 @@ use super::tracer::{Plan, Progress, Seen, trace};
 /// Of the engine, in milliseconds: who waits sleeps no longer before it has deaths watched,
 const FIRST_SLEEP: i64 = 2;
 /// and no longer than this if nobody tells it of them.
-const PROBE: i64 = 100;
+const POLL_INTERVAL: i64 = 100;
 
 /// One run of a scene.
 pub(super) struct Stage {
@@ -174,7 +174,10 @@ impl Stage {
         if sleep <= FIRST_SLEEP || self.sleeps_for() == 0 || sleeps() != number {
             return false;
         }
-        assert!(mask != 0 || sleep <= PROBE, "it sleeps for {sleep} ms, and nobody tells it of deaths");
+        assert!(
+            mask != 0 || sleep <= POLL_INTERVAL,
+            "it sleeps for {sleep} ms, and nobody tells it of deaths"
+        );
         assert!(!is_watcher || mask & IN_CLOSE_WRITE != 0, "it is the watcher, and does not listen");
         true
     }

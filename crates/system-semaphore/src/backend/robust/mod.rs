@@ -36,7 +36,7 @@ use self::algorithm::operation::{self, Operation, Outcome, Waiters};
 use self::algorithm::participant::holds_too_many;
 use self::algorithm::recovery::{Pass, recover};
 use self::algorithm::state::Record;
-use self::death_watch::Watch;
+use self::death_watch::WatchHandle;
 use self::error::Trouble;
 use self::lifetime::open as life;
 use self::lifetime::path::Place;
@@ -122,7 +122,7 @@ impl Backend for Robust {
         let queues = wait.patience != Patience::None;
         match self.participant.operate(&Operation::acquire(count, queues, Waiters::Keep)) {
             Ok(Outcome::Done { epoch, .. }) => Ok(epoch),
-            Ok(Outcome::TooFew(state)) => self.participant.wait::<Watch>(count, state, wait),
+            Ok(Outcome::TooFew(state)) => self.participant.wait::<WatchHandle>(count, state, wait),
             Ok(Outcome::TooMany) => Err(holds_too_many()),
             Ok(Outcome::Void) => Err(Trouble::Corrupt.into()),
             Err(trouble) => Err(trouble.into()),

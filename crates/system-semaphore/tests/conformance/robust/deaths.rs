@@ -120,8 +120,8 @@ fn scan_wakes_one_process_at_most(tested: &TestedType) {
         drop(Observer::new(tested.key("s")).expect("it is there"));
         wait_until("the watcher has seen it", || naps()[0] > watcher);
     }
-    let (deputy, by_itself) = (naps()[1] - before[1], 10 + 2 * begin.elapsed().as_secs());
-    assert!(deputy <= by_itself, "{deputy} naps in {:?}", begin.elapsed());
+    let (standby, by_itself) = (naps()[1] - before[1], 10 + 2 * begin.elapsed().as_secs());
+    assert!(standby <= by_itself, "{standby} naps in {:?}", begin.elapsed());
     semaphore.add_permits(2).expect("there is room");
     waiters.iter_mut().for_each(|waiter| drop(waiter.answer().expect("there are two")));
 }

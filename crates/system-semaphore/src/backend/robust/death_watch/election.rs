@@ -1,4 +1,8 @@
-//! Which of the waiting processes is the watcher.
+//! Which of the waiting processes is the watcher of a semaphore.
+//!
+//! The watcher has the lock on [`WATCHER_BYTE`] and an open standby signal. The system releases the
+//! lock and closes the signal when the watcher dies. The close of the signal wakes the standbys,
+//! and the first that gets the lock is the next watcher.
 
 use std::sync::Arc;
 
@@ -9,67 +13,98 @@ use crate::backend::robust::platform::LivenessLocks;
 use crate::backend::robust::platform::Notices;
 use crate::backend::robust::platform::death_notices::{DeathNotices, Role};
 
-/// Names a semaphore's file among those that the process has subscribed.
+/// Names a semaphore's file among those to which the process has subscribed.
 pub(super) type Subscription = <Notices as DeathNotices>::Subscription;
 
+/// This process's part in the election for one semaphore.
 pub(super) struct Election {
     pub(super) core: Arc<Core>,
-    pub(super) watch: Option<Subscription>,
-    /// What makes this process the watcher: a descriptor whose close calls the deputies.
-    tripwire: Option<<Notices as DeathNotices>::StandbySignal>,
+    /// The subscription to the closes of the semaphore's file. `None` if there is none yet or it
+    /// failed.
+    pub(super) subscription: Option<Subscription>,
+    /// The object whose close wakes the standbys. The process that has one is the watcher.
+    standby_signal: Option<<Notices as DeathNotices>::StandbySignal>,
 }
 
 impl Election {
+    /// Creates the part of a process that has not subscribed.
     pub(super) fn new(core: &Arc<Core>) -> Self {
-        Self { core: Arc::clone(core), watch: None, tripwire: None }
+        Self { core: Arc::clone(core), subscription: None, standby_signal: None }
     }
 
+    /// Returns whether this process is the watcher.
     pub(super) fn is_watcher(&self) -> bool {
-        self.tripwire.is_some()
+        self.standby_signal.is_some()
     }
 
+    /// Returns whether this process gets notices, as watcher or as standby.
+    pub(super) fn is_subscribed(&self) -> bool {
+        self.subscription.is_some()
+    }
+
+    /// Returns the role whose notices concern this process.
     pub(super) fn role(&self) -> Role {
         if self.is_watcher() { Role::Watcher } else { Role::Standby }
     }
 
-    /// Listens for the end of the watcher, or as the watcher.
-    pub(super) fn listen(&mut self, notices: &Notices) {
-        // first, so that no watcher can go unseen between the two
-        self.add_watch(notices, Role::Standby);
-        if self.watch.is_some() {
-            let _: bool = self.candidate(notices);
+    /// Subscribes as a standby, and then becomes the watcher if there is none.
+    pub(super) fn enter(&mut self, notices: &Notices) {
+        // The order matters: a watcher that dies between the two steps wakes this standby.
+        self.subscribe(notices, Role::Standby);
+        if self.is_subscribed() {
+            let _: bool = self.try_become_watcher(notices);
         }
     }
 
-    fn add_watch(&mut self, notices: &Notices, role: Role) {
-        self.watch = None;
-        let Ok(file) = self.core.locks() else { return };
-        self.watch = notices.subscribe(&file, role).ok();
-    }
-
-    /// Becomes the watcher, if there is none; tells whether it has.
-    pub(super) fn candidate(&mut self, notices: &Notices) -> bool {
-        match self.run_for_it(notices) {
-            Ok(true) => self.add_watch(notices, Role::Watcher),
+    /// Becomes the watcher if there is none. Returns whether this process has become the watcher
+    /// now.
+    pub(super) fn try_become_watcher(&mut self, notices: &Notices) -> bool {
+        match self.try_lock_watcher(notices) {
+            Ok(true) => self.subscribe(notices, Role::Watcher),
             Ok(false) => return false,
-            // perhaps nobody watches: the waiters are to look for themselves, and this is tried again
-            Err(_) => self.watch = None,
+            // There may be no watcher. The waiters must poll, and each of them retries the setup.
+            Err(_) => self.subscription = None,
         }
-        if self.watch.is_none() {
-            // who does not listen is not to keep others from it
-            self.resign();
+        if !self.is_subscribed() {
+            // A watcher without notices would keep other processes from the role.
+            self.step_down();
         }
-        self.watch.is_some()
+        self.is_subscribed()
     }
 
-    fn run_for_it(&mut self, notices: &Notices) -> Result<bool, Trouble> {
+    /// Stops being the watcher, so that another process can become it.
+    pub(super) fn step_down(&mut self) {
+        if self.is_watcher()
+            && let Ok(file) = self.core.locks()
+        {
+            // The order matters: the signal wakes the standbys, which then find the lock free.
+            let _ = file.unlock(WATCHER_BYTE);
+        }
+        self.standby_signal = None;
+    }
+
+    /// Ends the election, because the instance of the subscription is lost.
+    pub(super) fn leave(&mut self) {
+        self.subscription = None;
+        self.step_down();
+    }
+
+    fn subscribe(&mut self, notices: &Notices, role: Role) {
+        self.subscription = None;
+        let Ok(file) = self.core.locks() else { return };
+        self.subscription = notices.subscribe(&file, role).ok();
+    }
+
+    /// Takes the watcher's lock and opens the standby signal. Returns `false` if a process, perhaps
+    /// this one, is the watcher already.
+    fn try_lock_watcher(&mut self, notices: &Notices) -> Result<bool, Trouble> {
         let file = self.core.locks()?;
         if self.is_watcher() || !file.try_lock(WATCHER_BYTE)? {
             return Ok(false);
         }
         match notices.open_standby_signal(&file) {
-            Ok(tripwire) => {
-                self.tripwire = Some(tripwire);
+            Ok(signal) => {
+                self.standby_signal = Some(signal);
                 Ok(true)
             }
             Err(error) => {
@@ -77,16 +112,5 @@ impl Election {
                 Err(error.into())
             }
         }
-    }
-
-    /// Lets somebody else be the watcher.
-    pub(super) fn resign(&mut self) {
-        if self.tripwire.is_some()
-            && let Ok(file) = self.core.locks()
-        {
-            // before the tripwire calls the deputies
-            let _ = file.unlock(WATCHER_BYTE);
-        }
-        self.tripwire = None;
     }
 }

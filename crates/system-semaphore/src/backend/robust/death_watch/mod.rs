@@ -1,14 +1,27 @@
-//! Waking waiters when a holder dies: one thread a process, and only while somebody waits.
+//! Waking waiters when a holder dies: one thread for each process, and only while a thread waits.
 //!
-//! When the last descriptor of an open is closed, which is what a death does, inotify reports it for the file. The
-//! *watcher* of a semaphore, whoever has the lock on [`WATCHER_BYTE`], listens for the close of descriptors that could
-//! write: those of its users, and of who looks on. Every other waiting process is a *deputy*. If all listened, each close
-//! would wake a thread in each; so the watcher keeps one more descriptor that can only read, and deputies listen for the close of such ones. So
-//! the death of a watcher calls its deputies, of whom one follows it, even if it dies together with a holder. A watcher that
-//! is stopped is covered by the bounded sleeps of the waiters.
+//! The platform gives [notice](DeathNotices) of the close of a shared file, which is part of every
+//! death. For each semaphore, one waiting process is the *watcher*. It holds the lock on
+//! `WATCHER_BYTE`, hears the closes of users, and scans for dead users afterwards. Every other
+//! waiting process is a *standby*. If all processes heard the closes of users, each close would
+//! wake a thread in each process.
 //!
-//! Where there is no inotify instance to be had, or no thread, waiters look for themselves every [`PROBE`], some of a crowd at a time,
-//! and try again.
+//! A standby hears only the close of the watcher's *standby signal*. The death of a watcher closes
+//! its signal, which wakes the standbys, and one of them becomes the watcher. A watcher may
+//! therefore die at the same time as a holder. If a watcher is stopped, the limited sleeps of the
+//! waiters take its place.
+//!
+//! If no notices or no thread are available, each waiter polls every [`POLL_INTERVAL`] and retries
+//! the setup. Many waiting processes poll in groups.
+//!
+//! | file | concern |
+//! |---|---|
+//! | this one | the handle that a waiter holds |
+//! | `monitor` | all semaphores that this process watches |
+//! | `election` | which process is the watcher of a semaphore |
+//! | `events` | the notices that arrived together |
+//! | `schedule` | when to scan which slots |
+//! | `thread` | the thread that waits for notices |
 
 mod election;
 mod events;
@@ -19,73 +32,84 @@ mod thread;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::monitor::watching;
+use self::monitor::lock_monitor;
 use super::algorithm::mapped_file::Core;
 use super::algorithm::wait::DeathWatch;
 use super::platform::clock;
+#[cfg(doc)]
+use super::platform::death_notices::DeathNotices;
 
-/// How often waiters look for deaths where nobody tells them.
-const PROBE: Duration = Duration::from_millis(100);
-/// How many of a crowd look at the same moment,
-const LOOKERS: u64 = 8;
-/// and how many others have their turns at most until it is that of the same ones again.
-const MOST_TURNS: u64 = 8;
+/// The interval at which a waiter scans for dead users if it gets no notices: 100 ms.
+///
+/// Permits of a dead holder come back this late then. A shorter interval costs idle processes more
+/// CPU time.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// The interval at which a waiter scans for dead users although it gets notices: 1 s.
+///
+/// The scan finds permits whose waiter was not woken because the watcher or a releaser is stopped.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// The number of waiting processes, 8, that poll at the same tick. With twice as many and more,
+/// they form groups, and one group polls at each tick.
+const POLLERS_PER_TICK: u64 = 8;
+/// The maximum number of groups: 8. Each waiting process polls at least at every eighth tick, even
+/// if more than [`POLLERS_PER_TICK`] share the tick.
+const MAX_POLL_GROUPS: u64 = 8;
 
-/// Somebody's wish to have a semaphore watched, until it is dropped.
-pub(crate) struct Watch(Arc<Core>);
+/// A waiter's handle of the watch of its semaphore.
+pub(crate) struct WatchHandle(Arc<Core>);
 
-impl DeathWatch for Watch {
+impl DeathWatch for WatchHandle {
     fn join(core: &Arc<Core>) -> Option<Self> {
-        let mut watching = watching();
-        watching.find(core).filter(|subject| subject.election.watch.is_some())?.waiters += 1;
+        let mut monitor = lock_monitor();
+        monitor.find(core).filter(|semaphore| semaphore.election.is_subscribed())?.waiters += 1;
         Some(Self(Arc::clone(core)))
     }
 
     fn start(core: &Arc<Core>) -> Self {
-        let mut watching = watching();
-        thread::start(&mut watching);
-        watching.subject(core).waiters += 1;
+        let mut monitor = lock_monitor();
+        thread::start(&mut monitor);
+        monitor.get_or_watch(core).waiters += 1;
         Self(Arc::clone(core))
     }
 
     fn retry_setup(&self) -> bool {
-        let mut watching = watching();
-        if watching.subject(&self.0).election.watch.is_some() {
+        let mut monitor = lock_monitor();
+        if monitor.get_or_watch(&self.0).election.is_subscribed() {
             return false;
         }
-        thread::start(&mut watching);
-        watching.subject(&self.0).election.watch.is_some()
+        thread::start(&mut monitor);
+        monitor.get_or_watch(&self.0).election.is_subscribed()
     }
 
-    /// Who is told of deaths looks for itself once a second, in case that somebody is stopped who
-    /// should have told it; who is not, more often. Of a crowd, some do each time, by turns.
+    /// Returns the time until this process's group polls next. With 16 or more waiting processes
+    /// that is up to eight intervals.
     fn longest_sleep(&self) -> Duration {
-        let is_told = watching().subject(&self.0).election.watch.is_some();
+        let is_notified = lock_monitor().get_or_watch(&self.0).election.is_subscribed();
+        let interval = if is_notified { CHECK_INTERVAL } else { POLL_INTERVAL };
         let (before, all) = self.0.waiting_processes();
-        let turns = (all / LOOKERS).clamp(1, MOST_TURNS);
-        clock::to_turn(before % turns, turns, if is_told { Duration::from_secs(1) } else { PROBE })
+        let groups = (all / POLLERS_PER_TICK).clamp(1, MAX_POLL_GROUPS);
+        clock::to_turn(before % groups, groups, interval)
     }
 
     fn is_watcher(&self) -> bool {
-        watching().subject(&self.0).election.is_watcher()
+        lock_monitor().get_or_watch(&self.0).election.is_watcher()
     }
 }
 
-impl Drop for Watch {
+impl Drop for WatchHandle {
     fn drop(&mut self) {
-        let mut watching = watching();
-        // none in a child that was forked during the wait
-        let Some(subject) = watching.find(&self.0) else { return };
-        subject.waiters -= 1;
-        subject.idle_since = Instant::now();
-        if !watching.has_thread {
-            watching.retire(|subject| subject.waiters == 0);
+        let mut monitor = lock_monitor();
+        // A child that was forked during the wait watches nothing.
+        let Some(semaphore) = monitor.find(&self.0) else { return };
+        semaphore.waiters -= 1;
+        semaphore.idle_since = Instant::now();
+        if !monitor.has_thread {
+            monitor.unwatch_if(|semaphore| semaphore.waiters == 0);
         }
     }
 }
 
-/// Ends the watch of a semaphore that is to be closed.
+/// Ends the watch of a semaphore that this process closes.
 pub(crate) fn forget(core: &Arc<Core>) {
-    let mut watching = watching();
-    watching.retire(|subject| Arc::ptr_eq(&subject.election.core, core));
+    lock_monitor().unwatch_if(|semaphore| semaphore.is_of(core));
 }

@@ -1,4 +1,4 @@
-//! What this process watches.
+//! All semaphores that this process watches.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -12,97 +12,110 @@ use crate::backend::robust::platform::Notices;
 use crate::backend::robust::platform::death_notices::DeathNotices;
 use crate::sys::fork::PerProcess;
 
-/// What this process watches.
+/// The death watch of this process.
 #[derive(Default)]
-pub(super) struct Watching {
+pub(super) struct Monitor {
+    /// The instance from which the thread gets notices. `None` if there is no thread.
     pub(super) notices: Option<Arc<Notices>>,
-    pub(super) subjects: Vec<Subject>,
+    pub(super) semaphores: Vec<WatchedSemaphore>,
     pub(super) has_thread: bool,
 }
 
-pub(super) struct Subject {
+/// A semaphore that this process watches.
+pub(super) struct WatchedSemaphore {
+    /// The number of handles that waiters hold.
     pub(super) waiters: u32,
+    /// When the last handle was dropped.
     pub(super) idle_since: Instant,
     pub(super) election: Election,
     pub(super) schedule: Schedule,
 }
 
-pub(super) fn watching() -> MutexGuard<'static, Watching> {
-    static WATCHING: PerProcess<Mutex<Watching>> = PerProcess::new();
-    WATCHING.get().lock().unwrap_or_else(PoisonError::into_inner)
+/// Locks this process's monitor. A forked child starts with an empty one.
+pub(super) fn lock_monitor() -> MutexGuard<'static, Monitor> {
+    static MONITOR: PerProcess<Mutex<Monitor>> = PerProcess::new();
+    MONITOR.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Watching {
-    pub(super) fn find(&mut self, core: &Arc<Core>) -> Option<&mut Subject> {
-        self.subjects.iter_mut().find(|subject| Arc::ptr_eq(&subject.election.core, core))
+impl Monitor {
+    /// Returns a semaphore if this process watches it already.
+    pub(super) fn find(&mut self, core: &Arc<Core>) -> Option<&mut WatchedSemaphore> {
+        self.semaphores.iter_mut().find(|semaphore| semaphore.is_of(core))
     }
 
-    pub(super) fn subject(&mut self, core: &Arc<Core>) -> &mut Subject {
-        let index = self.subjects.iter().position(|subject| Arc::ptr_eq(&subject.election.core, core));
+    /// Returns a semaphore, and subscribes it if it has no subscription.
+    pub(super) fn get_or_watch(&mut self, core: &Arc<Core>) -> &mut WatchedSemaphore {
+        let index = self.semaphores.iter().position(|semaphore| semaphore.is_of(core));
         let index = index.unwrap_or_else(|| {
-            self.subjects.push(Subject {
-                waiters: 0,
-                idle_since: Instant::now(),
-                election: Election::new(core),
-                schedule: Schedule::new(Instant::now()),
-            });
-            self.subjects.len() - 1
+            self.semaphores.push(WatchedSemaphore::new(core));
+            self.semaphores.len() - 1
         });
-        let subject = &mut self.subjects[index];
+        let semaphore = &mut self.semaphores[index];
         if let Some(notices) = &self.notices
-            && subject.election.watch.is_none()
+            && !semaphore.election.is_subscribed()
         {
-            subject.election.listen(notices);
+            semaphore.election.enter(notices);
         }
-        subject
+        semaphore
     }
 
-    pub(super) fn retire(&mut self, is_over: impl Fn(&Subject) -> bool) {
-        let mut over = Vec::new();
-        self.subjects.retain_mut(|subject| {
-            let is_over = is_over(subject);
+    /// Ends the watch of all semaphores for which `is_over` returns `true`.
+    pub(super) fn unwatch_if(&mut self, is_over: impl Fn(&WatchedSemaphore) -> bool) {
+        let mut ended = Vec::new();
+        self.semaphores.retain_mut(|semaphore| {
+            let is_over = is_over(semaphore);
             if is_over {
-                subject.election.resign();
-                over.extend(subject.election.watch);
+                semaphore.election.step_down();
+                ended.extend(semaphore.election.subscription);
             }
             !is_over
         });
         let Some(notices) = &self.notices else { return };
-        // two opens of one file in a process have one watch
-        for watch in over {
-            if !self.subjects.iter().any(|subject| subject.election.watch == Some(watch)) {
-                notices.unsubscribe(watch);
+        // If a process has opened a semaphore twice, both opens have the same subscription.
+        for subscription in ended {
+            let is_in_use = |other: &WatchedSemaphore| other.election.subscription == Some(subscription);
+            if !self.semaphores.iter().any(is_in_use) {
+                notices.unsubscribe(subscription);
             }
         }
     }
 
-    /// Notes what happened.
-    pub(super) fn take_note(&mut self, events: &Events<Subscription>) {
-        for subject in &mut self.subjects {
-            if events.concern(subject.election.watch, subject.election.role()) {
-                subject.schedule.event_reported(Instant::now());
+    /// Schedules scans of the semaphores that these notices may concern.
+    pub(super) fn handle_events(&mut self, events: &Events<Subscription>) {
+        for semaphore in &mut self.semaphores {
+            if events.concern(semaphore.election.subscription, semaphore.election.role()) {
+                semaphore.schedule.event_reported(Instant::now());
             }
         }
     }
 
-    /// Gives up hope: waiters look for themselves.
-    pub(super) fn lose_notices(&mut self) {
+    /// Gives the instance up, because it is lost. The waiters poll from now on.
+    pub(super) fn disable(&mut self) {
         self.notices = None;
-        for subject in &mut self.subjects {
-            subject.election.watch = None;
-            subject.election.resign();
-            subject.schedule.cancel();
+        for semaphore in &mut self.semaphores {
+            semaphore.election.leave();
+            semaphore.schedule.cancel();
         }
     }
 }
 
-impl Subject {
-    /// Looks for the dead, or for the end of the watcher.
-    pub(super) fn look(&mut self, notices: &Notices) {
-        let became_watcher = self.election.candidate(notices);
+impl WatchedSemaphore {
+    fn new(core: &Arc<Core>) -> Self {
         let now = Instant::now();
-        if !self.election.is_watcher() && self.election.watch.is_some() {
-            // who is looks, and of a thousand deputies none needs to
+        Self { waiters: 0, idle_since: now, election: Election::new(core), schedule: Schedule::new(now) }
+    }
+
+    /// Returns whether this is the watch of that open semaphore.
+    pub(super) fn is_of(&self, core: &Arc<Core>) -> bool {
+        Arc::ptr_eq(&self.election.core, core)
+    }
+
+    /// Makes the scan that is due. A standby only becomes the watcher if there is none, and leaves
+    /// the scan to the watcher: of a thousand standbys none needs to scan.
+    pub(super) fn scan(&mut self, notices: &Notices) {
+        let became_watcher = self.election.try_become_watcher(notices);
+        let now = Instant::now();
+        if self.election.is_subscribed() && !self.election.is_watcher() {
             self.schedule.skip_scan(now);
             return;
         }
@@ -118,31 +131,42 @@ mod tests {
     use crate::backend::robust::platform::death_notices::{Notice, Role};
     use crate::backend::robust::tests::core_of_nobody;
 
-    /// A semaphore that this process watches as a deputy, and is told of by this number.
-    fn subject(watching: &mut Watching, watch: i32) {
-        watching.subject(&Arc::new(core_of_nobody())).election.watch = Some(watch);
+    /// Watches a semaphore as a standby with this subscription.
+    fn watch(monitor: &mut Monitor, subscription: Subscription) {
+        monitor.get_or_watch(&Arc::new(core_of_nobody())).election.subscription = Some(subscription);
     }
 
-    fn report(watching: &mut Watching, watch: i32) {
+    /// Reports the close of a standby signal.
+    fn report(monitor: &mut Monitor, subscription: Subscription) {
         let mut events = Events::new();
-        events.add(Notice::Closed { subscription: watch, role: Role::Standby });
-        watching.take_note(&events);
+        events.add(Notice::Closed { subscription, role: Role::Standby });
+        monitor.handle_events(&events);
     }
 
     #[test]
-    fn what_is_reported_of_one_takes_no_look_from_another() {
-        let mut watching = Watching::default();
-        subject(&mut watching, 1);
-        subject(&mut watching, 2);
-        report(&mut watching, 1);
-        let schedules = |watching: &Watching| match &watching.subjects[..] {
+    fn event_on_one_semaphore_leaves_the_schedule_of_another() {
+        let mut monitor = Monitor::default();
+        watch(&mut monitor, 1);
+        watch(&mut monitor, 2);
+        report(&mut monitor, 1);
+        let schedules = |monitor: &Monitor| match &monitor.semaphores[..] {
             [one, two] => [one.schedule.clone(), two.schedule.clone()],
             _ => panic!("there are two"),
         };
-        let [one, two] = schedules(&watching);
+        let [one, two] = schedules(&monitor);
         assert!(one.next_scan_at().is_some() && two.next_scan_at().is_none());
-        report(&mut watching, 2);
-        let [same, two] = schedules(&watching);
+        report(&mut monitor, 2);
+        let [same, two] = schedules(&monitor);
         assert!(same == one && two.next_scan_at().is_some());
+    }
+
+    #[test]
+    fn lost_instance_ends_all_subscriptions_and_scans() {
+        let mut monitor = Monitor::default();
+        watch(&mut monitor, 1);
+        report(&mut monitor, 1);
+        monitor.disable();
+        let semaphore = &monitor.semaphores[0];
+        assert!(!semaphore.election.is_subscribed() && semaphore.schedule.next_scan_at().is_none());
     }
 }

@@ -24,8 +24,8 @@ use crate::backend::robust::algorithm::recovery::Pass;
 /// The kernel reports the close some time before it releases the dead process's locks, and may
 /// deschedule the process in between, so one scan is not enough. A dead watcher's lock is released
 /// some 10 ms after its standby signal, because the kernel closes the inotify instance between the
-/// two. The scans are 0.05, 0.35, 2.35, 6.35, 20, 100 and 500 ms after the event. With longer delays
-/// a waiter waits longer for the permits of a process that was descheduled while it died.
+/// two. The scans are 0.05, 0.35, 2.35, 6.35, 20, 100 and 500 ms after the event. With longer
+/// delays a waiter waits longer for the permits of a process that was descheduled while it died.
 const RESCAN_DELAYS: [Duration; 7] = [
     Duration::from_millis(400),
     Duration::from_millis(80),

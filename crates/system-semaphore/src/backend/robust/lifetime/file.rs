@@ -18,7 +18,8 @@ use crate::error::Cause;
 pub(crate) fn open_to_read(place: &Place) -> Result<OwnedFd, Cause> {
     let directory = place.open_directory()?.ok_or_else(not_found)?;
     let open = |access| retry_on_intr(|| open_in(place, &directory, access));
-    // for writing, too, where that is allowed: the close of what cannot write calls all deputies, and of this the watcher alone
+    // The close of a read-only descriptor wakes every standby; that of a writable one wakes only the
+    // watcher.
     let opened = match open(OFlags::RDWR) {
         Err(errno) if errno != Errno::NOENT => open(OFlags::RDONLY),
         opened => opened,
