@@ -4,26 +4,29 @@ use std::cell::Cell;
 use std::env;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use loom::model::Builder;
 use loom::thread::{self, JoinHandle};
 
+use super::algorithm::fairness;
 use super::algorithm::fast_path::Quick;
 use super::algorithm::layout::{INITIAL, Layout};
+use super::algorithm::mapped_file::Core;
 use super::algorithm::operation::{Operation, Outcome, Waiters, forget};
+use super::algorithm::participant::Participant;
 use super::algorithm::recovery::{Pass, recover};
 use super::algorithm::reset::reset;
 use super::algorithm::slot_lock::Turn;
 use super::algorithm::state::State;
+use super::algorithm::wait::DeathWatch;
 use super::failpoint::Step;
-use super::{Core, Robust, Watch};
+use super::platform::{SharedFile, lock_own_slot, release_all_of};
 use crate::backend::api::{Patience, Wait};
-use crate::sys::descriptor::PrivateDescriptor;
 use crate::sys::memory::Mapping;
-use crate::sys::{lock, thread as threads};
+use crate::sys::thread as threads;
 use crate::types::Epoch;
 
 loom::thread_local! {
@@ -54,6 +57,31 @@ pub(crate) fn pass(step: Step) {
 
 pub(crate) fn longest_sleep(sleep: Duration) -> Duration {
     sleep
+}
+
+/// A death watch that never polls: a sleep ends only by a wake.
+struct WatchHandle;
+
+impl DeathWatch for WatchHandle {
+    fn join(_: &Arc<Core>) -> Option<Self> {
+        Some(Self)
+    }
+
+    fn start(_: &Arc<Core>) -> Self {
+        Self
+    }
+
+    fn retry_setup(&self) -> bool {
+        false
+    }
+
+    fn longest_sleep(&self) -> Duration {
+        Duration::MAX
+    }
+
+    fn is_watcher(&self) -> bool {
+        true
+    }
 }
 
 const MAX_PERMITS: u32 = 10;
@@ -97,24 +125,18 @@ fn explore_until(
 
 /// A process that has the semaphore open.
 struct Process {
-    robust: Robust,
+    robust: Participant,
     quick: Quick,
-    turn: Arc<Turn>,
 }
 
 impl Process {
     fn of(layout: &Arc<Layout>, number: u16) -> Self {
         ME.with(|me| me.set(number));
-        let core = Arc::new(Core {
-            map: Mapping(Arc::clone(layout), Arc::default()),
-            own: number,
-            file: Arc::new(PrivateDescriptor::of_nothing()),
-            recovering: Mutex::new(()),
-            experience: super::spinning::Experience,
-        });
-        let turn = Arc::new(Turn::new());
-        let quick = Quick::new(&core, number, &turn);
-        Self { robust: Robust { core, generation: 1 }, quick, turn }
+        let core = Core::new(SharedFile::of(Mapping(Arc::clone(layout), Arc::default())));
+        core.set_own_slot(number);
+        let robust = Participant::new(Arc::new(core)).expect("it has a slot");
+        let quick = robust.fast_path();
+        Self { robust, quick }
     }
 
     /// Starts one that does this, and may die.
@@ -124,7 +146,7 @@ impl Process {
         death: Option<Death>,
         deeds: impl FnOnce(&Self) + 'static,
     ) -> JoinHandle<()> {
-        lock::give(number);
+        lock_own_slot(number);
         layout.set_used(number, true);
         let layout = Arc::clone(layout);
         thread::spawn(move || {
@@ -132,18 +154,18 @@ impl Process {
             DEATH.with(|at| at.set(death));
             match catch_unwind(AssertUnwindSafe(|| deeds(&process))) {
                 Ok(()) => {}
-                Err(cause) if cause.is::<Died>() => lock::release_all_of(number),
+                Err(cause) if cause.is::<Died>() => release_all_of(number),
                 Err(cause) => resume_unwind(cause),
             }
         })
     }
 
     /// As the library does.
-    fn try_acquire(&self, count: u32) -> Result<Epoch, State> {
+    fn try_acquire(&self, count: u32, queues: bool) -> Result<Epoch, State> {
         if let Some(epoch) = self.quick.acquire_alone(count) {
             return Ok(epoch);
         }
-        match self.robust.operate(&Operation::acquire(count, false, Waiters::Keep)) {
+        match self.robust.operate(&Operation::acquire(count, queues, Waiters::Keep)) {
             Ok(Outcome::Done { epoch, .. }) => Ok(epoch),
             Ok(Outcome::TooFew(state)) => Err(state),
             other => panic!("{other:?}"),
@@ -151,9 +173,9 @@ impl Process {
     }
 
     fn acquire(&self, count: u32) -> Epoch {
-        self.try_acquire(count).unwrap_or_else(|state| {
+        self.try_acquire(count, true).unwrap_or_else(|state| {
             let mut wait = Wait { patience: Patience::Forever, interrupted: PhantomData };
-            self.robust.wait::<Watch>(count, state, &mut wait).expect("it can wait")
+            self.robust.wait::<WatchHandle>(count, state, &mut wait).expect("it can wait")
         })
     }
 
@@ -169,7 +191,7 @@ impl Process {
     }
 
     fn try_to_visit(&self, count: u32) {
-        if let Ok(epoch) = self.try_acquire(count) {
+        if let Ok(epoch) = self.try_acquire(count, false) {
             self.give_back(count, epoch);
         }
     }
@@ -381,10 +403,9 @@ fn two_threads_of_one_process() {
         let [one, other] = [(); 2].map(|()| {
             let process = Arc::clone(&process);
             thread::spawn(move || {
-                let epoch =
-                    process.quick.acquire(1).unwrap_or_else(|| in_turn(&process, || process.acquire(1)));
+                let epoch = process.quick.acquire(1).unwrap_or_else(|| process.acquire(1));
                 if !process.quick.give_back(1, epoch) {
-                    in_turn(&process, || process.give_back(1, epoch));
+                    process.give_back(1, epoch);
                 }
             })
         });
@@ -412,7 +433,15 @@ fn two_threads_take_turns() {
     });
 }
 
-fn in_turn<T>(process: &Process, operate: impl FnOnce() -> T) -> T {
-    let _turn = process.turn.take().expect("no signal handler is there");
-    operate()
+/// A waiter has asked for fairness: a process that has not slept yet lets it go first.
+#[test]
+fn waiters_while_the_rule_is_fair() {
+    explore(2, 1, |layout| {
+        fairness::begin(layout);
+        let holder = Process::of(layout, MAIN);
+        let epoch = holder.acquire(1);
+        let waiters = [1, 2].map(|number| Process::start(layout, number, None, |process| process.visit(1)));
+        holder.give_back(1, epoch);
+        join(waiters);
+    });
 }
