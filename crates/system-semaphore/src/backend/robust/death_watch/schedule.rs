@@ -338,6 +338,25 @@ mod tests {
     }
 
     #[test]
+    fn step_stays_a_step_when_a_full_scan_becomes_due() {
+        let mut timeline = Timeline::with_event_at(MANY, 85_000);
+        assert_eq!([timeline.scan(0), timeline.scan(0)], [(85_000, NextHolder), (85_050, Suspects)]);
+        timeline.event_at(99_960);
+        assert_eq!(timeline.scan(1), (99_960, NextHolder));
+        // the last full scan was 100 ms ago
+        assert_eq!(timeline.scan(0), (100_010, NextHolder));
+    }
+
+    #[test]
+    fn time_that_a_scan_takes_makes_no_suspects_due() {
+        let mut timeline = Timeline::with_event_at(MANY, 19_990);
+        let scan = timeline.schedule.start_scan(timeline.at(19_990), false, MANY);
+        timeline.schedule.scan_ended(scan, timeline.at(20_500), 0);
+        assert_eq!(timeline.scan(0), (20_550, NextHolder));
+        assert_eq!(timeline.scan(0), (20_600, Suspects));
+    }
+
+    #[test]
     fn each_death_among_many_is_followed_by_another_step() {
         let mut timeline = Timeline::with_event_at(MANY, 0);
         assert_eq!(timeline.scan(1), (0, NextHolder));

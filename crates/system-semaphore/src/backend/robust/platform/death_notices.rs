@@ -4,10 +4,10 @@
 //! that it has open, so a close is a hint that a user may have died. The subscriber then checks the
 //! users' locks.
 //!
-//! | who | subscribes as | hears |
+//! | process | subscribes as | hears the close of |
 //! |---|---|---|
-//! | the watcher, one process for each object | [`Role::Watcher`] | the close of a user |
-//! | a standby, every other waiting process | [`Role::Standby`] | the close of the watcher's *standby signal* |
+//! | the watcher, one process for each object | [`Role::Watcher`] | each user |
+//! | a standby, every other waiting process | [`Role::Standby`] | the watcher's *standby signal* |
 //!
 //! Without the two roles, each close would wake a thread in every waiting process.
 
