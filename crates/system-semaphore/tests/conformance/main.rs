@@ -52,7 +52,7 @@ inventory::collect!(Case);
 
 /// Registers the case that follows. (A function that is not registered is dead code.)
 macro_rules! case {
-    ($types:ident, $name:ident) => {
+    (@ $types:ident, $name:ident) => {
         inventory::submit! {
             crate::Case {
                 types: crate::Types::$types,
@@ -60,6 +60,13 @@ macro_rules! case {
                 run: $name,
             }
         }
+    };
+    (Unix, $name:ident) => {
+        #[cfg(unix)]
+        case!(@ Unix, $name);
+    };
+    ($types:ident, $name:ident) => {
+        case!(@ $types, $name);
     };
 }
 use case;
