@@ -52,7 +52,7 @@ impl Drop for InheritablePermit {
         }
         // nobody need wait until somebody finds them
         let _ = self.attachment.with_open(|open| {
-            open.backend.look_for_dead();
+            open.backend.recover_dead();
             Ok(())
         });
     }

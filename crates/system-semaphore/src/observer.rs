@@ -63,7 +63,7 @@ impl Observer {
     /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) if it may not be read,
     /// [`Corrupt`](crate::ErrorKind::Corrupt) if its file makes no sense.
     pub fn look(&self) -> Result<Snapshot> {
-        self.observation.look().map_err(|cause| Error::new("look at", self.key.to_string(), cause))
+        self.observation.snapshot().map_err(|cause| Error::new("look at", self.key.to_string(), cause))
     }
 }
 

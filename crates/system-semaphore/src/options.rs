@@ -1,6 +1,6 @@
 //! [`Builder`]: the options of an open.
 
-use crate::backend::api::Request;
+use crate::backend::api::OpenRequest;
 use crate::error::Result;
 use crate::key::{Key, KeyType, NativeIpcKey};
 use crate::types::AccessMode;
@@ -25,7 +25,7 @@ use crate::types::AccessMode;
 pub struct Builder {
     pub(crate) key: Key,
     pub(crate) key_type: Option<KeyType>,
-    pub(crate) request: Request,
+    pub(crate) request: OpenRequest,
 }
 
 impl Builder {
@@ -33,7 +33,7 @@ impl Builder {
         Self {
             key,
             key_type: None,
-            request: Request {
+            request: OpenRequest {
                 mode: AccessMode::Open,
                 initial_value: 0,
                 permissions: None,

@@ -101,7 +101,7 @@ impl<'a> Permit<'a> {
         let epoch = self.held.epoch();
         let count = self.take();
         self.attachment
-            .with_open(|open| open.backend.give_back(count, epoch))
+            .with_open(|open| open.backend.release(count, epoch))
             .map_err(|cause| self.error(format!("give back {count} of"), cause))
     }
 
@@ -111,8 +111,7 @@ impl<'a> Permit<'a> {
     #[must_use = "if it is false, they are still held"]
     pub fn release_at_once(&mut self) -> bool {
         let (count, epoch) = (self.num_permits(), self.held.epoch());
-        let is_done =
-            count == 0 || self.attachment.quick().is_some_and(|quick| quick.give_back(count, epoch));
+        let is_done = count == 0 || self.attachment.quick().is_some_and(|quick| quick.release(count, epoch));
         if is_done {
             self.held = Held::new(0, 0);
         }
@@ -189,7 +188,7 @@ impl<'a> Permit<'a> {
     #[inline(never)]
     fn give_back_otherwise(attachment: &Attachment, held: Held) {
         let (count, epoch) = (held.count(), held.epoch());
-        if !attachment.quick().is_some_and(|quick| quick.give_back(count, epoch)) {
+        if !attachment.quick().is_some_and(|quick| quick.release(count, epoch)) {
             Self::give_back_slowly(attachment, held);
         }
     }
@@ -199,7 +198,7 @@ impl<'a> Permit<'a> {
     fn give_back_slowly(attachment: &Attachment, held: Held) {
         if held.count() > 0 && attachment.is_own() {
             // `release` is for who wants to know
-            let _ = attachment.with_open(|open| open.backend.give_back(held.count(), held.epoch()));
+            let _ = attachment.with_open(|open| open.backend.release(held.count(), held.epoch()));
         }
     }
 
@@ -213,7 +212,8 @@ impl Drop for Permit<'_> {
     fn drop(&mut self) {
         let held = self.held;
         let quick = self.attachment.quick();
-        if held.count() != 0 && !quick.is_some_and(|quick| quick.give_back_alone(held.count(), held.epoch()))
+        if held.count() != 0
+            && !quick.is_some_and(|quick| quick.release_single_threaded(held.count(), held.epoch()))
         {
             Self::give_back_otherwise(&self.attachment, held);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend;
-use crate::backend::api::{Backend, Patience, Wait};
+use crate::backend::api::{Backend, WaitLimit, WaitOptions};
 use crate::error::{Cause, Error, ErrorKind, Result};
 #[cfg(unix)]
 use crate::inheritable::InheritablePermit;
@@ -176,7 +176,7 @@ impl SystemSemaphore {
     /// type tells: robust and System V).
     #[inline]
     pub fn acquire(&self) -> Result<Permit<'_>> {
-        match self.attachment.quick().and_then(|quick| quick.acquire_alone(1)) {
+        match self.attachment.quick().and_then(|quick| quick.acquire_single_threaded(1)) {
             Some(epoch) => Ok(Permit::new(ArcOrRef::from_ref(&self.attachment), 1, epoch)),
             None => self.acquire_otherwise(),
         }
@@ -186,7 +186,7 @@ impl SystemSemaphore {
     /// shape: what is kept on the stack for a call within `acquire` costs as much as the rest.
     #[inline(never)]
     fn acquire_otherwise(&self) -> Result<Permit<'_>> {
-        self.acquire_with(1, Patience::Forever, None)
+        self.acquire_with(1, WaitLimit::Forever, None)
     }
 
     /// Takes `count` permits, all or none, waiting as long as it takes. None at all (0) come at once.
@@ -195,7 +195,7 @@ impl SystemSemaphore {
     /// As for [`acquire`](Self::acquire); [`OutOfResources`](ErrorKind::OutOfResources) if there can never be so
     /// many; [`Unsupported`](ErrorKind::Unsupported) if the type cannot take several at once.
     pub fn acquire_many(&self, count: u32) -> Result<Permit<'_>> {
-        self.acquire_with(count, Patience::Forever, None)
+        self.acquire_with(count, WaitLimit::Forever, None)
     }
 
     /// Takes a permit if that needs no wait.
@@ -203,7 +203,7 @@ impl SystemSemaphore {
     /// # Errors
     /// [`NoPermits`](ErrorKind::NoPermits) if it would, and as for [`acquire`](Self::acquire).
     pub fn try_acquire(&self) -> Result<Permit<'_>> {
-        self.acquire_with(1, Patience::None, None)
+        self.acquire_with(1, WaitLimit::None, None)
     }
 
     /// Takes `count` permits, all or none, if that needs no wait.
@@ -211,7 +211,7 @@ impl SystemSemaphore {
     /// # Errors
     /// [`NoPermits`](ErrorKind::NoPermits) if it would, and as for [`acquire_many`](Self::acquire_many).
     pub fn try_acquire_many(&self, count: u32) -> Result<Permit<'_>> {
-        self.acquire_with(count, Patience::None, None)
+        self.acquire_with(count, WaitLimit::None, None)
     }
 
     /// Takes a permit, waiting no longer than `timeout`, on a clock that cannot be set.
@@ -239,8 +239,8 @@ impl SystemSemaphore {
     /// [`TimedOut`](ErrorKind::TimedOut), and as for [`acquire_many`](Self::acquire_many).
     pub fn acquire_many_timeout(&self, count: u32, timeout: Duration) -> Result<Permit<'_>> {
         // a deadline too far for the clock is none
-        let patience = Instant::now().checked_add(timeout).map_or(Patience::Forever, Patience::Until);
-        self.acquire_with(count, patience, None)
+        let limit = Instant::now().checked_add(timeout).map_or(WaitLimit::Forever, WaitLimit::Until);
+        self.acquire_with(count, limit, None)
     }
 
     /// Takes a permit, waiting no longer than until `deadline`.
@@ -256,7 +256,7 @@ impl SystemSemaphore {
     /// # Errors
     /// As for [`acquire_many_timeout`](Self::acquire_many_timeout).
     pub fn acquire_many_deadline(&self, count: u32, deadline: Instant) -> Result<Permit<'_>> {
-        self.acquire_with(count, Patience::Until(deadline), None)
+        self.acquire_with(count, WaitLimit::Until(deadline), None)
     }
 
     /// Takes `count` permits, all or none, waiting until `deadline` (`None`: as long as it takes), in a way that can
@@ -279,7 +279,7 @@ impl SystemSemaphore {
         deadline: Option<Instant>,
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<Permit<'_>> {
-        self.acquire_with(count, deadline.map_or(Patience::Forever, Patience::Until), Some(interrupted))
+        self.acquire_with(count, deadline.map_or(WaitLimit::Forever, WaitLimit::Until), Some(interrupted))
     }
 
     /// Takes `count` permits, all or none, waiting until `deadline` (`None`: as long as it takes), that belong to a
@@ -310,10 +310,10 @@ impl SystemSemaphore {
     /// among the semaphore's users, is left; and as for [`acquire_many_deadline`](Self::acquire_many_deadline).
     #[cfg(unix)]
     pub fn acquire_inheritable(&self, count: u32, deadline: Option<Instant>) -> Result<InheritablePermit> {
-        let patience = deadline.map_or(Patience::Forever, Patience::Until);
+        let limit = deadline.map_or(WaitLimit::Forever, WaitLimit::Until);
         let descriptor = self.attachment.with_open(|open| {
             refuse_too_many(count, open.backend.capabilities())?;
-            open.backend.acquire_inheritable(count, &mut Wait { patience, interrupted: None })
+            open.backend.acquire_inheritable(count, &mut WaitOptions { limit, interrupted: None })
         });
         match descriptor {
             Ok(descriptor) => Ok(InheritablePermit::new(Arc::clone(&self.attachment), descriptor, count)),
@@ -353,12 +353,12 @@ impl SystemSemaphore {
     fn acquire_with(
         &self,
         count: u32,
-        patience: Patience,
+        limit: WaitLimit,
         interrupted: Option<&mut dyn FnMut() -> bool>,
     ) -> Result<Permit<'_>> {
         match self.attachment.quick().and_then(|quick| quick.acquire(count)) {
             Some(epoch) => Ok(Permit::new(ArcOrRef::from_ref(&self.attachment), count, epoch)),
-            None => self.acquire_slowly(count, patience, interrupted),
+            None => self.acquire_slowly(count, limit, interrupted),
         }
     }
 
@@ -367,7 +367,7 @@ impl SystemSemaphore {
     fn acquire_slowly(
         &self,
         count: u32,
-        patience: Patience,
+        limit: WaitLimit,
         interrupted: Option<&mut dyn FnMut() -> bool>,
     ) -> Result<Permit<'_>> {
         let outcome = self.attachment.here().and_then(|attachment| {
@@ -375,8 +375,8 @@ impl SystemSemaphore {
             let epoch = match count {
                 0 => backend.epoch(),
                 _ => {
-                    refuse(count, patience, backend.capabilities())?;
-                    backend.acquire(count, &mut Wait { patience, interrupted })?
+                    refuse(count, limit, backend.capabilities())?;
+                    backend.acquire(count, &mut WaitOptions { limit, interrupted })?
                 }
             };
             Ok(Permit::new(attachment, count, epoch))
@@ -430,13 +430,13 @@ impl SystemSemaphore {
     /// # Errors
     /// As for [`release`](Self::release).
     pub fn add_permits(&self, count: u32) -> Result<()> {
-        if count == 0 || self.attachment.quick().is_some_and(|quick| quick.create(count)) {
+        if count == 0 || self.attachment.quick().is_some_and(|quick| quick.add(count)) {
             return Ok(());
         }
         self.attachment
             .with_open(|open| {
                 refuse_too_many(count, open.backend.capabilities())?;
-                open.backend.release(0, 0, count)
+                open.backend.release_and_add(0, 0, count)
             })
             .map_err(|cause| self.error(format!("add {count} permits to"), cause))
     }
@@ -532,14 +532,14 @@ impl SystemSemaphore {
 }
 
 /// Refuses an acquire that can never succeed on a semaphore of these capabilities.
-fn refuse(count: u32, patience: Patience, capabilities: Capabilities) -> Result<(), Cause> {
+fn refuse(count: u32, limit: WaitLimit, capabilities: Capabilities) -> Result<(), Cause> {
     refuse_too_many(count, capabilities)?;
     if count > 1 && !capabilities.several_at_once {
         return Err(Cause::unsupported(
             "this type of semaphore cannot give several permits at once, all or none",
         ));
     }
-    if matches!(patience, Patience::Until(_)) && !capabilities.timeout {
+    if matches!(limit, WaitLimit::Until(_)) && !capabilities.timeout {
         return Err(Cause::unsupported("this type of semaphore has no timeouts on this platform"));
     }
     Ok(())

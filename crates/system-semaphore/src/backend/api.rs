@@ -12,9 +12,9 @@ use std::time::Instant;
 use crate::error::{Cause, ErrorKind};
 use crate::types::{AccessMode, Capabilities, Epoch, Holder, Listed, Owners, Snapshot};
 
-/// What an opener asks for.
+/// The options of an open.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Request {
+pub(crate) struct OpenRequest {
     pub(crate) mode: AccessMode,
     pub(crate) initial_value: u32,
     pub(crate) permissions: Option<u32>,
@@ -22,9 +22,10 @@ pub(crate) struct Request {
     pub(crate) persistent: bool,
 }
 
-impl Request {
-    /// Opens, knowing that the initial value may be too large for the type. That is an error only where it would be
-    /// used: Open of what is there ignores it.
+impl OpenRequest {
+    /// Runs `open`, and fails if the semaphore would need an initial value above `max`.
+    ///
+    /// The mode Open of an existing semaphore ignores the initial value.
     pub(super) fn open_with_value_up_to(
         &self,
         max: u32,
@@ -47,77 +48,80 @@ impl Request {
     }
 }
 
-/// What an open found or made.
+/// The result of an open.
 pub(crate) struct Opened {
     pub(crate) backend: Box<dyn Backend>,
-    /// What to do when the last handle of this process goes: who made something removes it.
+    /// The removal that the last handle of this process runs, if this open created something.
     pub(crate) removal: Option<Removal>,
-    /// Whether the count of a semaphore that was there is still to be [reset](Backend::reset).
+    /// Whether the opener must [reset](Backend::reset) the semaphore, which existed before.
     pub(crate) needs_reset: bool,
 }
 
-/// Takes away what this process made. It runs while the backend is still open; what fails in it is nobody's to
-/// hear.
+/// Removes an object that this process created. It runs while the backend is open, and ignores errors.
 pub(crate) struct Removal {
-    pub(crate) subject: Subject,
+    pub(crate) kind: RemovalKind,
     pub(crate) run: Box<dyn FnOnce() + Send>,
 }
 
-/// What a removal takes away. A process needs no more than one of each; they run in this order.
+/// The object that a removal removes.
+///
+/// A process needs at most one removal of each kind for a semaphore. The last handle runs them in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Subject {
-    /// The semaphore, and what was made with it.
+pub(crate) enum RemovalKind {
+    /// The semaphore, and its key file if this process created both.
     Semaphore,
-    /// The file that its key is made of.
+    /// The key file alone.
     #[cfg(any(target_os = "linux", target_os = "macos", target_os = "freebsd"))]
     KeyFile,
 }
 
 impl Removal {
     #[cfg(unix)]
-    pub(super) fn of(subject: Subject, run: impl FnOnce() + Send + 'static) -> Self {
-        Self { subject, run: Box::new(run) }
+    pub(super) fn new(kind: RemovalKind, run: impl FnOnce() + Send + 'static) -> Self {
+        Self { kind, run: Box::new(run) }
     }
 }
 
-/// Which semaphore of its type a backend has open: within a process, two opens of the same one are equal.
+/// Identifies a semaphore among those of its type. Within a process, two opens of one semaphore are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Identity(pub(crate) u128);
 
 /// One open semaphore. Every method may be called from any thread.
 ///
-/// Numbers of permits are at least 1 and at most [`Capabilities::max_permits`]; several at once are asked for
-/// only where [`Capabilities::several_at_once`] says so, and deadlines where [`Capabilities::timeout`] does.
+/// The caller passes counts from 1 to [`Capabilities::max_permits`]. It acquires several permits at once only if
+/// [`Capabilities::several_at_once`] is set, and passes a deadline only if [`Capabilities::timeout`] is set.
 pub(crate) trait Backend: Any + fmt::Debug + Send + Sync {
     fn identity(&self) -> Identity;
 
     fn capabilities(&self) -> Capabilities;
 
-    /// Takes `count` permits, all or none, so that they come back if this process dies (where the type can).
-    fn acquire(&self, count: u32, wait: &mut Wait<'_>) -> Result<Epoch, Cause>;
+    /// Acquires `count` permits, all or none. If the type can, they are returned when this process dies.
+    fn acquire(&self, count: u32, wait: &mut WaitOptions<'_>) -> Result<Epoch, Cause>;
 
-    /// Gives back what [`acquire`](Self::acquire) took. The permits stop being this process's in any case: if
-    /// the count has no room for all, it is filled up and the rest is reported lost.
-    fn give_back(&self, count: u32, epoch: Epoch) -> Result<(), Cause>;
+    /// Releases permits that [`acquire`](Self::acquire) returned.
+    ///
+    /// This process no longer holds them, even after an error. If the count would pass the maximum, it becomes the
+    /// maximum, and the error reports the number of lost permits.
+    fn release(&self, count: u32, epoch: Epoch) -> Result<(), Cause>;
 
-    /// In one step, gives back `held` permits of this epoch and creates `created`; all or nothing.
-    fn release(&self, held: u32, epoch: Epoch, created: u32) -> Result<(), Cause>;
+    /// Releases `held` permits of this epoch and adds `added` new ones, in one step, all or none.
+    fn release_and_add(&self, held: u32, epoch: Epoch, added: u32) -> Result<(), Cause>;
 
-    /// Stops owning what [`acquire`](Self::acquire) took, without giving it back.
+    /// Disowns permits that [`acquire`](Self::acquire) returned, without releasing them.
     fn forget(&self, count: u32, epoch: Epoch) -> Result<(), Cause>;
 
-    /// Takes note that what the process holds, it holds for longer.
-    fn holds_from_now(&self) {}
+    /// Records that this process holds its permits from now on, for [`Holder::since`].
+    fn record_hold_start(&self) {}
 
-    /// How many permits are free.
+    /// Returns the number of free permits.
     fn available(&self) -> Result<u32, Cause>;
 
-    /// The epoch of what is acquired now.
+    /// Returns the epoch of a permit that is acquired now.
     fn epoch(&self) -> Epoch {
         0
     }
 
-    /// Sets the count, and begins a new epoch. Asked for only after an open that said so.
+    /// Sets the count, and begins a new epoch. The caller resets only if [`Opened::needs_reset`] is set.
     fn reset(&self, _count: u32) -> Result<(), Cause> {
         Err(Cause::unsupported("this type of semaphore cannot be reset"))
     }
@@ -146,75 +150,77 @@ pub(crate) trait Backend: Any + fmt::Debug + Send + Sync {
         Err(Cause::unsupported("this type of semaphore ends when its maker says so"))
     }
 
-    /// What a forked child has to open to use what it inherited; `None`: it can use that as it is.
-    fn open_in_child(&self) -> Option<Result<Opened, Cause>> {
+    /// Opens the semaphore anew for a forked child. `None` means that the child can use the inherited backend.
+    fn reopen_after_fork(&self) -> Option<Result<Opened, Cause>> {
         None
     }
 
-    /// Takes permits that live as long as anybody has the descriptor, which programs started from here inherit.
+    /// Acquires permits that are returned when no process has the descriptor open. Child processes inherit it.
     #[cfg(unix)]
-    fn acquire_inheritable(&self, _count: u32, _wait: &mut Wait<'_>) -> Result<OwnedFd, Cause> {
+    fn acquire_inheritable(&self, _count: u32, _wait: &mut WaitOptions<'_>) -> Result<OwnedFd, Cause> {
         Err(Cause::unsupported("permits of this type of semaphore end with the process or program"))
     }
 
-    /// Gives back what the dead held, if the kernel does not.
+    /// Returns the permits of dead holders, if the kernel does not.
     #[cfg(unix)]
-    fn look_for_dead(&self) {}
+    fn recover_dead(&self) {}
 }
 
-/// Where the semaphores of one type are found by their native names.
+/// The semaphores of one type, by their native names.
 pub(crate) trait Namespace {
-    /// Whether the system has such semaphores, which its headers only promise.
+    /// Whether the system has such semaphores, as its headers promise.
     fn is_supported(&self) -> bool {
         true
     }
 
-    /// Opens or makes the semaphore of this name.
-    fn open(&self, name: &str, request: &Request) -> Result<Opened, Cause>;
+    /// Opens or creates the semaphore of this name.
+    fn open(&self, name: &str, request: &OpenRequest) -> Result<Opened, Cause>;
 
-    /// Whether [`open`](Self::open) by itself sees to it that nobody removes what it has opened. Where it does not, it must
-    /// not run while the last handle of another thread goes.
-    fn guards_what_it_opens(&self) -> bool {
+    /// Whether [`open`](Self::open) can run while another thread drops its last handle of the semaphore.
+    ///
+    /// If `false`, the caller must exclude that, or the other thread could remove the semaphore just opened.
+    fn open_is_race_free(&self) -> bool {
         false
     }
 
-    /// Removes it from the system.
+    /// Removes the semaphore of this name from the system.
     fn remove(&self, name: &str) -> Result<(), Cause>;
 
-    /// Finds it, to look at it without using it.
+    /// Opens the semaphore of this name for observation.
     fn observe(&self, _name: &str) -> Result<Box<dyn Observe>, Cause> {
         Err(Cause::unsupported("semaphores of this type cannot be looked at from outside on this platform"))
     }
 
-    /// Which there are; `None` where the platform does not tell.
+    /// Lists the semaphores of this type, or returns `None` if the platform cannot.
     fn list(&self, _owners: Owners) -> Option<Vec<Listed>> {
         None
     }
 }
 
-/// Looks at a semaphore without using it.
+/// A semaphore that is observed and not used.
 pub(crate) trait Observe: Send + Sync {
-    fn look(&self) -> Result<Snapshot, Cause>;
+    fn snapshot(&self) -> Result<Snapshot, Cause>;
 }
 
-/// How long an acquire may wait, and who may end it.
-pub(crate) struct Wait<'a> {
-    pub(crate) patience: Patience,
-    /// Asked before each sleep, so also after a signal interrupted one; `true` ends the wait.
+/// How an acquire waits.
+pub(crate) struct WaitOptions<'a> {
+    pub(crate) limit: WaitLimit,
+    /// Called before each sleep, including the one after a signal. `true` ends the wait.
     pub(crate) interrupted: Option<&'a mut dyn FnMut() -> bool>,
 }
 
+/// How long an acquire waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Patience {
+pub(crate) enum WaitLimit {
     None,
     Until(Instant),
     Forever,
 }
 
-impl Patience {
-    /// Whether it is at its end.
+impl WaitLimit {
+    /// Whether the waiter must not sleep any more.
     #[cfg(target_os = "linux")]
-    pub(super) fn is_exhausted(self) -> bool {
+    pub(super) fn is_expired(self) -> bool {
         match self {
             Self::None => true,
             Self::Until(deadline) => Instant::now() >= deadline,
@@ -222,8 +228,8 @@ impl Patience {
         }
     }
 
-    /// What to report when it is at its end.
-    pub(super) fn exhausted(self) -> Cause {
+    /// Returns the error of a wait that has reached its limit.
+    pub(super) fn timeout_error(self) -> Cause {
         match self {
             Self::None => Cause::new(ErrorKind::NoPermits, "there are not enough free permits now"),
             _ => Cause::new(ErrorKind::TimedOut, "not enough permits became free in time"),
@@ -231,9 +237,9 @@ impl Patience {
     }
 }
 
-impl Wait<'_> {
-    /// To be called before each sleep, the first and those after a signal: goes on, or ends the wait.
-    pub(super) fn before_sleep(&mut self) -> Result<(), Cause> {
+impl WaitOptions<'_> {
+    /// Calls the interrupt hook, and fails if it ends the wait. A waiter calls this before each sleep.
+    pub(super) fn check_interrupt(&mut self) -> Result<(), Cause> {
         if self.interrupted.as_mut().is_some_and(|ends| ends()) {
             return Err(Cause::new(ErrorKind::Interrupted, "the wait was ended by its caller"));
         }

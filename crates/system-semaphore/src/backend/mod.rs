@@ -26,7 +26,7 @@ use crate::types::Epoch;
 use crate::types::{Listed, Owners};
 
 #[cfg(target_os = "linux")]
-pub(crate) use robust::Quick as FastPath;
+pub(crate) use robust::FastPath;
 #[cfg(target_os = "linux")]
 pub use robust::format as robust_format;
 
@@ -37,7 +37,7 @@ pub(crate) enum FastPath {}
 
 #[cfg(not(target_os = "linux"))]
 impl FastPath {
-    pub(crate) fn acquire_alone(&self, _: u32) -> Option<Epoch> {
+    pub(crate) fn acquire_single_threaded(&self, _: u32) -> Option<Epoch> {
         match *self {}
     }
 
@@ -45,15 +45,15 @@ impl FastPath {
         match *self {}
     }
 
-    pub(crate) fn give_back_alone(&self, _: u32, _: Epoch) -> bool {
+    pub(crate) fn release_single_threaded(&self, _: u32, _: Epoch) -> bool {
         match *self {}
     }
 
-    pub(crate) fn give_back(&self, _: u32, _: Epoch) -> bool {
+    pub(crate) fn release(&self, _: u32, _: Epoch) -> bool {
         match *self {}
     }
 
-    pub(crate) fn create(&self, _: u32) -> bool {
+    pub(crate) fn add(&self, _: u32) -> bool {
         match *self {}
     }
 

@@ -15,7 +15,7 @@ use windows_sys::Win32::Foundation::{
     ERROR_PATH_NOT_FOUND, ERROR_TOO_MANY_POSTS, MAX_PATH, WIN32_ERROR,
 };
 
-use super::api::{Backend, Identity, Namespace, Opened, Patience, Request, Wait};
+use super::api::{Backend, Identity, Namespace, OpenRequest, Opened, WaitLimit, WaitOptions};
 use crate::error::{Cause, ErrorKind};
 use crate::sys::windows::{self as sys, Name, Origin, Semaphore};
 use crate::types::{AccessMode, Capabilities, Epoch};
@@ -29,7 +29,7 @@ const HOOK_INTERVAL: Duration = Duration::from_millis(50);
 pub(super) struct KernelObjects;
 
 impl Namespace for KernelObjects {
-    fn open(&self, name: &str, request: &Request) -> Result<Opened, Cause> {
+    fn open(&self, name: &str, request: &OpenRequest) -> Result<Opened, Cause> {
         let native_name = native_name(name)?;
         if request.permissions.is_some() {
             let reason = "a Windows semaphore has no Unix permissions; it is its user's, in every session if its name \
@@ -78,7 +78,7 @@ fn too_long() -> Cause {
     Cause::new(ErrorKind::KeyError, format!("the name is longer than {MAX_PATH} UTF-16 units"))
 }
 
-fn open(name: &Name, request: &Request, max: u32) -> Result<(Semaphore, Origin), Cause> {
+fn open(name: &Name, request: &OpenRequest, max: u32) -> Result<(Semaphore, Origin), Cause> {
     if request.mode == AccessMode::OpenExisting {
         let semaphore = sys::open_existing(name).map_err(|error| cause_of(&error))?;
         return Ok((semaphore, Origin::Found));
@@ -140,21 +140,21 @@ impl Backend for Object {
         }
     }
 
-    fn acquire(&self, _one: u32, wait: &mut Wait<'_>) -> Result<Epoch, Cause> {
+    fn acquire(&self, _one: u32, wait: &mut WaitOptions<'_>) -> Result<Epoch, Cause> {
         // a deadline in the past must not keep from taking what is free
         if self.take(Some(0))? {
             return Ok(0);
         }
         loop {
-            let left = match wait.patience {
-                Patience::None => Some(Duration::ZERO),
-                Patience::Until(deadline) => Some(deadline.saturating_duration_since(Instant::now())),
-                Patience::Forever => None,
+            let left = match wait.limit {
+                WaitLimit::None => Some(Duration::ZERO),
+                WaitLimit::Until(deadline) => Some(deadline.saturating_duration_since(Instant::now())),
+                WaitLimit::Forever => None,
             };
             if left.is_some_and(|left| left.is_zero()) {
-                return Err(wait.patience.exhausted());
+                return Err(wait.limit.timeout_error());
             }
-            wait.before_sleep()?;
+            wait.check_interrupt()?;
             let slice = match wait.interrupted {
                 Some(_) => Some(left.map_or(HOOK_INTERVAL, |left| left.min(HOOK_INTERVAL))),
                 None => left,
@@ -165,7 +165,7 @@ impl Backend for Object {
         }
     }
 
-    fn give_back(&self, count: u32, _: Epoch) -> Result<(), Cause> {
+    fn release(&self, count: u32, _: Epoch) -> Result<(), Cause> {
         match self.add(count) {
             // one by one, until the count is full
             Err(cause) if cause.kind == ErrorKind::OutOfResources && count > 1 => {
@@ -175,8 +175,8 @@ impl Backend for Object {
         }
     }
 
-    fn release(&self, held: u32, _: Epoch, created: u32) -> Result<(), Cause> {
-        self.add(held.checked_add(created).ok_or_else(no_room)?)
+    fn release_and_add(&self, held: u32, _: Epoch, added: u32) -> Result<(), Cause> {
+        self.add(held.checked_add(added).ok_or_else(no_room)?)
     }
 
     fn forget(&self, _: u32, _: Epoch) -> Result<(), Cause> {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use self::cleanup::Duties;
 use self::open::Open;
 use self::registry::{Entry, Registry};
-use crate::backend::api::{Identity, Opened, Removal, Request};
+use crate::backend::api::{Identity, OpenRequest, Opened, Removal};
 use crate::backend::{self, FastPath};
 use crate::error::{Cause, ErrorKind};
 use crate::key::{KeyType, NativeIpcKey};
@@ -48,7 +48,7 @@ pub(crate) struct Attachment {
 pub(crate) fn attach(
     key: &NativeIpcKey,
     key_text: &Arc<str>,
-    request: &Request,
+    request: &OpenRequest,
 ) -> Result<Arc<Attachment>, Cause> {
     for _ in 0..RESET_ATTEMPTS {
         let Joined { attachment, removal, needs_reset } = open_or_join(key, key_text, request)?;
@@ -80,12 +80,12 @@ struct Joined {
     needs_reset: bool,
 }
 
-fn open_or_join(key: &NativeIpcKey, key_text: &Arc<str>, request: &Request) -> Result<Joined, Cause> {
+fn open_or_join(key: &NativeIpcKey, key_text: &Arc<str>, request: &OpenRequest) -> Result<Joined, Cause> {
     let _reservation = Reservation::new();
     let namespace = backend::namespace_of(key)?;
     let open = || namespace.open(key.native_key(), request);
     // An open may have to wait for others, and other semaphores are not to wait with it.
-    let before = if namespace.guards_what_it_opens() { Some(open()?) } else { None };
+    let before = if namespace.open_is_race_free() { Some(open()?) } else { None };
     // Held to the end: between the open and the entry no other thread's last handle may remove what was opened.
     let mut registry = registry();
     let Opened { backend, removal, needs_reset } = before.map_or_else(open, Ok)?;
@@ -161,7 +161,7 @@ impl Attachment {
             return Ok(Arc::clone(attachment));
         }
         let reservation = Reservation::new();
-        let opened = self.open.backend.open_in_child().transpose()?;
+        let opened = self.open.backend.reopen_after_fork().transpose()?;
         drop(reservation);
         let mut registry = registry();
         let (attachment, spare) = match opened {

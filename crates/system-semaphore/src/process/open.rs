@@ -22,7 +22,7 @@ impl Open {
     #[inline]
     pub(crate) fn hold(&self, count: u32, epoch: Epoch) {
         self.put(count, epoch);
-        self.backend.holds_from_now();
+        self.backend.record_hold_start();
     }
 
     /// Puts permits of this epoch into the account.
@@ -41,7 +41,7 @@ impl Open {
     /// Gives back what is held without a guard, up to `count`, and creates the rest.
     pub(crate) fn release(&self, count: u32) -> Result<(), Cause> {
         let (held, epoch) = self.take(count);
-        self.backend.release(held, epoch, count - held).inspect_err(|_| self.hold(held, epoch))
+        self.backend.release_and_add(held, epoch, count - held).inspect_err(|_| self.hold(held, epoch))
     }
 
     /// Gives back `count` permits that are held without a guard, if that is a matter of nanoseconds; tells whether it did.
@@ -51,7 +51,7 @@ impl Open {
             return false;
         }
         let (held, epoch) = self.take(count);
-        let is_done = held == count && quick.give_back(count, epoch);
+        let is_done = held == count && quick.release(count, epoch);
         if !is_done && held > 0 {
             // Since when they are held is known still: the semaphore has not seen anything.
             self.put(held, epoch);

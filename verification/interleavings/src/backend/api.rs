@@ -7,31 +7,31 @@ use crate::error::{Cause, ErrorKind};
 
 /// How long a wait may be: none has an end here.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Patience {
+pub(crate) enum WaitLimit {
     None,
     #[expect(dead_code, reason = "no time passes")]
     Until(Instant),
     Forever,
 }
 
-impl Patience {
-    pub(crate) fn is_exhausted(self) -> bool {
+impl WaitLimit {
+    pub(crate) fn is_expired(self) -> bool {
         self == Self::None
     }
 
-    pub(crate) fn exhausted(self) -> Cause {
+    pub(crate) fn timeout_error(self) -> Cause {
         Cause::new(ErrorKind::NoPermits, "no permits")
     }
 }
 
-pub(crate) struct Wait<'a> {
-    pub(crate) patience: Patience,
+pub(crate) struct WaitOptions<'a> {
+    pub(crate) limit: WaitLimit,
     pub(crate) interrupted: PhantomData<&'a ()>,
 }
 
-impl Wait<'_> {
+impl WaitOptions<'_> {
     #[expect(clippy::unused_self, reason = "the real one uses it")]
-    pub(crate) fn before_sleep(&mut self) -> Result<(), Cause> {
+    pub(crate) fn check_interrupt(&mut self) -> Result<(), Cause> {
         Ok(())
     }
 }

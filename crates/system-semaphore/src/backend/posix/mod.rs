@@ -22,7 +22,7 @@ use self::name::{c_name, check_file};
 use self::semaphore::Posix;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 use super::api::Observe;
-use super::api::{Namespace, Opened, Removal, Request, Subject};
+use super::api::{Namespace, OpenRequest, Opened, Removal, RemovalKind};
 use crate::error::{Cause, ErrorKind};
 use crate::sys::posix::{self as sys, Handle};
 use crate::types::AccessMode;
@@ -40,7 +40,7 @@ impl Namespace for Names {
         sys::is_supported()
     }
 
-    fn open(&self, name: &str, request: &Request) -> Result<Opened, Cause> {
+    fn open(&self, name: &str, request: &OpenRequest) -> Result<Opened, Cause> {
         open(name, request)
     }
 
@@ -59,7 +59,7 @@ impl Namespace for Names {
     }
 }
 
-fn open(name: &str, request: &Request) -> Result<Opened, Cause> {
+fn open(name: &str, request: &OpenRequest) -> Result<Opened, Cause> {
     let name = c_name(name)?;
     if request.max_permits.is_some_and(|max| max != MAX_PERMITS) {
         let reason = format!("a POSIX semaphore has no maximum of its own; it counts to {MAX_PERMITS}");
@@ -77,7 +77,7 @@ fn open(name: &str, request: &Request) -> Result<Opened, Cause> {
 }
 
 /// One attempt; `None` if the name came or went between two steps.
-fn try_open(name: &CString, request: &Request) -> Result<Option<Opened>, Cause> {
+fn try_open(name: &CString, request: &OpenRequest) -> Result<Option<Opened>, Cause> {
     if request.mode != AccessMode::OpenExisting {
         match sys::create_new(name, request.permissions.unwrap_or(MODE), request.initial_value) {
             Ok(handle) => {
@@ -110,7 +110,7 @@ fn open_existing(name: &CStr) -> Result<Handle, Cause> {
 }
 
 fn removal(name: CString, address: usize) -> Removal {
-    Removal::of(Subject::Semaphore, move || {
+    Removal::new(RemovalKind::Semaphore, move || {
         let is_ours = match sys::open_existing(&name) {
             Ok(named) => named.address() == address,
             // one that its maker may not open again, by its permissions; what is another user's cannot be removed

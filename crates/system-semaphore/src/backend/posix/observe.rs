@@ -40,7 +40,7 @@ fn counts(bytes: [u8; 16]) -> (u32, u32) {
 }
 
 impl Observe for Observation {
-    fn look(&self) -> Result<Snapshot, Cause> {
+    fn snapshot(&self) -> Result<Snapshot, Cause> {
         let mut bytes = [0; 16];
         let data = self.0.metadata().map_err(|error| cause_of(&error))?;
         if data.nlink() == 0 {
@@ -82,7 +82,7 @@ fn describe(path: &PathBuf, owners: Owners) -> Option<Listed> {
     if owners == Owners::User && data.uid() != user::effective_id() {
         return None;
     }
-    let snapshot = observe(&name).and_then(|observation| observation.look());
+    let snapshot = observe(&name).and_then(|observation| observation.snapshot());
     Some(Listed {
         native_key: Some(NativeIpcKey::new(name.as_str(), KeyType::Posix)),
         key_type: KeyType::Posix,

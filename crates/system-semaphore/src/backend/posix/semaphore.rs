@@ -1,7 +1,7 @@
 //! An open POSIX semaphore.
 
 use super::error::{MAX_PERMITS, cause_of, no_room};
-use crate::backend::api::{Backend, Identity, Patience, Wait};
+use crate::backend::api::{Backend, Identity, WaitLimit, WaitOptions};
 use crate::error::Cause;
 use crate::sys::posix::{self as sys, Handle};
 use crate::types::{Capabilities, Epoch};
@@ -33,7 +33,7 @@ impl Backend for Posix {
         }
     }
 
-    fn acquire(&self, _one: u32, wait: &mut Wait<'_>) -> Result<Epoch, Cause> {
+    fn acquire(&self, _one: u32, wait: &mut WaitOptions<'_>) -> Result<Epoch, Cause> {
         loop {
             // a deadline in the past must not keep from taking what is free
             match self.0.try_wait() {
@@ -42,16 +42,16 @@ impl Backend for Posix {
                 Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
                 Err(error) => return Err(cause_of(&error)),
             }
-            let deadline = match wait.patience {
-                Patience::None => return Err(wait.patience.exhausted()),
-                Patience::Until(deadline) => Some(deadline),
-                Patience::Forever => None,
+            let deadline = match wait.limit {
+                WaitLimit::None => return Err(wait.limit.timeout_error()),
+                WaitLimit::Until(deadline) => Some(deadline),
+                WaitLimit::Forever => None,
             };
-            wait.before_sleep()?;
+            wait.check_interrupt()?;
             match self.0.wait(deadline) {
                 Ok(()) => return Ok(0),
                 Err(error) => match error.raw_os_error() {
-                    Some(libc::ETIMEDOUT) => return Err(wait.patience.exhausted()),
+                    Some(libc::ETIMEDOUT) => return Err(wait.limit.timeout_error()),
                     Some(libc::EINTR) => {}
                     _ => return Err(cause_of(&error)),
                 },
@@ -59,15 +59,15 @@ impl Backend for Posix {
         }
     }
 
-    fn give_back(&self, count: u32, _: Epoch) -> Result<(), Cause> {
+    fn release(&self, count: u32, _: Epoch) -> Result<(), Cause> {
         for _ in 0..count {
             self.0.post().map_err(|error| cause_of(&error))?;
         }
         Ok(())
     }
 
-    fn release(&self, held: u32, _: Epoch, created: u32) -> Result<(), Cause> {
-        let count = u64::from(held) + u64::from(created);
+    fn release_and_add(&self, held: u32, _: Epoch, added: u32) -> Result<(), Cause> {
+        let count = u64::from(held) + u64::from(added);
         if count > u64::from(MAX_PERMITS)
             || sys::HAS_VALUE && count > u64::from(MAX_PERMITS - self.available()?)
         {

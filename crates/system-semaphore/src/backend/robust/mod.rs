@@ -22,7 +22,7 @@ mod process_id;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::algorithm::fast_path::Quick;
+pub(crate) use self::algorithm::fast_path::FastPath;
 pub(crate) use self::open_semaphore::Robust;
 
 use std::os::fd::OwnedFd;
@@ -43,7 +43,7 @@ use self::lifetime::path::Place;
 use self::lifetime::remove;
 use self::observe::describe;
 use self::platform::{ObjectId, SharedObject};
-use super::api::{Backend, Identity, Namespace, Observe, Opened, Patience, Request, Wait};
+use super::api::{Backend, Identity, Namespace, Observe, OpenRequest, Opened, WaitLimit, WaitOptions};
 use crate::error::{Cause, ErrorKind};
 use crate::types::{AccessMode, Capabilities, Epoch, Holder, Listed, Owners};
 
@@ -51,11 +51,11 @@ use crate::types::{AccessMode, Capabilities, Epoch, Holder, Listed, Owners};
 pub(super) struct Files;
 
 impl Namespace for Files {
-    fn open(&self, name: &str, request: &Request) -> Result<Opened, Cause> {
+    fn open(&self, name: &str, request: &OpenRequest) -> Result<Opened, Cause> {
         open(name, request)
     }
 
-    fn guards_what_it_opens(&self) -> bool {
+    fn open_is_race_free(&self) -> bool {
         true
     }
 
@@ -72,7 +72,7 @@ impl Namespace for Files {
     }
 }
 
-fn open(name: &str, request: &Request) -> Result<Opened, Cause> {
+fn open(name: &str, request: &OpenRequest) -> Result<Opened, Cause> {
     let likely = Arc::new(Place::likely_of(name)?);
     let (core, place) = match life::open(&likely, request) {
         Ok(core) => (core, likely),
@@ -118,8 +118,8 @@ impl Backend for Robust {
         }
     }
 
-    fn acquire(&self, count: u32, wait: &mut Wait<'_>) -> Result<Epoch, Cause> {
-        let queues = wait.patience != Patience::None;
+    fn acquire(&self, count: u32, wait: &mut WaitOptions<'_>) -> Result<Epoch, Cause> {
+        let queues = wait.limit != WaitLimit::None;
         match self.participant.operate(&Operation::acquire(count, queues, Waiters::Keep)) {
             Ok(Outcome::Done { epoch, .. }) => Ok(epoch),
             Ok(Outcome::TooFew(state)) => self.participant.wait::<WatchHandle>(count, state, wait),
@@ -129,7 +129,7 @@ impl Backend for Robust {
         }
     }
 
-    fn give_back(&self, count: u32, epoch: Epoch) -> Result<(), Cause> {
+    fn release(&self, count: u32, epoch: Epoch) -> Result<(), Cause> {
         match self.participant.give(&Operation::give_back(count, epoch, Waiters::Clear))? {
             Outcome::Done { before, after, .. } if after.count() - before.count() < count => {
                 Err(no_room(&self.participant.core))
@@ -138,11 +138,11 @@ impl Backend for Robust {
         }
     }
 
-    fn release(&self, held: u32, epoch: Epoch, created: u32) -> Result<(), Cause> {
-        match self.participant.give(&Operation::release(held, epoch, created))? {
+    fn release_and_add(&self, held: u32, epoch: Epoch, added: u32) -> Result<(), Cause> {
+        match self.participant.give(&Operation::release(held, epoch, added))? {
             Outcome::TooMany => Err(no_room(&self.participant.core)),
             // what was held was voided by a reset
-            Outcome::Void if created > 0 => self.release(0, epoch, created),
+            Outcome::Void if added > 0 => self.release_and_add(0, epoch, added),
             _ => Ok(()),
         }
     }
@@ -153,7 +153,7 @@ impl Backend for Robust {
         Ok(())
     }
 
-    fn holds_from_now(&self) {
+    fn record_hold_start(&self) {
         self.participant.note_since();
     }
 
@@ -206,31 +206,31 @@ impl Backend for Robust {
         Ok(self.participant.core.layout().persistent.load(Ordering::Acquire) != 0)
     }
 
-    fn open_in_child(&self) -> Option<Result<Opened, Cause>> {
+    fn reopen_after_fork(&self) -> Option<Result<Opened, Cause>> {
         let mode = match self.request.mode {
             AccessMode::OpenExisting => AccessMode::OpenExisting,
             // what its parent has made or reset, the child opens
             _ => AccessMode::Open,
         };
-        let request = Request { mode, ..self.request.clone() };
+        let request = OpenRequest { mode, ..self.request.clone() };
         let core = life::open(&self.place, &request);
         Some(core.and_then(|core| Self::new(core, &self.place, &request)).map(Self::opened))
     }
 
-    fn acquire_inheritable(&self, count: u32, wait: &mut Wait<'_>) -> Result<OwnedFd, Cause> {
+    fn acquire_inheritable(&self, count: u32, wait: &mut WaitOptions<'_>) -> Result<OwnedFd, Cause> {
         let again = inheritable::open_again(&self.participant.core, &self.place)?;
         let own = Self::new(Arc::new(again), &self.place, &self.request)?;
         let epoch = own.acquire(count, wait)?;
         // if other code has closed the descriptor meanwhile, the lock is that of the mapping alone
         if let Err(trouble) = inheritable::has_lock_by_descriptor(&own) {
-            own.give_back(count, epoch)?;
+            own.release(count, epoch)?;
             return Err(trouble.into());
         }
         own.participant.note_since();
         inheritable::into_descriptor(own)
     }
 
-    fn look_for_dead(&self) {
+    fn recover_dead(&self) {
         let _ = recover(&self.participant.core, Pass::Holders);
     }
 }

@@ -34,7 +34,7 @@ pub(crate) fn observe(name: &str) -> Result<Box<dyn Observe>, Cause> {
 }
 
 impl Observe for Observation {
-    fn look(&self) -> Result<Snapshot, Cause> {
+    fn snapshot(&self) -> Result<Snapshot, Cause> {
         let header: Image<{ offset_of!(Layout, slots) }> = self.read(0)?;
         let state = State(header.word(offset_of!(Layout, state)));
         let data = fstat(&self.0).map_err(Trouble::from)?;
@@ -166,7 +166,7 @@ fn list_file(place: Place) -> Option<Listed> {
     });
     let native_key = name.as_deref().and_then(|name| place.native_key(name));
     let name = name.unwrap_or_else(|| place.file.clone());
-    let snapshot = observation.and_then(|observation| observation.look());
+    let snapshot = observation.and_then(|observation| observation.snapshot());
     Some(Listed {
         native_key: native_key.map(|native| NativeIpcKey::new(native, KeyType::Robust)),
         key_type: KeyType::Robust,

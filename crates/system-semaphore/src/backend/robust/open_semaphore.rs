@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::algorithm::fast_path::Quick;
+use super::algorithm::fast_path::FastPath;
 use super::algorithm::mapped_file::Core;
 use super::algorithm::participant::Participant;
 use super::death_watch;
 use super::lifetime::close::close;
 use super::lifetime::path::Place;
-use crate::backend::api::{Opened, Request};
+use crate::backend::api::{OpenRequest, Opened};
 use crate::error::Cause;
 
 /// A process's open semaphore.
@@ -18,13 +18,13 @@ pub(crate) struct Robust {
     pub(crate) participant: Participant,
     pub(crate) place: Arc<Place>,
     /// What it was opened by.
-    pub(crate) request: Request,
+    pub(crate) request: OpenRequest,
     /// Whether the slot goes on without this.
     pub(crate) keeps_slot: AtomicBool,
 }
 
 impl Robust {
-    pub(crate) fn new(core: Arc<Core>, place: &Arc<Place>, request: &Request) -> Result<Self, Cause> {
+    pub(crate) fn new(core: Arc<Core>, place: &Arc<Place>, request: &OpenRequest) -> Result<Self, Cause> {
         Ok(Self {
             participant: Participant::new(core)?,
             place: Arc::clone(place),
@@ -34,7 +34,7 @@ impl Robust {
     }
 
     /// Returns the operations that need no system call and no wait.
-    pub(crate) fn fast_path(&self) -> Quick {
+    pub(crate) fn fast_path(&self) -> FastPath {
         self.participant.fast_path()
     }
 

@@ -27,7 +27,7 @@ mod open;
 mod poll;
 mod set;
 
-use super::api::{Namespace, Observe, Opened, Request};
+use super::api::{Namespace, Observe, OpenRequest, Opened};
 use crate::error::Cause;
 use crate::key::ProjectId;
 use crate::sys::system_v as sys;
@@ -40,7 +40,7 @@ impl Namespace for KeyFiles {
         sys::is_supported()
     }
 
-    fn open(&self, path: &str, request: &Request) -> Result<Opened, Cause> {
+    fn open(&self, path: &str, request: &OpenRequest) -> Result<Opened, Cause> {
         open::open(path, self.0, request)
     }
 

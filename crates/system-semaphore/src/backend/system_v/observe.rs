@@ -17,7 +17,7 @@ pub(super) fn observe(path: &str, project: ProjectId) -> Result<Box<dyn Observe>
 }
 
 impl Observe for Observation {
-    fn look(&self) -> Result<Snapshot, Cause> {
+    fn snapshot(&self) -> Result<Snapshot, Cause> {
         look(self.0).map_err(|error| match error.raw_os_error() {
             Some(libc::EACCES) => {
                 let reason = "it belongs to another user, who does not allow it to be looked at";
@@ -73,7 +73,7 @@ mod listing {
 
     fn describe(set: &ListedSet, key_file: Option<&String>) -> Listed {
         let name = format!("key 0x{:08x}, set {}", set.key.number(), set.set.number());
-        let snapshot = Observation(set.set).look();
+        let snapshot = Observation(set.set).snapshot();
         Listed {
             native_key: key_file.map(|path| NativeIpcKey::new(path, KeyType::SYSTEM_V)),
             key_type: KeyType::SYSTEM_V,

@@ -7,7 +7,7 @@ use super::error::{MAX_PERMITS, cause_of, not_there, was_removed};
 use super::key_file::{FileId, KeyFile, PinnedKey};
 use super::poll::poll;
 use super::set::{SystemV, count};
-use crate::backend::api::{Opened, Removal, Request, Subject};
+use crate::backend::api::{OpenRequest, Opened, Removal, RemovalKind};
 use crate::error::{Cause, ErrorKind};
 use crate::key::ProjectId;
 use crate::sys::system_v::{self as sys, SetId, Step};
@@ -21,7 +21,7 @@ const ATTEMPTS: u32 = 100;
 const INITIALISATION_WAIT: Duration = Duration::from_secs(1);
 const INITIALISATION_AGE_SECONDS: i64 = 2;
 
-pub(super) fn open(path: &str, project: ProjectId, request: &Request) -> Result<Opened, Cause> {
+pub(super) fn open(path: &str, project: ProjectId, request: &OpenRequest) -> Result<Opened, Cause> {
     let file = KeyFile::new(path, project)?;
     if request.max_permits.is_some_and(|max| max != MAX_PERMITS) {
         let reason = format!("a System V semaphore has no maximum of its own; it counts to {MAX_PERMITS}");
@@ -36,7 +36,7 @@ pub(super) fn open(path: &str, project: ProjectId, request: &Request) -> Result<
 
 fn try_again_and_again(
     file: &KeyFile,
-    request: &Request,
+    request: &OpenRequest,
     made_file: &mut Option<FileId>,
 ) -> Result<Opened, Cause> {
     for _ in 0..ATTEMPTS {
@@ -83,7 +83,7 @@ pub(super) fn remove(path: &str, project: ProjectId) -> Result<(), Cause> {
 /// earlier attempt made.
 fn try_open(
     file: &KeyFile,
-    request: &Request,
+    request: &OpenRequest,
     made_file: &mut Option<FileId>,
 ) -> Result<Option<Opened>, Cause> {
     let may_create = request.mode != AccessMode::OpenExisting;
@@ -186,7 +186,7 @@ fn set_first_value(set: SetId, value: i16) -> io::Result<()> {
 /// What the maker of a set owes, and who opened it with Create. The file goes first: the other way round somebody
 /// could make a new set on a file about to vanish, and share it with nobody.
 fn set_removal(file: KeyFile, made_file: Option<FileId>, set: SetId) -> Removal {
-    Removal::of(Subject::Semaphore, move || match sys::may_remove(set) {
+    Removal::new(RemovalKind::Semaphore, move || match sys::may_remove(set) {
         // another user's, who let us reset it
         Ok(false) => {}
         Err(error) if was_removed(&error) => file.remove_made(made_file, None),
@@ -204,7 +204,7 @@ fn set_removal(file: KeyFile, made_file: Option<FileId>, set: SetId) -> Removal 
 /// What is owed by who made the file but was overtaken by another in making the set: the other, not having made
 /// the file, leaves it.
 fn file_removal(file: KeyFile, made_file: FileId) -> Removal {
-    Removal::of(Subject::KeyFile, move || file.remove_made(Some(made_file), None))
+    Removal::new(RemovalKind::KeyFile, move || file.remove_made(Some(made_file), None))
 }
 
 /// Waits, briefly, while the set looks as if its maker had not yet given it its value. (If the maker died just

@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use super::error::{MAX_PERMITS, cause_of, is_out_of_room, too_many};
-use crate::backend::api::{Backend, Identity, Patience, Wait};
+use crate::backend::api::{Backend, Identity, WaitLimit, WaitOptions};
 use crate::error::{Cause, ErrorKind};
 use crate::sys::system_v::{self as sys, SetId, Step};
 use crate::types::{Capabilities, Epoch};
 
-/// How often an operation that only a race or an exhausted adjustment can refuse is tried.
+/// How often an operation that only a race or an timeout_error adjustment can refuse is tried.
 const ADJUSTMENT_ATTEMPTS: u32 = 64;
 /// How many permits are forgotten by one pair of steps. Whatever the count is, it has room for so many more, or it
 /// has so many.
@@ -55,7 +55,7 @@ impl Backend for SystemV {
         }
     }
 
-    fn acquire(&self, permits: u32, wait: &mut Wait<'_>) -> Result<Epoch, Cause> {
+    fn acquire(&self, permits: u32, wait: &mut WaitOptions<'_>) -> Result<Epoch, Cause> {
         let step = Step::undone(-count(permits)?);
         let mut outcome = sys::operate(self.set, &[step.or_fail()], None);
         loop {
@@ -65,12 +65,14 @@ impl Backend for SystemV {
                 Ok(()) => return Ok(self.epoch()),
                 Err(error) => error,
             };
-            let timeout = match (error.raw_os_error(), wait.patience) {
-                (Some(libc::EAGAIN | libc::EINTR), Patience::Forever) => None,
-                (Some(libc::EAGAIN | libc::EINTR), Patience::Until(deadline)) => {
+            let timeout = match (error.raw_os_error(), wait.limit) {
+                (Some(libc::EAGAIN | libc::EINTR), WaitLimit::Forever) => None,
+                (Some(libc::EAGAIN | libc::EINTR), WaitLimit::Until(deadline)) => {
                     Some(deadline.saturating_duration_since(Instant::now()))
                 }
-                (Some(libc::EAGAIN | libc::EINTR), Patience::None) => return Err(wait.patience.exhausted()),
+                (Some(libc::EAGAIN | libc::EINTR), WaitLimit::None) => {
+                    return Err(wait.limit.timeout_error());
+                }
                 (Some(libc::ERANGE), _) => {
                     let reason = format!("this process would hold more than {MAX_PERMITS} permits");
                     return Err(Cause::new(ErrorKind::OutOfResources, reason));
@@ -78,14 +80,14 @@ impl Backend for SystemV {
                 _ => return Err(cause_of(&error)),
             };
             if timeout.is_some_and(|timeout| timeout.is_zero()) {
-                return Err(wait.patience.exhausted());
+                return Err(wait.limit.timeout_error());
             }
-            wait.before_sleep()?;
+            wait.check_interrupt()?;
             outcome = sys::operate(self.set, &[step], timeout);
         }
     }
 
-    fn give_back(&self, permits: u32, epoch: Epoch) -> Result<(), Cause> {
+    fn release(&self, permits: u32, epoch: Epoch) -> Result<(), Cause> {
         let permits = count(permits)?;
         let owed = epoch == self.epoch();
         let step = if owed { Step::undone(permits) } else { Step::lasting(permits) };
@@ -95,12 +97,12 @@ impl Backend for SystemV {
         }
     }
 
-    fn release(&self, held: u32, _: Epoch, created: u32) -> Result<(), Cause> {
-        let total = held.saturating_add(created);
-        let (give, create) = (Step::undone(count(held)?).or_fail(), Step::lasting(count(created)?).or_fail());
+    fn release_and_add(&self, held: u32, _: Epoch, added: u32) -> Result<(), Cause> {
+        let total = held.saturating_add(added);
+        let (give, create) = (Step::undone(count(held)?).or_fail(), Step::lasting(count(added)?).or_fail());
         let add_all = Step::lasting(count(total)?).or_fail();
         for attempt in 0..=ADJUSTMENT_ATTEMPTS {
-            let outcome = match (held, created) {
+            let outcome = match (held, added) {
                 (0, 0) => Ok(()),
                 // a debt that cannot be cancelled time after time is one that others have cleared
                 _ if attempt == ADJUSTMENT_ATTEMPTS => sys::operate(self.set, &[add_all], None),

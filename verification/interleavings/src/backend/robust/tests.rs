@@ -12,7 +12,7 @@ use loom::model::Builder;
 use loom::thread::{self, JoinHandle};
 
 use super::algorithm::fairness;
-use super::algorithm::fast_path::Quick;
+use super::algorithm::fast_path::FastPath;
 use super::algorithm::layout::{INITIAL, Layout};
 use super::algorithm::mapped_file::Core;
 use super::algorithm::operation::{Operation, Outcome, Waiters, forget};
@@ -24,7 +24,7 @@ use super::algorithm::state::State;
 use super::algorithm::wait::DeathWatch;
 use super::failpoint::Step;
 use super::platform::{SharedFile, lock_own_slot, release_all_of};
-use crate::backend::api::{Patience, Wait};
+use crate::backend::api::{WaitLimit, WaitOptions};
 use crate::sys::memory::Mapping;
 use crate::sys::thread as threads;
 use crate::types::Epoch;
@@ -126,7 +126,7 @@ fn explore_until(
 /// A process that has the semaphore open.
 struct Process {
     robust: Participant,
-    quick: Quick,
+    quick: FastPath,
 }
 
 impl Process {
@@ -162,7 +162,7 @@ impl Process {
 
     /// As the library does.
     fn try_acquire(&self, count: u32, queues: bool) -> Result<Epoch, State> {
-        if let Some(epoch) = self.quick.acquire_alone(count) {
+        if let Some(epoch) = self.quick.acquire_single_threaded(count) {
             return Ok(epoch);
         }
         match self.robust.operate(&Operation::acquire(count, queues, Waiters::Keep)) {
@@ -174,13 +174,13 @@ impl Process {
 
     fn acquire(&self, count: u32) -> Epoch {
         self.try_acquire(count, true).unwrap_or_else(|state| {
-            let mut wait = Wait { patience: Patience::Forever, interrupted: PhantomData };
+            let mut wait = WaitOptions { limit: WaitLimit::Forever, interrupted: PhantomData };
             self.robust.wait::<WatchHandle>(count, state, &mut wait).expect("it can wait")
         })
     }
 
     fn give_back(&self, count: u32, epoch: Epoch) {
-        if !self.quick.give_back_alone(count, epoch) {
+        if !self.quick.release_single_threaded(count, epoch) {
             self.robust.give(&Operation::give_back(count, epoch, Waiters::Clear)).expect("it can");
         }
     }
@@ -404,7 +404,7 @@ fn two_threads_of_one_process() {
             let process = Arc::clone(&process);
             thread::spawn(move || {
                 let epoch = process.quick.acquire(1).unwrap_or_else(|| process.acquire(1));
-                if !process.quick.give_back(1, epoch) {
+                if !process.quick.release(1, epoch) {
                     process.give_back(1, epoch);
                 }
             })

@@ -19,7 +19,7 @@ use crate::types::Epoch;
 
 /// What the quick way needs of an open semaphore.
 #[derive(Debug)]
-pub(crate) struct Quick {
+pub(crate) struct FastPath {
     state: Part<StateCell>,
     own: Part<Slot>,
     single: SingleThreaded,
@@ -28,7 +28,7 @@ pub(crate) struct Quick {
     turn: Arc<Turn>,
 }
 
-impl Quick {
+impl FastPath {
     pub(crate) fn new(core: &Core, number: u16, turn: &Arc<Turn>) -> Self {
         Self {
             state: core.file.part(|layout, _| &layout.state),
@@ -54,7 +54,7 @@ impl Quick {
 
     /// Takes permits if this process has no other thread; tells of which epoch they are.
     #[inline(always)]
-    pub(crate) fn acquire_alone(&self, count: u32) -> Option<Epoch> {
+    pub(crate) fn acquire_single_threaded(&self, count: u32) -> Option<Epoch> {
         if self.single.get() { self.take(count) } else { None }
     }
 
@@ -66,19 +66,19 @@ impl Quick {
 
     /// Gives permits of this epoch back if this process has no other thread.
     #[inline(always)]
-    pub(crate) fn give_back_alone(&self, count: u32, epoch: Epoch) -> bool {
+    pub(crate) fn release_single_threaded(&self, count: u32, epoch: Epoch) -> bool {
         self.single.get() && self.give(count, epoch)
     }
 
     /// Gives permits of this epoch back.
     #[inline(always)]
-    pub(crate) fn give_back(&self, count: u32, epoch: Epoch) -> bool {
+    pub(crate) fn release(&self, count: u32, epoch: Epoch) -> bool {
         self.in_turn(|| self.give(count, epoch)).unwrap_or(false)
     }
 
     /// Creates permits.
     #[inline]
-    pub(crate) fn create(&self, count: u32) -> bool {
+    pub(crate) fn add(&self, count: u32) -> bool {
         let is_possible = |free, epoch| count <= MAX_PERMITS && self.has_room(free, count, epoch);
         self.in_turn(|| self.operate(count.into(), 0, is_possible)).flatten().is_some()
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::fast_path::Quick;
+use super::fast_path::FastPath;
 use super::layout::{self, Slot};
 use super::mapped_file::Core;
 use super::operation::{Actor, Operation, Outcome};
@@ -42,8 +42,8 @@ impl Participant {
     }
 
     /// Returns the operations that need no system call and no wait.
-    pub(crate) fn fast_path(&self) -> Quick {
-        Quick::new(&self.core, self.number, &self.turn)
+    pub(crate) fn fast_path(&self) -> FastPath {
+        FastPath::new(&self.core, self.number, &self.turn)
     }
 
     pub(crate) fn actor(&self) -> Actor<'_> {

@@ -28,7 +28,7 @@ use super::participant::{Participant, holds_too_many};
 use super::recovery::{Pass, recover};
 use super::state::State;
 use super::wake::wake;
-use crate::backend::api::{Patience, Wait};
+use crate::backend::api::{WaitLimit, WaitOptions};
 use crate::backend::robust::error::Trouble;
 use crate::backend::robust::failpoint as breakpoint;
 use crate::backend::robust::platform::clock::Instant;
@@ -92,7 +92,7 @@ impl Participant {
         &self,
         count: u32,
         mut state: State,
-        wait: &mut Wait<'_>,
+        wait: &mut WaitOptions<'_>,
     ) -> Result<Epoch, Cause> {
         let mut waiter = Waiter::<W> {
             semaphore: self,
@@ -100,10 +100,10 @@ impl Participant {
             begin: Instant::now(),
             woken: false,
             slept: false,
-            queues: wait.patience != Patience::None,
+            queues: wait.limit != WaitLimit::None,
             overslept: false,
             is_starving: false,
-            is_wait: wait.patience != Patience::None,
+            is_wait: wait.limit != WaitLimit::None,
             watch: None,
         };
         loop {
@@ -127,46 +127,46 @@ impl Participant {
     }
 
     /// What to report when a wait is at its end, or none was allowed.
-    fn exhausted(&self, patience: Patience) -> Cause {
+    fn timeout_error(&self, limit: WaitLimit) -> Cause {
         match self.core.stopped_recoverer() {
-            Some((recoverer, dead)) if patience != Patience::None => Cause::new(
+            Some((recoverer, dead)) if limit != WaitLimit::None => Cause::new(
                 ErrorKind::TimedOut,
                 format!(
                     "not enough permits became free in time; process {recoverer} was stopped while it gave back \
                      those of process {dead}, which is dead: let it go on, or end it"
                 ),
             ),
-            _ => patience.exhausted(),
+            _ => limit.timeout_error(),
         }
     }
 }
 
 impl<W: DeathWatch> Waiter<'_, W> {
     /// Lets time pass until another attempt makes sense, or tells why there is to be none.
-    fn pause(&mut self, state: State, wait: &mut Wait<'_>) -> Result<(), Cause> {
+    fn pause(&mut self, state: State, wait: &mut WaitOptions<'_>) -> Result<(), Cause> {
         let must_queue = self.must_queue(state);
-        if !must_queue && self.spin(state, wait.patience) {
+        if !must_queue && self.spin(state, wait.limit) {
             return Ok(());
         }
-        let is_exhausted = wait.patience.is_exhausted();
-        if is_exhausted && must_queue {
+        let is_expired = wait.limit.is_expired();
+        if is_expired && must_queue {
             // its time is over before it could lie down: what is free now, it may have
             self.queues = false;
             return Ok(());
         }
-        let is_time_to_look = self.overslept || is_exhausted;
+        let is_time_to_look = self.overslept || is_expired;
         if is_time_to_look && recover(&self.semaphore.core, Pass::Holders)? > 0 {
             return Ok(());
         }
-        if is_exhausted {
-            return Err(self.semaphore.exhausted(wait.patience));
+        if is_expired {
+            return Err(self.semaphore.timeout_error(wait.limit));
         }
-        wait.before_sleep()?;
+        wait.check_interrupt()?;
         if !self.semaphore.is_own() {
             let reason = "this is a forked child; it cannot go on with its parent's wait";
             return Err(Cause::new(ErrorKind::Interrupted, reason));
         }
-        Ok(self.sleep(state, wait.patience)?)
+        Ok(self.sleep(state, wait.limit)?)
     }
 
     /// Whether others are to go first, though there may be something free.
@@ -175,17 +175,17 @@ impl<W: DeathWatch> Waiter<'_, W> {
     }
 
     /// Looks for a moment whether something becomes free; how long, depends on how that went before.
-    fn spin(&self, state: State, patience: Patience) -> bool {
+    fn spin(&self, state: State, limit: WaitLimit) -> bool {
         let core = &self.semaphore.core;
         let is_enough = |state: State| state.count() >= self.count || state.slot() == REMOVED;
         if is_enough(state) {
             return true;
         }
-        if patience == Patience::None || self.overslept {
+        if limit == WaitLimit::None || self.overslept {
             return false;
         }
-        let longest = match patience {
-            Patience::Until(deadline) => deadline.saturating_duration_since(Instant::now()),
+        let longest = match limit {
+            WaitLimit::Until(deadline) => deadline.saturating_duration_since(Instant::now()),
             _ => Duration::MAX,
         };
         let begin = if self.slept { Instant::now() } else { self.begin };
@@ -193,7 +193,7 @@ impl<W: DeathWatch> Waiter<'_, W> {
     }
 
     /// Sleeps until woken, unless the state has changed. (What it is then, is for the caller to see.)
-    fn sleep(&mut self, mut state: State, patience: Patience) -> Result<(), Trouble> {
+    fn sleep(&mut self, mut state: State, limit: WaitLimit) -> Result<(), Trouble> {
         let core = &self.semaphore.core;
         let layout = core.layout();
         self.overslept = false;
@@ -209,8 +209,8 @@ impl<W: DeathWatch> Waiter<'_, W> {
             }
             state = state.with_waiters();
         }
-        let duration = match patience {
-            Patience::Until(deadline) => longest.min(deadline.saturating_duration_since(Instant::now())),
+        let duration = match limit {
+            WaitLimit::Until(deadline) => longest.min(deadline.saturating_duration_since(Instant::now())),
             _ => longest,
         };
         let queue = if self.count == 1 { Queue::Single } else { Queue::Multi };

@@ -12,7 +12,7 @@ use super::file::map;
 use super::path::Place;
 use super::slots::take_slot;
 use super::validate::{explain_at, write_name};
-use crate::backend::api::Request;
+use crate::backend::api::OpenRequest;
 use crate::backend::robust::algorithm::layout::{
     FILE_SIZE, INITIAL, Layout, MAGIC, MAX_PERMITS, MoreSlots, PAGE, VERSION,
 };
@@ -28,7 +28,7 @@ const MODE: u32 = 0o600;
 pub(crate) fn create(
     place: &Arc<Place>,
     directory: &OwnedFd,
-    request: &Request,
+    request: &OpenRequest,
 ) -> Result<Option<Core>, Cause> {
     let max_permits = max_permits(request)?.unwrap_or(MAX_PERMITS);
     check_value(request.initial_value, max_permits)?;
@@ -97,14 +97,14 @@ fn link(file: BorrowedFd<'_>, directory: &OwnedFd, place: &Place) -> Result<(), 
 
 /// The permissions that were asked for. Who may only read could lock, and so be in the way, but not use it: so whoever is
 /// not to have both may do nothing.
-pub(crate) fn mode(request: &Request) -> Mode {
+pub(crate) fn mode(request: &OpenRequest) -> Mode {
     let asked = request.permissions.unwrap_or(MODE);
     let classes = [0o600, 0o060, 0o006].into_iter();
     Mode::from_raw_mode(classes.filter(|class| asked & class == *class).sum())
 }
 
 /// The maximum that was asked for.
-pub(crate) fn max_permits(request: &Request) -> Result<Option<u32>, Cause> {
+pub(crate) fn max_permits(request: &OpenRequest) -> Result<Option<u32>, Cause> {
     match request.max_permits {
         Some(0) => Err(Cause::unsupported("a semaphore must be able to have at least one permit")),
         Some(max) if max > MAX_PERMITS => {

@@ -13,7 +13,7 @@ use super::path::Place;
 use super::registry_lock::Registered;
 use super::slots::{find_user, recover_and_take_slot};
 use super::validate::{explain_unlink, not_found};
-use crate::backend::api::Request;
+use crate::backend::api::OpenRequest;
 use crate::backend::robust::algorithm::epoch;
 use crate::backend::robust::algorithm::layout::{MAX_PERMITS, REMOVED};
 use crate::backend::robust::algorithm::mapped_file::Core;
@@ -28,7 +28,7 @@ use crate::types::AccessMode;
 pub(crate) const OPEN_ATTEMPTS: u32 = 100;
 
 /// Opens or makes the semaphore, and takes a slot in it.
-pub(crate) fn open(place: &Arc<Place>, request: &Request) -> Result<Arc<Core>, Cause> {
+pub(crate) fn open(place: &Arc<Place>, request: &OpenRequest) -> Result<Arc<Core>, Cause> {
     if matches!(request.mode, AccessMode::Create | AccessMode::CreateNew) {
         check_value(request.initial_value, max_permits(request)?.unwrap_or(MAX_PERMITS))?;
     }
@@ -42,7 +42,7 @@ pub(crate) fn open(place: &Arc<Place>, request: &Request) -> Result<Arc<Core>, C
 
 fn open_again_and_again(
     place: &Arc<Place>,
-    request: &Request,
+    request: &OpenRequest,
     made_directory: &mut bool,
 ) -> Result<Core, Cause> {
     let makes = request.mode != AccessMode::OpenExisting;
@@ -77,7 +77,7 @@ fn open_again_and_again(
 }
 
 /// Becomes a user of an existing one. `false` if the name is another file's by now, or other code has closed the descriptor.
-fn join(core: &Core, place: &Place, directory: &OwnedFd, request: &Request) -> Result<bool, Cause> {
+fn join(core: &Core, place: &Place, directory: &OwnedFd, request: &OpenRequest) -> Result<bool, Cause> {
     let registered = Registered::for_open(core)?;
     breakpoint::pass(breakpoint::Step::Registered);
     if !names(place, directory, core) {
@@ -101,7 +101,7 @@ fn join_registered(
     core: &Core,
     place: &Place,
     directory: &OwnedFd,
-    request: &Request,
+    request: &OpenRequest,
 ) -> Result<bool, Cause> {
     let layout = core.layout();
     let locks = core.new_locks();
@@ -156,7 +156,7 @@ fn join_registered(
 }
 
 /// Starts afresh where nobody is left. Who is killed half way leaves a leftover again: `persistent` comes later.
-fn renew(core: &Core, request: &Request, max_permits: u32) -> Result<(), Trouble> {
+fn renew(core: &Core, request: &OpenRequest, max_permits: u32) -> Result<(), Trouble> {
     let layout = core.layout();
     // the permissions are those of whoever made it, if they are not ours to change
     let _ = rustix::fs::fchmod(&*core.new_locks(), mode(request));

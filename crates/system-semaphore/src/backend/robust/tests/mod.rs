@@ -22,7 +22,7 @@ use super::algorithm::operation::{self, Operation, Outcome, Waiters};
 use super::lifetime::file::map;
 use super::lifetime::path::Place;
 use super::lifetime::{close, open};
-use crate::backend::api::Request;
+use crate::backend::api::OpenRequest;
 use crate::{AccessMode, KeyType, NativeIpcKey, SystemSemaphore};
 
 /// An open file that has no name, and nothing in it.
@@ -76,7 +76,7 @@ impl TestSemaphore {
     /// A look at the file, with a slot of its own.
     fn core(&self) -> Core {
         let place = self.place();
-        let request = Request { mode: AccessMode::OpenExisting, ..Request::default() };
+        let request = OpenRequest { mode: AccessMode::OpenExisting, ..OpenRequest::default() };
         let core = open::open(&place, &request).expect("it is there");
         Arc::into_inner(core).expect("nobody else has it")
     }
