@@ -111,7 +111,8 @@ impl<'a> Permit<'a> {
     #[must_use = "if it is false, they are still held"]
     pub fn release_at_once(&mut self) -> bool {
         let (count, epoch) = (self.num_permits(), self.held.epoch());
-        let is_done = count == 0 || self.attachment.quick().is_some_and(|quick| quick.release(count, epoch));
+        let is_done = count == 0
+            || self.attachment.fast_path().is_some_and(|fast_path| fast_path.release(count, epoch));
         if is_done {
             self.held = Held::new(0, 0);
         }
@@ -127,7 +128,7 @@ impl<'a> Permit<'a> {
     pub fn forget(mut self) -> Result<()> {
         let epoch = self.held.epoch();
         let count = self.take();
-        if count == 0 || self.attachment.quick().is_some_and(|quick| quick.forget(count, epoch)) {
+        if count == 0 || self.attachment.fast_path().is_some_and(|fast_path| fast_path.forget(count, epoch)) {
             return Ok(());
         }
         self.attachment
@@ -142,7 +143,7 @@ impl<'a> Permit<'a> {
         let count = self.take();
         if count > 0 {
             // it is of this process, so its semaphore is the one that is open here
-            self.attachment.open.hold(count, epoch);
+            self.attachment.open.detach(count, epoch);
         }
     }
 
@@ -181,14 +182,14 @@ impl<'a> Permit<'a> {
     #[doc(alias = "acquire_owned")]
     pub fn into_owned(mut self) -> OwnedPermit {
         let held = std::mem::replace(&mut self.held, Held::new(0, 0));
-        Permit { attachment: ArcOrRef::from_arc(self.attachment.share()), held }
+        Permit { attachment: ArcOrRef::from_arc(self.attachment.to_arc()), held }
     }
 
     /// What dropping does if it is not a matter of an instruction or two.
     #[inline(never)]
     fn give_back_otherwise(attachment: &Attachment, held: Held) {
         let (count, epoch) = (held.count(), held.epoch());
-        if !attachment.quick().is_some_and(|quick| quick.release(count, epoch)) {
+        if !attachment.fast_path().is_some_and(|fast_path| fast_path.release(count, epoch)) {
             Self::give_back_slowly(attachment, held);
         }
     }
@@ -211,9 +212,10 @@ impl Drop for Permit<'_> {
     #[inline]
     fn drop(&mut self) {
         let held = self.held;
-        let quick = self.attachment.quick();
+        let fast_path = self.attachment.fast_path();
         if held.count() != 0
-            && !quick.is_some_and(|quick| quick.release_single_threaded(held.count(), held.epoch()))
+            && !fast_path
+                .is_some_and(|fast_path| fast_path.release_single_threaded(held.count(), held.epoch()))
         {
             Self::give_back_otherwise(&self.attachment, held);
         }

@@ -176,7 +176,7 @@ impl SystemSemaphore {
     /// type tells: robust and System V).
     #[inline]
     pub fn acquire(&self) -> Result<Permit<'_>> {
-        match self.attachment.quick().and_then(|quick| quick.acquire_single_threaded(1)) {
+        match self.attachment.fast_path().and_then(|fast_path| fast_path.acquire_single_threaded(1)) {
             Some(epoch) => Ok(Permit::new(ArcOrRef::from_ref(&self.attachment), 1, epoch)),
             None => self.acquire_otherwise(),
         }
@@ -345,7 +345,7 @@ impl SystemSemaphore {
     #[inline]
     #[must_use]
     pub fn acquire_at_once(&self, count: u32) -> Option<Permit<'_>> {
-        let epoch = self.attachment.quick()?.acquire(count)?;
+        let epoch = self.attachment.fast_path()?.acquire(count)?;
         Some(Permit::new(ArcOrRef::from_ref(&self.attachment), count, epoch))
     }
 
@@ -356,7 +356,7 @@ impl SystemSemaphore {
         limit: WaitLimit,
         interrupted: Option<&mut dyn FnMut() -> bool>,
     ) -> Result<Permit<'_>> {
-        match self.attachment.quick().and_then(|quick| quick.acquire(count)) {
+        match self.attachment.fast_path().and_then(|fast_path| fast_path.acquire(count)) {
             Some(epoch) => Ok(Permit::new(ArcOrRef::from_ref(&self.attachment), count, epoch)),
             None => self.acquire_slowly(count, limit, interrupted),
         }
@@ -370,7 +370,7 @@ impl SystemSemaphore {
         limit: WaitLimit,
         interrupted: Option<&mut dyn FnMut() -> bool>,
     ) -> Result<Permit<'_>> {
-        let outcome = self.attachment.here().and_then(|attachment| {
+        let outcome = self.attachment.in_this_process().and_then(|attachment| {
             let backend = &attachment.open.backend;
             let epoch = match count {
                 0 => backend.epoch(),
@@ -411,7 +411,10 @@ impl SystemSemaphore {
     #[must_use = "if it is false, they are still held"]
     pub fn release_at_once(&self, count: u32) -> bool {
         count == 0
-            || self.attachment.quick().is_some_and(|quick| self.attachment.open.release_at_once(count, quick))
+            || self
+                .attachment
+                .fast_path()
+                .is_some_and(|fast_path| self.attachment.open.release_uncontended(count, fast_path))
     }
 
     #[inline(never)]
@@ -430,7 +433,7 @@ impl SystemSemaphore {
     /// # Errors
     /// As for [`release`](Self::release).
     pub fn add_permits(&self, count: u32) -> Result<()> {
-        if count == 0 || self.attachment.quick().is_some_and(|quick| quick.add(count)) {
+        if count == 0 || self.attachment.fast_path().is_some_and(|fast_path| fast_path.add(count)) {
             return Ok(());
         }
         self.attachment
@@ -449,14 +452,14 @@ impl SystemSemaphore {
     /// [`NotFound`](ErrorKind::NotFound) if the semaphore was removed from the system.
     pub fn forget_held(&self, count: u32) -> Result<u32> {
         self.attachment
-            .with_open(|open| open.forget_held(count))
+            .with_open(|open| open.forget_detached(count))
             .map_err(|cause| self.error(format!("forget {count} of"), cause))
     }
 
     /// How many permits this process holds without a guard.
     #[must_use]
     pub fn held_permits(&self) -> u32 {
-        self.attachment.with_open(|open| Ok(open.held())).unwrap_or(0)
+        self.attachment.with_open(|open| Ok(open.detached_permits())).unwrap_or(0)
     }
 
     /// How many permits are free at this moment. Others may take them in the next.

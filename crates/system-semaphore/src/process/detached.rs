@@ -1,4 +1,4 @@
-//! [`Account`]: how many permits this process holds without a guard.
+//! [`DetachedPermits`]: the number of permits that this process holds without a guard.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,16 +7,17 @@ use crate::sys::fork;
 use crate::sys::thread::SingleThreaded;
 use crate::types::Epoch;
 
-/// How many permits a process holds without a guard, with the process and the epoch that they belong to: in a forked
-/// child, and after a reset, it reads as none. One word, so that no lock can be left locked by a fork.
+/// The number of detached permits, with the generation of the process and the epoch that they belong to.
+///
+/// In a forked child, and after a reset, the count is 0. It is one atomic word, because a fork could leave a lock locked.
 #[derive(Debug)]
-pub(super) struct Account {
+pub(super) struct DetachedPermits {
     word: AtomicU64,
     #[cfg(target_os = "linux")]
     single: SingleThreaded,
 }
 
-impl Default for Account {
+impl Default for DetachedPermits {
     fn default() -> Self {
         Self {
             word: AtomicU64::new(0),
@@ -26,21 +27,22 @@ impl Default for Account {
     }
 }
 
-impl Account {
-    pub(super) fn held(&self, epoch: Epoch) -> u32 {
+impl DetachedPermits {
+    /// Returns the number of detached permits of this epoch.
+    pub(super) fn count(&self, epoch: Epoch) -> u32 {
         Self::read(self.word.load(Ordering::Acquire), epoch)
     }
 
-    /// Whether, in whatever epoch it is, fewer are held. `false` says nothing.
+    /// Whether the count is below `count` in every epoch. `false` means that it may be.
     #[inline]
-    pub(super) fn is_surely_below(&self, count: u32) -> bool {
+    pub(super) fn definitely_below(&self, count: u32) -> bool {
         (self.word.load(Ordering::Relaxed) as u32) < count
     }
 
-    /// Changes what is held, knowing the epoch; returns the epoch and what was held before.
+    /// Replaces the count by the result of `change`, and returns the epoch and the count before.
     ///
-    /// The epoch is asked for after the word was loaded, so that no word of a later epoch can be taken for one of an
-    /// earlier: if there is one, it was written since, and the exchange fails.
+    /// The word is loaded before the epoch. If another thread writes a word of a later epoch in between, the exchange
+    /// fails. Therefore a word of a later epoch is never replaced by one of an earlier epoch.
     pub(super) fn update(
         &self,
         epoch: impl Fn() -> Epoch,
@@ -51,7 +53,7 @@ impl Account {
             let now = epoch();
             let held = Self::read(word, now);
             let changed = Self::owner(now) | u64::from(change(now, held));
-            // a locked instruction costs as much as all the rest, and is for the other threads
+            // A compare-and-swap costs as much as the rest, and a single thread does not need it.
             if self.is_single() {
                 self.word.store(changed, Ordering::Release);
                 return (now, held);
@@ -63,10 +65,11 @@ impl Account {
         }
     }
 
-    /// Adds to what is held of this epoch, if that is what stands there and this is the only thread; tells whether it did. Which
-    /// epoch it is now makes no difference: if another, neither counts.
+    /// Adds `count` permits of this epoch if the process has one thread and the word is of this epoch.
+    ///
+    /// Returns whether it did. The current epoch makes no difference: if it is another, neither word counts.
     #[inline]
-    pub(super) fn add_alone(&self, count: u32, epoch: Epoch) -> bool {
+    pub(super) fn add_single_threaded(&self, count: u32, epoch: Epoch) -> bool {
         let word = self.word.load(Ordering::Relaxed);
         let owner = Self::owner(epoch);
         let held = word as u32;
@@ -86,8 +89,9 @@ impl Account {
         return false;
     }
 
-    /// `[ generation:16 | epoch:16 | held:32 ]`: so many forks in a row, or resets while something is held, that 16
-    /// bits come round do not happen.
+    /// Returns the upper half of the word `[ generation:16 | epoch:16 | count:32 ]`.
+    ///
+    /// The 16 bits would be ambiguous after 65,536 nested forks, or 65,536 resets while permits are detached.
     fn owner(epoch: Epoch) -> u64 {
         u64::from(fork::generation() & 0xFFFF) << 48 | u64::from(epoch & 0xFFFF) << 32
     }
@@ -103,49 +107,49 @@ mod tests {
     use std::cell::Cell;
     use std::sync::atomic::AtomicU8;
 
-    use super::{Account, SingleThreaded};
+    use super::{DetachedPermits, SingleThreaded};
 
-    /// An account of a process that has one thread, or has not.
-    fn account(single: u8) -> Account {
+    /// Returns the count of a process with one thread (1) or several (0).
+    fn detached(single: u8) -> DetachedPermits {
         let single = SingleThreaded::told_by(Box::leak(Box::new(AtomicU8::new(single))));
-        Account { single, ..Account::default() }
+        DetachedPermits { single, ..DetachedPermits::default() }
     }
 
     #[test]
-    fn what_is_held_in_a_later_epoch_is_not_lost_to_one_who_was_slow() {
-        let account = account(0);
-        account.update(|| 0, |_, held| held + 5);
+    fn slow_update_keeps_permits_of_later_epoch() {
+        let detached = detached(0);
+        detached.update(|| 0, |_, held| held + 5);
         let asked = Cell::new(false);
-        // between this one's question and its change, another begins the next epoch and holds two
+        // Between the query and the exchange, another thread begins the next epoch and detaches two permits.
         let epoch = || {
             if !asked.replace(true) {
-                account.update(|| 1, |_, held| held + 2);
+                detached.update(|| 1, |_, held| held + 2);
                 0
             } else {
                 1
             }
         };
-        assert_eq!(account.update(epoch, |_, held| held.saturating_sub(1)), (1, 2));
-        assert_eq!((account.held(0), account.held(1)), (0, 1));
+        assert_eq!(detached.update(epoch, |_, held| held.saturating_sub(1)), (1, 2));
+        assert_eq!((detached.count(0), detached.count(1)), (0, 1));
     }
 
     #[test]
-    fn the_only_thread_counts_like_any_other() {
+    fn single_thread_counts_as_several_do() {
         for single in [0, 1] {
-            let account = account(single);
+            let detached = detached(single);
             let put = |count, epoch, now| {
-                if !account.add_alone(count, epoch) {
-                    account.update(|| now, |now, held| if now == epoch { held + count } else { held });
+                if !detached.add_single_threaded(count, epoch) {
+                    detached.update(|| now, |now, held| if now == epoch { held + count } else { held });
                 }
             };
             put(2, 0, 0);
             put(3, 0, 0);
-            assert_eq!(account.held(0), 5);
-            assert_eq!(account.update(|| 0, |_, held| held - 1), (0, 5));
-            // what was taken before a reset does not drive out what was taken since
+            assert_eq!(detached.count(0), 5);
+            assert_eq!(detached.update(|| 0, |_, held| held - 1), (0, 5));
+            // Permits from before a reset do not replace those from after it.
             put(2, 1, 1);
             put(4, 0, 1);
-            assert_eq!((account.held(0), account.held(1)), (0, 2));
+            assert_eq!((detached.count(0), detached.count(1)), (0, 2));
         }
     }
 }

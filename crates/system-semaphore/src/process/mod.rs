@@ -1,16 +1,18 @@
-//! What this process has open: for each semaphore the open backend, the permits that are held without a guard, and what
-//! the last handle removes.
+//! The semaphores that this process has open.
+//!
+//! For each of them the process has one open backend, the number of its detached permits, and the removals that its last
+//! handle runs. All handles of one semaphore share an [`Attachment`].
 
 mod cleanup;
 mod detached;
-mod open;
+mod open_semaphore;
 mod registry;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use self::cleanup::Duties;
-use self::open::Open;
+use self::cleanup::Cleanup;
+use self::open_semaphore::OpenSemaphore;
 use self::registry::{Entry, Registry};
 use crate::backend::api::{Identity, OpenRequest, Opened, Removal};
 use crate::backend::{self, FastPath};
@@ -21,41 +23,43 @@ use crate::sys::fork::{self, PerProcess};
 use crate::sys::standard_descriptors::Reservation;
 use crate::types::Capabilities;
 
-/// One semaphore as the handles of this process share it. What an operation needs comes first, in as few cache lines as it can: with
-/// thousands open, they are what it waits for.
+/// The state that all handles of one semaphore in this process share.
+///
+/// The fields that every operation reads come first, in as few cache lines as possible. With thousands of semaphores
+/// open, an operation mostly waits for those lines.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Attachment {
-    pub(crate) open: Arc<Open>,
-    /// This process's generation, as it is now.
-    now: &'static AtomicU32,
-    /// The process that opened it; a forked child has a copy, but none of its duties.
-    generation: u32,
-    quick: Option<FastPath>,
-    /// Itself.
+    pub(crate) open: Arc<OpenSemaphore>,
+    /// The generation of the process that runs this code.
+    current_generation: &'static AtomicU32,
+    /// The generation of the process that opened the semaphore. A forked child has a copy, and must not run the cleanup.
+    owner_generation: u32,
+    fast_path: Option<FastPath>,
+    /// A reference to this attachment.
     shared: Weak<Self>,
-    /// The text of the key it was first opened by, for messages.
+    /// The text of the key by which this process first opened the semaphore, for messages.
     pub(crate) key_text: Arc<str>,
-    /// What it could do when it was opened.
+    /// The capabilities when the semaphore was opened.
     pub(crate) capabilities: Capabilities,
     identity: (KeyType, Identity),
-    /// No other attachment of this process or its parents has this number.
-    number: u64,
-    duties: Mutex<Duties>,
+    /// Unique among the attachments of this process and its ancestors.
+    id: u64,
+    cleanup: Mutex<Cleanup>,
 }
 
-/// Opens the semaphore, or joins what this process has of it already.
+/// Opens the semaphore, or returns the attachment if this process has it open already.
 pub(crate) fn attach(
     key: &NativeIpcKey,
     key_text: &Arc<str>,
     request: &OpenRequest,
 ) -> Result<Arc<Attachment>, Cause> {
     for _ in 0..RESET_ATTEMPTS {
-        let Joined { attachment, removal, needs_reset } = open_or_join(key, key_text, request)?;
+        let Attached { attachment, removal, needs_reset } = open_or_reuse(key, key_text, request)?;
         if needs_reset {
             match attachment.with_open(|open| open.backend.reset(request.initial_value)) {
                 Ok(()) => {}
-                // removed since; a new one is to be made, with a file of its own if we made this one
+                // A remover was faster. If this open created the file, the next attempt must create its own.
                 Err(cause) if cause.kind == ErrorKind::NotFound => {
                     removal.into_iter().for_each(|removal| (removal.run)());
                     continue;
@@ -63,101 +67,105 @@ pub(crate) fn attach(
                 Err(cause) => return Err(cause),
             }
         }
-        // Only now: an open that failed removes nothing.
-        lock(&attachment.duties).add(removal, request.persistent);
+        // Only now, because an open that failed must remove nothing.
+        lock(&attachment.cleanup).add(removal, request.persistent);
         return Ok(attachment);
     }
     let reason = "others removed it again and again while it was being reset";
     Err(Cause::new(ErrorKind::Unknown, reason))
 }
 
-/// How often a semaphore that vanishes before it can be reset is opened anew.
+/// How often an opener starts over because the semaphore was removed before the reset.
 const RESET_ATTEMPTS: u32 = 100;
 
-struct Joined {
+struct Attached {
     attachment: Arc<Attachment>,
     removal: Option<Removal>,
     needs_reset: bool,
 }
 
-fn open_or_join(key: &NativeIpcKey, key_text: &Arc<str>, request: &OpenRequest) -> Result<Joined, Cause> {
+fn open_or_reuse(key: &NativeIpcKey, key_text: &Arc<str>, request: &OpenRequest) -> Result<Attached, Cause> {
     let _reservation = Reservation::new();
     let namespace = backend::namespace_of(key)?;
     let open = || namespace.open(key.native_key(), request);
-    // An open may have to wait for others, and other semaphores are not to wait with it.
+    // An open can wait for other processes. If possible, it does so without the registry's lock.
     let before = if namespace.open_is_race_free() { Some(open()?) } else { None };
-    // Held to the end: between the open and the entry no other thread's last handle may remove what was opened.
+    // Locked to the end: between the open and the insertion, the last handle of another thread must not remove the
+    // semaphore.
     let mut registry = registry();
     let Opened { backend, removal, needs_reset } = before.map_or_else(open, Ok)?;
     let identity = (key.key_type(), backend.identity());
-    let (entry, spare) = registry.enter(identity, backend);
-    let attachment = entry.attachment(|open, shared| Attachment::new(open, shared, identity, key_text));
-    // closing it may take as long as opening did
+    let (entry, spare) = registry.get_or_insert(identity, backend);
+    let attachment =
+        entry.attachment_or_insert_with(|open, shared| Attachment::new(open, shared, identity, key_text));
+    // The spare backend is closed without the lock, because a close can take as long as an open.
     drop(registry);
     drop(spare);
-    Ok(Joined { attachment, removal, needs_reset })
+    Ok(Attached { attachment, removal, needs_reset })
 }
 
 impl Attachment {
     fn new(
-        open: &Arc<Open>,
+        open: &Arc<OpenSemaphore>,
         shared: &Weak<Self>,
         identity: (KeyType, Identity),
         key_text: &Arc<str>,
     ) -> Self {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         Self {
-            quick: backend::fast_path(&*open.backend),
-            now: fork::cell(),
-            generation: fork::generation(),
+            fast_path: backend::fast_path(&*open.backend),
+            current_generation: fork::cell(),
+            owner_generation: fork::generation(),
             open: Arc::clone(open),
             shared: Weak::clone(shared),
             key_text: Arc::clone(key_text),
             capabilities: open.backend.capabilities(),
             identity,
-            number: NUMBER.fetch_add(1, Ordering::Relaxed),
-            duties: Mutex::default(),
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            cleanup: Mutex::default(),
         }
     }
 
-    /// What this process has of it: itself, or, in a forked child that has inherited it, what stands for it there.
+    /// Returns the attachment of this process: in a forked child that inherited `self`, the child's own one.
     #[inline]
-    pub(crate) fn here(&self) -> Result<ArcOrRef<'_, Self>, Cause> {
+    pub(crate) fn in_this_process(&self) -> Result<ArcOrRef<'_, Self>, Cause> {
         if self.is_own() {
             return Ok(ArcOrRef::from_ref(self));
         }
-        self.in_child().map(ArcOrRef::from_arc)
+        self.reopen_after_fork().map(ArcOrRef::from_arc)
     }
 
-    /// Does something with the open semaphore as this process shares it. A forked child that uses what it inherited
-    /// shares it with what it opens itself.
+    /// Runs an operation on the open semaphore of this process. A forked child opens the semaphore anew.
     #[inline]
-    pub(crate) fn with_open<T>(&self, operation: impl FnOnce(&Open) -> Result<T, Cause>) -> Result<T, Cause> {
-        operation(&self.here()?.open)
+    pub(crate) fn with_open<T>(
+        &self,
+        operation: impl FnOnce(&OpenSemaphore) -> Result<T, Cause>,
+    ) -> Result<T, Cause> {
+        operation(&self.in_this_process()?.open)
     }
 
-    /// Whether this process opened it.
+    /// Whether this process created the attachment, and not an ancestor.
     #[inline(always)]
     pub(crate) fn is_own(&self) -> bool {
-        // no process has the generation 0, which a new child finds there
-        self.now.load(Ordering::Relaxed) == self.generation
+        // A new child finds the generation 0 there, which no process has.
+        self.current_generation.load(Ordering::Relaxed) == self.owner_generation
     }
 
-    /// What this process can operate on without further ado.
+    /// Returns the fast path, if the type has one and this process created the attachment.
     #[inline(always)]
-    pub(crate) fn quick(&self) -> Option<&FastPath> {
-        if self.is_own() { self.quick.as_ref() } else { None }
+    pub(crate) fn fast_path(&self) -> Option<&FastPath> {
+        if self.is_own() { self.fast_path.as_ref() } else { None }
     }
 
-    /// Another owner of it.
-    pub(crate) fn share(&self) -> Arc<Self> {
-        self.shared.upgrade().expect("who has a reference to it keeps it alive")
+    /// Returns an owning reference to this attachment.
+    pub(crate) fn to_arc(&self) -> Arc<Self> {
+        self.shared.upgrade().expect("the caller borrows it from an owner")
     }
 
-    /// What a forked child uses in the place of what it inherited.
+    /// Returns the attachment that a forked child uses instead of the inherited one, and creates it if necessary.
     #[cold]
-    fn in_child(&self) -> Result<Arc<Self>, Cause> {
-        if let Some(attachment) = registry().inherited.get(&self.number) {
+    fn reopen_after_fork(&self) -> Result<Arc<Self>, Cause> {
+        if let Some(attachment) = registry().inherited.get(&self.id) {
             return Ok(Arc::clone(attachment));
         }
         let reservation = Reservation::new();
@@ -166,27 +174,26 @@ impl Attachment {
         let mut registry = registry();
         let (attachment, spare) = match opened {
             None => {
-                let as_it_is = || Entry::of(Arc::clone(&self.open));
+                let as_it_is = || Entry::new(Arc::clone(&self.open));
                 let entry = registry.entries.entry(self.identity).or_insert_with(as_it_is);
                 let new = |open: &_, shared: &_| Self::new(open, shared, self.identity, &self.key_text);
-                (entry.attachment(new), None)
+                (entry.attachment_or_insert_with(new), None)
             }
             Some(Opened { backend, .. }) => {
                 let identity = (self.identity.0, backend.identity());
-                let (entry, spare) = registry.enter(identity, backend);
+                let (entry, spare) = registry.get_or_insert(identity, backend);
                 let new = |open: &_, shared: &_| Self::new(open, shared, identity, &self.key_text);
-                (entry.attachment(new), spare)
+                (entry.attachment_or_insert_with(new), spare)
             }
         };
-        // another thread may have been first, with another file that has gone since
-        let first =
-            Arc::clone(registry.inherited.entry(self.number).or_insert_with(|| Arc::clone(&attachment)));
+        // Another thread can have been faster, with another file that was removed since.
+        let first = Arc::clone(registry.inherited.entry(self.id).or_insert_with(|| Arc::clone(&attachment)));
         drop(registry);
         drop((spare, attachment));
         Ok(first)
     }
 
-    /// Whether the two are of one semaphore.
+    /// Whether both attachments are of one semaphore.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.identity == other.identity
     }
@@ -194,41 +201,43 @@ impl Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        // what is taken out of the registry goes after its lock: closing may take as long as opening
+        // Both are dropped after the lock, because a close can take as long as an open.
         let (_in_child, _entry);
         let mut registry = registry();
         if !self.is_own() {
-            _in_child = registry.inherited.remove(&self.number);
+            _in_child = registry.inherited.remove(&self.id);
             return;
         }
-        let mut duties = std::mem::take(&mut *lock(&self.duties));
+        let mut cleanup = std::mem::take(&mut *lock(&self.cleanup));
         let successor = registry.entries.get(&self.identity).and_then(|entry| entry.attachment.upgrade());
         if let Some(successor) = successor {
-            // another thread opened it anew just now
-            lock(&successor.duties)
-                .add(std::mem::take(&mut duties.removals).into_values(), duties.persistent);
-            // Its last handle may be gone by now; it must not be dropped under the lock, which it takes.
+            // Another thread has just opened the semaphore again.
+            lock(&successor.cleanup)
+                .add(std::mem::take(&mut cleanup.removals).into_values(), cleanup.persistent);
+            // This can be the last reference. Its drop takes the registry's lock.
             drop(registry);
             drop(successor);
             return;
         }
-        _entry = registry.forget_unneeded(self.identity, duties.end_the_semaphore());
-        if !duties.persistent {
-            for removal in duties.removals.into_values() {
+        _entry = registry.remove_if_unused(self.identity, cleanup.removes_semaphore());
+        if !cleanup.persistent {
+            for removal in cleanup.removals.into_values() {
                 (removal.run)();
             }
         }
     }
 }
 
-/// This process's registry. A forked child begins with an empty one: it owns nothing, and another thread of its
-/// parent may have held the lock at the fork.
+/// Locks the registry of this process.
+///
+/// A forked child starts with an empty one: the child owns nothing, and another thread of its parent can have held the
+/// lock during the fork.
 fn registry() -> MutexGuard<'static, Registry<Attachment>> {
     static REGISTRY: PerProcess<Mutex<Registry<Attachment>>> = PerProcess::new();
     lock(REGISTRY.get())
 }
 
-/// No code that could panic half way runs under our locks, so what a poisoned one guards is whole.
+/// Locks a mutex, also a poisoned one: no code that could panic halfway through a change runs under our locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

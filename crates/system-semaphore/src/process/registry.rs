@@ -3,30 +3,34 @@
 use std::collections::{HashMap, hash_map};
 use std::sync::{Arc, Weak};
 
-use super::open::Open;
+use super::open_semaphore::OpenSemaphore;
 use crate::backend::api::{Backend, Identity};
 use crate::key::KeyType;
 
-/// The semaphores that this process has open. An `A` is what the handles of one of them share.
+/// The semaphores that this process has open. `A` is the attachment that the handles of one semaphore share.
 pub(super) struct Registry<A> {
     pub(super) entries: HashMap<(KeyType, Identity), Entry<A>>,
-    /// What stands for attachments inherited from a parent, by their numbers.
+    /// The attachments that replace inherited ones in a forked child, by the id of the inherited one.
     pub(super) inherited: HashMap<u64, Arc<A>>,
 }
 
 pub(super) struct Entry<A> {
     pub(super) attachment: Weak<A>,
-    open: Arc<Open>,
+    open: Arc<OpenSemaphore>,
 }
 
 impl<A> Entry<A> {
-    pub(super) fn of(open: Arc<Open>) -> Self {
+    pub(super) fn new(open: Arc<OpenSemaphore>) -> Self {
         Self { attachment: Weak::new(), open }
     }
 
-    /// Returns what the handles share; if they share nothing yet, `new` makes it, from the open semaphore and a
-    /// reference to the result.
-    pub(super) fn attachment(&mut self, new: impl FnOnce(&Arc<Open>, &Weak<A>) -> A) -> Arc<A> {
+    /// Returns the attachment, and creates it with `new` if there is none.
+    ///
+    /// The arguments of `new` are the open semaphore and a reference to the attachment.
+    pub(super) fn attachment_or_insert_with(
+        &mut self,
+        new: impl FnOnce(&Arc<OpenSemaphore>, &Weak<A>) -> A,
+    ) -> Arc<A> {
         if let Some(attachment) = self.attachment.upgrade() {
             return attachment;
         }
@@ -43,23 +47,26 @@ impl<A> Default for Registry<A> {
 }
 
 impl<A> Registry<A> {
-    /// The entry of what was opened; the backend comes back if it is open already.
-    pub(super) fn enter(
+    /// Returns the entry of an open semaphore, and the backend if the semaphore was open already.
+    pub(super) fn get_or_insert(
         &mut self,
         identity: (KeyType, Identity),
         backend: Box<dyn Backend>,
     ) -> (&mut Entry<A>, Option<Box<dyn Backend>>) {
         match self.entries.entry(identity) {
             hash_map::Entry::Occupied(entry) => (entry.into_mut(), Some(backend)),
-            hash_map::Entry::Vacant(entry) => (entry.insert(Entry::of(Arc::new(Open::new(backend)))), None),
+            hash_map::Entry::Vacant(entry) => {
+                (entry.insert(Entry::new(Arc::new(OpenSemaphore::new(backend)))), None)
+            }
         }
     }
 
-    /// Takes an entry out if no handle needs it any more, nor, unless the semaphore ends anyway, what is held without
-    /// a guard.
-    pub(super) fn forget_unneeded(&mut self, identity: (KeyType, Identity), ends: bool) -> Option<Entry<A>> {
+    /// Removes an entry without handles, and returns it.
+    ///
+    /// If this process holds detached permits, the entry stays, unless the semaphore `ends` with the last handle.
+    pub(super) fn remove_if_unused(&mut self, identity: (KeyType, Identity), ends: bool) -> Option<Entry<A>> {
         let entry = self.entries.get(&identity)?;
-        let is_needed = entry.attachment.strong_count() > 0 || !ends && entry.open.held() > 0;
+        let is_needed = entry.attachment.strong_count() > 0 || !ends && entry.open.detached_permits() > 0;
         if is_needed { None } else { self.entries.remove(&identity) }
     }
 }
