@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend;
 use crate::backend::api::{Backend, WaitLimit, WaitOptions};
-use crate::error::{Cause, Error, ErrorKind, Result};
+use crate::error::{Cause, Error, Result};
 #[cfg(unix)]
 use crate::inheritable::InheritablePermit;
 use crate::key::{Key, KeyType, NativeIpcKey};
@@ -33,7 +33,7 @@ use crate::types::{AccessMode, Capabilities, Holder};
 /// A *System V* or *POSIX* semaphore is removed when the last handle of the process that made it is dropped, whoever
 /// still uses it (Qt's rule); [`Builder::persistent`] keeps it. Who opened an existing one with
 /// [`AccessMode::Create`] counts as its maker, too. Those who still use a removed System V semaphore get
-/// [`NotFound`](ErrorKind::NotFound); those of a POSIX one keep it among themselves. A maker that ends without dropping
+/// [`NotFound`](crate::ErrorKind::NotFound); those of a POSIX one keep it among themselves. A maker that ends without dropping
 /// its handles leaves the semaphore to those who use it and to later ones.
 ///
 /// # Threads, forks and other programs
@@ -60,12 +60,12 @@ impl SystemSemaphore {
     /// Opens or creates a semaphore, with the parameters of Qt's constructor.
     ///
     /// # Errors
-    /// [`KeyError`](ErrorKind::KeyError) if the key cannot name a semaphore,
-    /// [`PermissionDenied`](ErrorKind::PermissionDenied) if it belongs to another user,
-    /// [`OutOfResources`](ErrorKind::OutOfResources) if the initial value is above the maximum or the system has no more
+    /// [`KeyError`](crate::ErrorKind::KeyError) if the key cannot name a semaphore,
+    /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) if it belongs to another user,
+    /// [`OutOfResources`](crate::ErrorKind::OutOfResources) if the initial value is above the maximum or the system has no more
     /// semaphores (for a robust one: shared memory is full, or 4,093 processes use it already),
-    /// [`Corrupt`](ErrorKind::Corrupt) if something else stands in its place,
-    /// [`TimedOut`](ErrorKind::TimedOut) if another process that is opening or closing it is stopped, and what the mode
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) if something else stands in its place,
+    /// [`TimedOut`](crate::ErrorKind::TimedOut) if another process that is opening or closing it is stopped, and what the mode
     /// says.
     pub fn new(key: impl Into<Key>, initial_value: u32, mode: AccessMode) -> Result<Self> {
         Self::builder(key).initial_value(initial_value).mode(mode).build()
@@ -93,8 +93,8 @@ impl SystemSemaphore {
     }
 
     /// Removes a semaphore from the system by its key, whoever uses it. Those who do learn it on robust and System V
-    /// semaphores ([`NotFound`](ErrorKind::NotFound)), and keep it among themselves on POSIX. A Windows semaphore goes with its last
-    /// user, and not before ([`Unsupported`](ErrorKind::Unsupported)).
+    /// semaphores ([`NotFound`](crate::ErrorKind::NotFound)), and keep it among themselves on POSIX. A Windows semaphore goes with its last
+    /// user, and not before ([`Unsupported`](crate::ErrorKind::Unsupported)).
     ///
     /// With a System V semaphore goes its key file, if it is one that was made for a plain name; any other file
     /// named in a native key stays.
@@ -108,7 +108,7 @@ impl SystemSemaphore {
     /// ```
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) if there is none, [`PermissionDenied`](ErrorKind::PermissionDenied) if it
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is none, [`PermissionDenied`](crate::ErrorKind::PermissionDenied) if it
     /// belongs to another user.
     pub fn remove(key: impl Into<Key>) -> Result<()> {
         let key = key.into().resolve(None)?;
@@ -172,7 +172,7 @@ impl SystemSemaphore {
     /// Takes a permit, waiting as long as it takes.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) if the semaphore is removed from the system, also while waiting (where the
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the semaphore is removed from the system, also while waiting (where the
     /// type tells: robust and System V).
     #[inline]
     pub fn acquire(&self) -> Result<Permit<'_>> {
@@ -192,8 +192,8 @@ impl SystemSemaphore {
     /// Takes `count` permits, all or none, waiting as long as it takes. None at all (0) come at once.
     ///
     /// # Errors
-    /// As for [`acquire`](Self::acquire); [`OutOfResources`](ErrorKind::OutOfResources) if there can never be so
-    /// many; [`Unsupported`](ErrorKind::Unsupported) if the type cannot take several at once.
+    /// As for [`acquire`](Self::acquire); [`OutOfResources`](crate::ErrorKind::OutOfResources) if there can never be so
+    /// many; [`Unsupported`](crate::ErrorKind::Unsupported) if the type cannot take several at once.
     pub fn acquire_many(&self, count: u32) -> Result<Permit<'_>> {
         self.acquire_with(count, WaitLimit::Forever, None)
     }
@@ -201,7 +201,7 @@ impl SystemSemaphore {
     /// Takes a permit if that needs no wait.
     ///
     /// # Errors
-    /// [`NoPermits`](ErrorKind::NoPermits) if it would, and as for [`acquire`](Self::acquire).
+    /// [`NoPermits`](crate::ErrorKind::NoPermits) if it would, and as for [`acquire`](Self::acquire).
     pub fn try_acquire(&self) -> Result<Permit<'_>> {
         self.acquire_with(1, WaitLimit::None, None)
     }
@@ -209,7 +209,7 @@ impl SystemSemaphore {
     /// Takes `count` permits, all or none, if that needs no wait.
     ///
     /// # Errors
-    /// [`NoPermits`](ErrorKind::NoPermits) if it would, and as for [`acquire_many`](Self::acquire_many).
+    /// [`NoPermits`](crate::ErrorKind::NoPermits) if it would, and as for [`acquire_many`](Self::acquire_many).
     pub fn try_acquire_many(&self, count: u32) -> Result<Permit<'_>> {
         self.acquire_with(count, WaitLimit::None, None)
     }
@@ -227,8 +227,8 @@ impl SystemSemaphore {
     /// ```
     ///
     /// # Errors
-    /// [`TimedOut`](ErrorKind::TimedOut), and as for [`acquire`](Self::acquire);
-    /// [`Unsupported`](ErrorKind::Unsupported) where the type has no timeouts.
+    /// [`TimedOut`](crate::ErrorKind::TimedOut), and as for [`acquire`](Self::acquire);
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) where the type has no timeouts.
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<Permit<'_>> {
         self.acquire_many_timeout(1, timeout)
     }
@@ -236,7 +236,7 @@ impl SystemSemaphore {
     /// Takes `count` permits, all or none, waiting no longer than `timeout`.
     ///
     /// # Errors
-    /// [`TimedOut`](ErrorKind::TimedOut), and as for [`acquire_many`](Self::acquire_many).
+    /// [`TimedOut`](crate::ErrorKind::TimedOut), and as for [`acquire_many`](Self::acquire_many).
     pub fn acquire_many_timeout(&self, count: u32, timeout: Duration) -> Result<Permit<'_>> {
         // a deadline too far for the clock is none
         let limit = Instant::now().checked_add(timeout).map_or(WaitLimit::Forever, WaitLimit::Until);
@@ -271,7 +271,7 @@ impl SystemSemaphore {
     /// On Windows, where no signal ends a wait, it is asked every 50 ms.
     ///
     /// # Errors
-    /// [`Interrupted`](ErrorKind::Interrupted) if the wait was ended, and as for
+    /// [`Interrupted`](crate::ErrorKind::Interrupted) if the wait was ended, and as for
     /// [`acquire_many_timeout`](Self::acquire_many_timeout).
     pub fn acquire_interruptible(
         &self,
@@ -305,14 +305,14 @@ impl SystemSemaphore {
     /// ```
     ///
     /// # Errors
-    /// [`Unsupported`](ErrorKind::Unsupported) where the type has no such permits
-    /// ([`Capabilities::inheritable_permits`]); [`OutOfResources`](ErrorKind::OutOfResources) if no descriptor, or no place
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) where the type has no such permits
+    /// ([`Capabilities::inheritable_permits`]); [`OutOfResources`](crate::ErrorKind::OutOfResources) if no descriptor, or no place
     /// among the semaphore's users, is left; and as for [`acquire_many_deadline`](Self::acquire_many_deadline).
     #[cfg(unix)]
     pub fn acquire_inheritable(&self, count: u32, deadline: Option<Instant>) -> Result<InheritablePermit> {
         let limit = deadline.map_or(WaitLimit::Forever, WaitLimit::Until);
         let descriptor = self.attachment.with_open(|open| {
-            refuse_too_many(count, open.backend.capabilities())?;
+            open.backend.capabilities().check_count(count)?;
             open.backend.acquire_inheritable(count, &mut WaitOptions { limit, interrupted: None })
         });
         match descriptor {
@@ -375,7 +375,8 @@ impl SystemSemaphore {
             let epoch = match count {
                 0 => backend.epoch(),
                 _ => {
-                    refuse(count, limit, backend.capabilities())?;
+                    let has_deadline = matches!(limit, WaitLimit::Until(_));
+                    backend.capabilities().check_acquire(count, has_deadline)?;
                     backend.acquire(count, &mut WaitOptions { limit, interrupted })?
                 }
             };
@@ -397,9 +398,9 @@ impl SystemSemaphore {
     /// last.
     ///
     /// # Errors
-    /// [`OutOfResources`](ErrorKind::OutOfResources) if the count would pass the maximum: nothing has happened then (on
+    /// [`OutOfResources`](crate::ErrorKind::OutOfResources) if the count would pass the maximum: nothing has happened then (on
     /// POSIX, if others made the room vanish half way, what they took meanwhile stays taken).
-    /// [`NotFound`](ErrorKind::NotFound) if the semaphore was removed from the system.
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the semaphore was removed from the system.
     pub fn release(&self, count: u32) -> Result<()> {
         if self.release_at_once(count) { Ok(()) } else { self.release_slowly(count) }
     }
@@ -421,7 +422,7 @@ impl SystemSemaphore {
     fn release_slowly(&self, count: u32) -> Result<()> {
         self.attachment
             .with_open(|open| {
-                refuse_too_many(count, open.backend.capabilities())?;
+                open.backend.capabilities().check_count(count)?;
                 open.release(count)
             })
             .map_err(|cause| self.error(format!("release {count} permits of"), cause))
@@ -438,7 +439,7 @@ impl SystemSemaphore {
         }
         self.attachment
             .with_open(|open| {
-                refuse_too_many(count, open.backend.capabilities())?;
+                open.backend.capabilities().check_count(count)?;
                 open.backend.release_and_add(0, 0, count)
             })
             .map_err(|cause| self.error(format!("add {count} permits to"), cause))
@@ -449,7 +450,7 @@ impl SystemSemaphore {
     /// [held](Permit::hold).
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) if the semaphore was removed from the system.
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the semaphore was removed from the system.
     pub fn forget_held(&self, count: u32) -> Result<u32> {
         self.attachment
             .with_open(|open| open.forget_detached(count))
@@ -465,8 +466,8 @@ impl SystemSemaphore {
     /// How many permits are free at this moment. Others may take them in the next.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) if the semaphore was removed from the system,
-    /// [`Unsupported`](ErrorKind::Unsupported) where the type does not tell.
+    /// [`NotFound`](crate::ErrorKind::NotFound) if the semaphore was removed from the system,
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) where the type does not tell.
     pub fn available_permits(&self) -> Result<u32> {
         self.ask("count the free permits of", |backend| backend.available())
     }
@@ -534,28 +535,6 @@ impl SystemSemaphore {
     }
 }
 
-/// Refuses an acquire that can never succeed on a semaphore of these capabilities.
-fn refuse(count: u32, limit: WaitLimit, capabilities: Capabilities) -> Result<(), Cause> {
-    refuse_too_many(count, capabilities)?;
-    if count > 1 && !capabilities.several_at_once {
-        return Err(Cause::unsupported(
-            "this type of semaphore cannot give several permits at once, all or none",
-        ));
-    }
-    if matches!(limit, WaitLimit::Until(_)) && !capabilities.timeout {
-        return Err(Cause::unsupported("this type of semaphore has no timeouts on this platform"));
-    }
-    Ok(())
-}
-
-fn refuse_too_many(count: u32, Capabilities { max_permits, .. }: Capabilities) -> Result<(), Cause> {
-    if count > max_permits {
-        let reason = format!("it can never have more than {max_permits}");
-        return Err(Cause::new(ErrorKind::OutOfResources, reason));
-    }
-    Ok(())
-}
-
 impl fmt::Debug for SystemSemaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SystemSemaphore").field("key", &self.name.text).finish_non_exhaustive()
@@ -566,8 +545,8 @@ impl Builder {
     /// Opens or creates the semaphore.
     ///
     /// # Errors
-    /// As for [`SystemSemaphore::new`]; [`Unsupported`](ErrorKind::Unsupported) for what the type cannot do;
-    /// [`KeyError`](ErrorKind::KeyError) if a native key is not of the type asked for.
+    /// As for [`SystemSemaphore::new`]; [`Unsupported`](crate::ErrorKind::Unsupported) for what the type cannot do;
+    /// [`KeyError`](crate::ErrorKind::KeyError) if a native key is not of the type asked for.
     pub fn build(self) -> Result<SystemSemaphore> {
         let key = self.key.resolve(self.key_type)?;
         let text: Arc<str> = key.text().into();

@@ -1,5 +1,7 @@
 //! [`Capabilities`]: the features of a type of semaphore.
 
+use crate::error::{Cause, ErrorKind};
+
 /// What a type of semaphore can do. What it cannot is the error [`Unsupported`](crate::ErrorKind::Unsupported), at once,
 /// never a poor imitation.
 #[non_exhaustive]
@@ -34,4 +36,30 @@ pub struct Capabilities {
     pub inheritable_permits: bool,
     /// The largest count.
     pub max_permits: u32,
+}
+
+impl Capabilities {
+    /// Fails if no acquire of `count` permits can ever succeed on such a semaphore.
+    pub(crate) fn check_acquire(&self, count: u32, has_deadline: bool) -> Result<(), Cause> {
+        self.check_count(count)?;
+        if count > 1 && !self.several_at_once {
+            return Err(Cause::unsupported(
+                "this type of semaphore cannot give several permits at once, all or none",
+            ));
+        }
+        if has_deadline && !self.timeout {
+            return Err(Cause::unsupported("this type of semaphore has no timeouts on this platform"));
+        }
+        Ok(())
+    }
+
+    /// Fails if `count` is above the maximum.
+    pub(crate) fn check_count(&self, count: u32) -> Result<(), Cause> {
+        let max_permits = self.max_permits;
+        if count > max_permits {
+            let reason = format!("it can never have more than {max_permits}");
+            return Err(Cause::new(ErrorKind::OutOfResources, reason));
+        }
+        Ok(())
+    }
 }
