@@ -20,13 +20,13 @@ pub struct InheritablePermit {
     descriptor: Option<OwnedFd>,
     attachment: Arc<Attachment>,
     count: u32,
-    /// The process that acquired it.
-    generation: u32,
+    /// The generation of the process that acquired the permits.
+    owner_generation: u32,
 }
 
 impl InheritablePermit {
     pub(crate) fn new(attachment: Arc<Attachment>, descriptor: OwnedFd, count: u32) -> Self {
-        Self { descriptor: Some(descriptor), attachment, count, generation: fork::generation() }
+        Self { descriptor: Some(descriptor), attachment, count, owner_generation: fork::generation() }
     }
 
     /// How many permits these are.
@@ -47,7 +47,7 @@ impl Drop for InheritablePermit {
     fn drop(&mut self) {
         drop(self.descriptor.take());
         // a child has only closed its copy
-        if self.generation != fork::generation() {
+        if self.owner_generation != fork::generation() {
             return;
         }
         // nobody need wait until somebody finds them

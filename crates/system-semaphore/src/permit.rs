@@ -185,20 +185,20 @@ impl<'a> Permit<'a> {
         Permit { attachment: ArcOrRef::from_arc(self.attachment.to_arc()), held }
     }
 
-    /// What dropping does if it is not a matter of an instruction or two.
+    /// Releases the permits in a process with several threads, or by the slow path.
     #[inline(never)]
-    fn give_back_otherwise(attachment: &Attachment, held: Held) {
+    fn release_fast_mt(attachment: &Attachment, held: Held) {
         let (count, epoch) = (held.count(), held.epoch());
         if !attachment.fast_path().is_some_and(|fast_path| fast_path.release(count, epoch)) {
-            Self::give_back_slowly(attachment, held);
+            Self::release_slow(attachment, held);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn give_back_slowly(attachment: &Attachment, held: Held) {
+    fn release_slow(attachment: &Attachment, held: Held) {
         if held.count() > 0 && attachment.is_own() {
-            // `release` is for who wants to know
+            // A user that needs the error calls `release`.
             let _ = attachment.with_open(|open| open.backend.release(held.count(), held.epoch()));
         }
     }
@@ -217,7 +217,7 @@ impl Drop for Permit<'_> {
             && !fast_path
                 .is_some_and(|fast_path| fast_path.release_single_threaded(held.count(), held.epoch()))
         {
-            Self::give_back_otherwise(&self.attachment, held);
+            Self::release_fast_mt(&self.attachment, held);
         }
     }
 }

@@ -178,15 +178,17 @@ impl SystemSemaphore {
     pub fn acquire(&self) -> Result<Permit<'_>> {
         match self.attachment.fast_path().and_then(|fast_path| fast_path.acquire_single_threaded(1)) {
             Some(epoch) => Ok(Permit::new(ArcOrRef::from_ref(&self.attachment), 1, epoch)),
-            None => self.acquire_otherwise(),
+            None => self.acquire_fast_mt(),
         }
     }
 
-    /// What [`acquire`](Self::acquire) does if it is not a matter of an instruction or two. A function of its own, of the same
-    /// shape: what is kept on the stack for a call within `acquire` costs as much as the rest.
+    /// Acquires a permit in a process with several threads, or by the slow path.
+    ///
+    /// It is a function with the same signature as `acquire`, so that `acquire` needs no stack frame: saving registers for a
+    /// call within it would cost as much as the rest.
     #[inline(never)]
-    fn acquire_otherwise(&self) -> Result<Permit<'_>> {
-        self.acquire_with(1, WaitLimit::Forever, None)
+    fn acquire_fast_mt(&self) -> Result<Permit<'_>> {
+        self.acquire_impl(1, WaitLimit::Forever, None)
     }
 
     /// Takes `count` permits, all or none, waiting as long as it takes. None at all (0) come at once.
@@ -195,7 +197,7 @@ impl SystemSemaphore {
     /// As for [`acquire`](Self::acquire); [`OutOfResources`](crate::ErrorKind::OutOfResources) if there can never be so
     /// many; [`Unsupported`](crate::ErrorKind::Unsupported) if the type cannot take several at once.
     pub fn acquire_many(&self, count: u32) -> Result<Permit<'_>> {
-        self.acquire_with(count, WaitLimit::Forever, None)
+        self.acquire_impl(count, WaitLimit::Forever, None)
     }
 
     /// Takes a permit if that needs no wait.
@@ -203,7 +205,7 @@ impl SystemSemaphore {
     /// # Errors
     /// [`NoPermits`](crate::ErrorKind::NoPermits) if it would, and as for [`acquire`](Self::acquire).
     pub fn try_acquire(&self) -> Result<Permit<'_>> {
-        self.acquire_with(1, WaitLimit::None, None)
+        self.acquire_impl(1, WaitLimit::None, None)
     }
 
     /// Takes `count` permits, all or none, if that needs no wait.
@@ -211,7 +213,7 @@ impl SystemSemaphore {
     /// # Errors
     /// [`NoPermits`](crate::ErrorKind::NoPermits) if it would, and as for [`acquire_many`](Self::acquire_many).
     pub fn try_acquire_many(&self, count: u32) -> Result<Permit<'_>> {
-        self.acquire_with(count, WaitLimit::None, None)
+        self.acquire_impl(count, WaitLimit::None, None)
     }
 
     /// Takes a permit, waiting no longer than `timeout`, on a clock that cannot be set.
@@ -240,7 +242,7 @@ impl SystemSemaphore {
     pub fn acquire_many_timeout(&self, count: u32, timeout: Duration) -> Result<Permit<'_>> {
         // a deadline too far for the clock is none
         let limit = Instant::now().checked_add(timeout).map_or(WaitLimit::Forever, WaitLimit::Until);
-        self.acquire_with(count, limit, None)
+        self.acquire_impl(count, limit, None)
     }
 
     /// Takes a permit, waiting no longer than until `deadline`.
@@ -256,7 +258,7 @@ impl SystemSemaphore {
     /// # Errors
     /// As for [`acquire_many_timeout`](Self::acquire_many_timeout).
     pub fn acquire_many_deadline(&self, count: u32, deadline: Instant) -> Result<Permit<'_>> {
-        self.acquire_with(count, WaitLimit::Until(deadline), None)
+        self.acquire_impl(count, WaitLimit::Until(deadline), None)
     }
 
     /// Takes `count` permits, all or none, waiting until `deadline` (`None`: as long as it takes), in a way that can
@@ -266,7 +268,7 @@ impl SystemSemaphore {
     /// woken the thread. (On a robust semaphore also about once a second, and of 16 waiting processes and more by turns, each
     /// after eight seconds at most.) When it returns `true`, the wait ends. That is how a language's runtime gets its Ctrl+C
     /// handled without polling, and how one thread ends the wait of another: set a flag, then send the thread signals
-    /// until the wait has ended (one that comes in the instant between the question and the sleep goes unseen). The
+    /// until the wait has ended (one that comes in the instant between the read and the sleep goes unseen). The
     /// handler must have been installed without `SA_RESTART`, or a POSIX semaphore's wait goes on without asking.
     /// On Windows, where no signal ends a wait, it is asked every 50 ms.
     ///
@@ -279,7 +281,7 @@ impl SystemSemaphore {
         deadline: Option<Instant>,
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<Permit<'_>> {
-        self.acquire_with(count, deadline.map_or(WaitLimit::Forever, WaitLimit::Until), Some(interrupted))
+        self.acquire_impl(count, deadline.map_or(WaitLimit::Forever, WaitLimit::Until), Some(interrupted))
     }
 
     /// Takes `count` permits, all or none, waiting until `deadline` (`None`: as long as it takes), that belong to a
@@ -350,7 +352,7 @@ impl SystemSemaphore {
     }
 
     #[inline(always)]
-    fn acquire_with(
+    fn acquire_impl(
         &self,
         count: u32,
         limit: WaitLimit,
@@ -358,13 +360,13 @@ impl SystemSemaphore {
     ) -> Result<Permit<'_>> {
         match self.attachment.fast_path().and_then(|fast_path| fast_path.acquire(count)) {
             Some(epoch) => Ok(Permit::new(ArcOrRef::from_ref(&self.attachment), count, epoch)),
-            None => self.acquire_slowly(count, limit, interrupted),
+            None => self.acquire_slow(count, limit, interrupted),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn acquire_slowly(
+    fn acquire_slow(
         &self,
         count: u32,
         limit: WaitLimit,
@@ -402,7 +404,7 @@ impl SystemSemaphore {
     /// POSIX, if others made the room vanish half way, what they took meanwhile stays taken).
     /// [`NotFound`](crate::ErrorKind::NotFound) if the semaphore was removed from the system.
     pub fn release(&self, count: u32) -> Result<()> {
-        if self.release_at_once(count) { Ok(()) } else { self.release_slowly(count) }
+        if self.release_at_once(count) { Ok(()) } else { self.release_slow(count) }
     }
 
     /// Gives back `count` permits that this process holds without a guard, if that is a matter of nanoseconds, and tells
@@ -419,7 +421,7 @@ impl SystemSemaphore {
     }
 
     #[inline(never)]
-    fn release_slowly(&self, count: u32) -> Result<()> {
+    fn release_slow(&self, count: u32) -> Result<()> {
         self.attachment
             .with_open(|open| {
                 open.backend.capabilities().check_count(count)?;
@@ -469,7 +471,7 @@ impl SystemSemaphore {
     /// [`NotFound`](crate::ErrorKind::NotFound) if the semaphore was removed from the system,
     /// [`Unsupported`](crate::ErrorKind::Unsupported) where the type does not tell.
     pub fn available_permits(&self) -> Result<u32> {
-        self.ask("count the free permits of", |backend| backend.available())
+        self.query("count the free permits of", |backend| backend.available())
     }
 
     /// How many threads, of all processes, wait at this moment.
@@ -477,7 +479,7 @@ impl SystemSemaphore {
     /// # Errors
     /// As for [`available_permits`](Self::available_permits).
     pub fn waiting(&self) -> Result<u32> {
-        self.ask("count those who wait for", |backend| backend.waiting())
+        self.query("count those who wait for", |backend| backend.waiting())
     }
 
     /// The process that operated on the semaphore last; `None` if none has, or if it cannot be seen from here.
@@ -485,7 +487,7 @@ impl SystemSemaphore {
     /// # Errors
     /// As for [`available_permits`](Self::available_permits).
     pub fn last_pid(&self) -> Result<Option<u32>> {
-        self.ask("ask for the last user of", |backend| backend.last_pid())
+        self.query("ask for the last user of", |backend| backend.last_pid())
     }
 
     /// Who holds how many permits.
@@ -493,7 +495,7 @@ impl SystemSemaphore {
     /// # Errors
     /// As for [`available_permits`](Self::available_permits).
     pub fn holders(&self) -> Result<Vec<Holder>> {
-        self.ask("list the holders of", |backend| backend.holders())
+        self.query("list the holders of", |backend| backend.holders())
     }
 
     /// How many holders have died and had their permits given back so far. Who guards data by the semaphore
@@ -503,7 +505,7 @@ impl SystemSemaphore {
     /// # Errors
     /// As for [`available_permits`](Self::available_permits).
     pub fn recoveries(&self) -> Result<u64> {
-        self.ask("count the recoveries of", |backend| backend.recoveries())
+        self.query("count the recoveries of", |backend| backend.recoveries())
     }
 
     /// How many permits it was made with, or reset to.
@@ -511,7 +513,7 @@ impl SystemSemaphore {
     /// # Errors
     /// As for [`available_permits`](Self::available_permits).
     pub fn initial_value(&self) -> Result<u32> {
-        self.ask("ask for the initial value of", |backend| backend.initial_value())
+        self.query("ask for the initial value of", |backend| backend.initial_value())
     }
 
     /// Whether it stays when its last user leaves.
@@ -519,15 +521,15 @@ impl SystemSemaphore {
     /// # Errors
     /// As for [`available_permits`](Self::available_permits).
     pub fn is_persistent(&self) -> Result<bool> {
-        self.ask("ask for the end of", |backend| backend.is_persistent())
+        self.query("ask for the end of", |backend| backend.is_persistent())
     }
 
-    fn ask<T>(
+    fn query<T>(
         &self,
         action: &'static str,
-        question: impl FnOnce(&dyn Backend) -> Result<T, Cause>,
+        read: impl FnOnce(&dyn Backend) -> Result<T, Cause>,
     ) -> Result<T> {
-        self.attachment.with_open(|open| question(&*open.backend)).map_err(|cause| self.error(action, cause))
+        self.attachment.with_open(|open| read(&*open.backend)).map_err(|cause| self.error(action, cause))
     }
 
     fn error(&self, action: impl Into<std::borrow::Cow<'static, str>>, cause: Cause) -> Error {
@@ -551,12 +553,12 @@ impl Builder {
         let key = self.key.resolve(self.key_type)?;
         let text: Arc<str> = key.text().into();
         let attachment = attach(&key, &text, &self.request)
-            .map_err(|cause| Error::new(describe(self.request.mode), Arc::clone(&text), cause))?;
+            .map_err(|cause| Error::new(open_action(self.request.mode), Arc::clone(&text), cause))?;
         Ok(SystemSemaphore { attachment, name: Arc::new(Name { key, text }) })
     }
 }
 
-fn describe(mode: AccessMode) -> &'static str {
+fn open_action(mode: AccessMode) -> &'static str {
     match mode {
         AccessMode::Open | AccessMode::OpenExisting => "open the semaphore",
         AccessMode::Create | AccessMode::CreateNew => "create the semaphore",
