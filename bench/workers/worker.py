@@ -30,7 +30,7 @@ def ours():
     def handle(semaphore):
         def take():
             semaphore.acquire()
-            semaphore.forget()
+            semaphore.forget_detached()
 
         return Handle(semaphore.acquire, semaphore.release, (take, semaphore.add_permits))
 

@@ -66,7 +66,7 @@ fn release(times: u64) {
 fn held(times: u64) {
     let semaphore = make(KeyType::Robust, 3);
     repeat(times, || {
-        black_box(&semaphore).acquire().expect("it is free").hold();
+        black_box(&semaphore).acquire().expect("it is free").detach();
         black_box(&semaphore).release(1).expect("it is held");
     });
 }

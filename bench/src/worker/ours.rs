@@ -38,7 +38,7 @@ impl<const TYPE: usize> Semaphore for Ours<TYPE> {
     }
 
     fn hold(&self) {
-        self.0.acquire().expect("it works").hold();
+        self.0.acquire().expect("it works").detach();
     }
 
     fn unhold(&self) {

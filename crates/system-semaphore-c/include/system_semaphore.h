@@ -96,7 +96,7 @@ typedef struct syssem_holders syssem_holders;
 
 // Permits taken from a semaphore, which come back when it is released, and when the process ends, however that happens
 // (where the type of semaphore can do that). It keeps the semaphore open. It may be used by all threads of the process at
-// once; the one that releases, forgets or holds it frees it.
+// once; the one that releases, forgets or detaches it frees it.
 typedef struct syssem_permit syssem_permit;
 
 // A QNativeIpcKey. It may be read by several threads at once.
@@ -223,8 +223,8 @@ syssem_status syssem_open_with(const char *key, const syssem_options *options, s
 // SYSSEM_INVALID_ARGUMENT.
 syssem_status syssem_clone(const syssem_semaphore *semaphore, syssem_semaphore **other);
 
-// Closes a handle. No other thread may be using it. Nothing happens to NULL. Permits that guards have, or that the
-// process holds without a guard, stay taken.
+// Closes a handle. No other thread may be using it. Nothing happens to NULL. Permits of guards, and
+// detached permits of the process, stay acquired.
 void syssem_close(syssem_semaphore *semaphore);
 
 // Removes a semaphore from the system by its key, whoever uses it. `form` is a syssem_key_form.
@@ -306,8 +306,8 @@ syssem_status syssem_acquire_interruptible(const syssem_semaphore *semaphore,
 // The time of syssem_acquire_deadline(), in nanoseconds: of a clock that cannot be set, whose beginning says nothing.
 uint64_t syssem_now(void);
 
-// Gives back what this process holds without a guard, up to `count`, and creates the rest of `count`. Created permits
-// stay when the process exits. 0 does nothing.
+// Releases up to `count` detached permits of this process, and adds the rest of `count`. Added permits stay when the
+// process exits. 0 does nothing.
 //
 // # Errors
 // SYSSEM_OUT_OF_RESOURCES if the count would pass the maximum: nothing has happened then. SYSSEM_NOT_FOUND if the
@@ -321,20 +321,20 @@ syssem_status syssem_release(const syssem_semaphore *semaphore,
 // Those of syssem_release().
 syssem_status syssem_add_permits(const syssem_semaphore *semaphore, uint32_t count);
 
-// Forgets what this process holds without a guard, up to `count`: those permits stay taken, owed by nobody. How many they
-// were is written to `forgotten`, which may be NULL.
+// Forgets up to `count` detached permits of this process: they stay acquired, and no process holds them. Their number is
+// written to `forgotten`, which may be NULL.
 //
 // # Errors
 // SYSSEM_NOT_FOUND if the semaphore was removed; SYSSEM_INVALID_ARGUMENT.
-syssem_status syssem_forget_held(const syssem_semaphore *semaphore,
-                                 uint32_t count,
-                                 uint32_t *forgotten);
+syssem_status syssem_forget_detached(const syssem_semaphore *semaphore,
+                                     uint32_t count,
+                                     uint32_t *forgotten);
 
-// How many permits this process holds without a guard.
+// Writes the number of detached permits of this process to `count`: permits that it holds without a guard.
 //
 // # Errors
 // SYSSEM_INVALID_ARGUMENT.
-syssem_status syssem_held_permits(const syssem_semaphore *semaphore, uint32_t *count);
+syssem_status syssem_detached_permits(const syssem_semaphore *semaphore, uint32_t *count);
 
 // How many permits are free at this moment. Others may take them in the next.
 //
@@ -407,12 +407,12 @@ syssem_status syssem_permit_release(syssem_permit *permit);
 // SYSSEM_NOT_FOUND if the semaphore was removed from the system, SYSSEM_INVALID_ARGUMENT.
 syssem_status syssem_permit_forget(syssem_permit *permit);
 
-// Lets the process hold the permits without a guard, until syssem_release() by any of its threads, or its end; and frees
-// the guard.
+// Detaches the permits from the guard, and frees the guard. The process holds the permits until syssem_release() by any of
+// its threads, or until it ends.
 //
 // # Errors
 // SYSSEM_INVALID_ARGUMENT.
-syssem_status syssem_permit_hold(syssem_permit *permit);
+syssem_status syssem_permit_detach(syssem_permit *permit);
 
 // Splits `count` permits off into a guard of their own.
 //

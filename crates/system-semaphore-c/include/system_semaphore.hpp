@@ -212,7 +212,7 @@ public:
     /// How many permits these are: 0 in a forked child, where they are its parent's still.
     std::uint32_t count() const noexcept { return syssem_permit_count(handle_.get()); }
 
-    /// Whether it is one: false where nothing was acquired, and after release(), forget() and hold().
+    /// Whether it is one: false where nothing was acquired, and after release(), forget() and detach().
     explicit operator bool() const noexcept { return handle_ != nullptr; }
 
     /// Gives the permits back now.
@@ -223,9 +223,9 @@ public:
     void forget() { detail::done(syssem_permit_forget(handle_.release())); }
     void forget(error &failure) { detail::done(syssem_permit_forget(handle_.release()), &failure); }
 
-    /// Leaves the permits with the process, until semaphore::release() or its end.
-    void hold() { detail::done(syssem_permit_hold(handle_.release())); }
-    void hold(error &failure) { detail::done(syssem_permit_hold(handle_.release()), &failure); }
+    /// Detaches the permits from this guard: the process holds them until semaphore::release(), or until it ends.
+    void detach() { detail::done(syssem_permit_detach(handle_.release())); }
+    void detach(error &failure) { detail::done(syssem_permit_detach(handle_.release()), &failure); }
 
     /// Splits `count` permits off.
     permit split(std::uint32_t count) { return split_off(count, nullptr); }
@@ -384,7 +384,7 @@ public:
         return tried_until(deadline, count, &failure);
     }
 
-    /// Gives back what this process holds without a guard, up to `count`, and creates the rest of `count`.
+    /// Releases up to `count` detached permits of this process, and adds the rest of `count`.
     void release(std::uint32_t count = 1) const { detail::done(syssem_release(handle_.get(), count)); }
 
     void release(std::uint32_t count, error &failure) const
@@ -400,12 +400,12 @@ public:
         detail::done(syssem_add_permits(handle_.get(), count), &failure);
     }
 
-    /// Forgets what this process holds without a guard, up to `count`; tells how many those were.
-    std::uint32_t forget_held(std::uint32_t count) const { return forgotten(count, nullptr); }
-    std::uint32_t forget_held(std::uint32_t count, error &failure) const { return forgotten(count, &failure); }
+    /// Forgets up to `count` detached permits of this process, and returns their number.
+    std::uint32_t forget_detached(std::uint32_t count) const { return forgotten(count, nullptr); }
+    std::uint32_t forget_detached(std::uint32_t count, error &failure) const { return forgotten(count, &failure); }
 
-    /// How many permits this process holds without a guard.
-    std::uint32_t held_permits() const { return asked<std::uint32_t>(syssem_held_permits); }
+    /// Returns the number of detached permits of this process: permits that it holds without a guard.
+    std::uint32_t detached_permits() const { return asked<std::uint32_t>(syssem_detached_permits); }
 
     /// How many permits are free at this moment.
     std::uint32_t available_permits() const { return asked<std::uint32_t>(syssem_available_permits); }
@@ -549,7 +549,7 @@ private:
     std::uint32_t forgotten(std::uint32_t count, error *failure) const
     {
         std::uint32_t number = 0;
-        detail::done(syssem_forget_held(handle_.get(), count, &number), failure);
+        detail::done(syssem_forget_detached(handle_.get(), count, &number), failure);
         return number;
     }
 

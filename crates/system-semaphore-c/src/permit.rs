@@ -14,7 +14,7 @@ use crate::status::{Failure, syssem_status};
 
 /// Permits taken from a semaphore, which come back when it is released, and when the process ends, however that happens
 /// (where the type of semaphore can do that). It keeps the semaphore open. It may be used by all threads of the process at
-/// once; the one that releases, forgets or holds it frees it.
+/// once; the one that releases, forgets or detaches it frees it.
 #[derive(Debug)]
 pub struct syssem_permit(Mutex<OwnedPermit>);
 
@@ -61,15 +61,15 @@ pub extern "C" fn syssem_permit_forget(permit: Option<Box<syssem_permit>>) -> sy
     call(|| Ok(given(permit, "permit")?.into_permit().forget()?))
 }
 
-/// Lets the process hold the permits without a guard, until syssem_release() by any of its threads, or its end; and frees
-/// the guard.
+/// Detaches the permits from the guard, and frees the guard. The process holds the permits until syssem_release() by any of
+/// its threads, or until it ends.
 ///
 /// # Errors
 /// SYSSEM_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
-pub extern "C" fn syssem_permit_hold(permit: Option<Box<syssem_permit>>) -> syssem_status {
+pub extern "C" fn syssem_permit_detach(permit: Option<Box<syssem_permit>>) -> syssem_status {
     call(|| {
-        given(permit, "permit")?.into_permit().hold();
+        given(permit, "permit")?.into_permit().detach();
         Ok(())
     })
 }

@@ -216,8 +216,8 @@ pub extern "C" fn syssem_clone(
     })
 }
 
-/// Closes a handle. No other thread may be using it. Nothing happens to NULL. Permits that guards have, or that the
-/// process holds without a guard, stay taken.
+/// Closes a handle. No other thread may be using it. Nothing happens to NULL. Permits of guards, and
+/// detached permits of the process, stay acquired.
 #[unsafe(no_mangle)]
 pub extern "C" fn syssem_close(semaphore: Option<Box<syssem_semaphore>>) {
     value((), || {
@@ -386,7 +386,7 @@ fn acquire(
             Some(place) => {
                 place.write(syssem_permit::new(permit.into_owned()));
             }
-            None => permit.hold(),
+            None => permit.detach(),
         }
         Ok(())
     })
@@ -410,8 +410,8 @@ fn instant(deadline: u64) -> Option<Instant> {
     if deadline == SYSSEM_FOREVER { None } else { BEGINNING.checked_add(since) }
 }
 
-/// Gives back what this process holds without a guard, up to `count`, and creates the rest of `count`. Created permits
-/// stay when the process exits. 0 does nothing.
+/// Releases up to `count` detached permits of this process, and adds the rest of `count`. Added permits stay when the
+/// process exits. 0 does nothing.
 ///
 /// # Errors
 /// SYSSEM_OUT_OF_RESOURCES if the count would pass the maximum: nothing has happened then. SYSSEM_NOT_FOUND if the
@@ -430,19 +430,19 @@ pub extern "C" fn syssem_add_permits(semaphore: Option<&syssem_semaphore>, count
     call(|| Ok(given(semaphore, "semaphore")?.0.add_permits(count)?))
 }
 
-/// Forgets what this process holds without a guard, up to `count`: those permits stay taken, owed by nobody. How many they
-/// were is written to `forgotten`, which may be NULL.
+/// Forgets up to `count` detached permits of this process: they stay acquired, and no process holds them. Their number is
+/// written to `forgotten`, which may be NULL.
 ///
 /// # Errors
 /// SYSSEM_NOT_FOUND if the semaphore was removed; SYSSEM_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
-pub extern "C" fn syssem_forget_held(
+pub extern "C" fn syssem_forget_detached(
     semaphore: Option<&syssem_semaphore>,
     count: u32,
     forgotten: Option<&mut MaybeUninit<u32>>,
 ) -> syssem_status {
     call(|| {
-        let number = given(semaphore, "semaphore")?.0.forget_held(count)?;
+        let number = given(semaphore, "semaphore")?.0.forget_detached(count)?;
         if let Some(place) = forgotten {
             place.write(number);
         }
@@ -450,16 +450,16 @@ pub extern "C" fn syssem_forget_held(
     })
 }
 
-/// How many permits this process holds without a guard.
+/// Writes the number of detached permits of this process to `count`: permits that it holds without a guard.
 ///
 /// # Errors
 /// SYSSEM_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
-pub extern "C" fn syssem_held_permits(
+pub extern "C" fn syssem_detached_permits(
     semaphore: Option<&syssem_semaphore>,
     count: Option<&mut MaybeUninit<u32>>,
 ) -> syssem_status {
-    ask(semaphore, count, |semaphore| Ok(semaphore.held_permits()))
+    ask(semaphore, count, |semaphore| Ok(semaphore.detached_permits()))
 }
 
 /// How many permits are free at this moment. Others may take them in the next.

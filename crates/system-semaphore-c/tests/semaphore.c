@@ -30,7 +30,7 @@ static uint32_t available(const syssem_semaphore *semaphore)
 static uint32_t held(const syssem_semaphore *semaphore)
 {
     uint32_t count = 4711;
-    CHECK(syssem_held_permits(semaphore, &count) == SYSSEM_OK);
+    CHECK(syssem_detached_permits(semaphore, &count) == SYSSEM_OK);
     return count;
 }
 
@@ -71,12 +71,12 @@ static void permits(void)
     CHECK(syssem_permit_merge(all, all) == SYSSEM_INVALID_ARGUMENT && syssem_permit_count(all) == 6);
     CHECK(syssem_permit_release(foreign) == SYSSEM_OK && available(other) == 10);
 
-    // held without a guard: what release() gives back first
+    // detached permits, which syssem_release() releases first
     CHECK(syssem_permit_split(all, 3, &part) == SYSSEM_OK);
-    CHECK(syssem_permit_hold(part) == SYSSEM_OK && held(market) == 3);
+    CHECK(syssem_permit_detach(part) == SYSSEM_OK && held(market) == 3);
     CHECK(syssem_acquire(market, 1, NULL) == SYSSEM_OK && held(market) == 4);
     uint32_t forgotten = 0;
-    CHECK(syssem_forget_held(market, 2, &forgotten) == SYSSEM_OK && forgotten == 2 && held(market) == 2);
+    CHECK(syssem_forget_detached(market, 2, &forgotten) == SYSSEM_OK && forgotten == 2 && held(market) == 2);
     CHECK(syssem_release(market, 3) == SYSSEM_OK && held(market) == 0 && available(market) == 6);
 
     CHECK(syssem_permit_forget(all) == SYSSEM_OK && available(market) == 6);

@@ -72,9 +72,9 @@ void permits()
     all.merge(std::move(all), failure);
     CHECK(failure.kind() == error_kind::invalid_argument && all.count() == 6);
     permit held = all.split(2), forgotten = all.split(1);
-    held.hold();
+    held.detach();
     forgotten.forget();
-    CHECK(market.held_permits() == 2 && market.forget_held(1) == 1);
+    CHECK(market.detached_permits() == 2 && market.forget_detached(1) == 1);
     market.release(2);
     CHECK(market.available_permits() == 4 + 1 + 1 && all.count() == 3);
     all = permit();

@@ -59,10 +59,10 @@ impl Permit {
         self.end(py, OwnedPermit::forget)
     }
 
-    /// Leaves them with the process, until Semaphore.release or its end.
-    fn hold(&self, py: Python<'_>) -> PyResult<()> {
+    /// Detaches the permits from this guard: the process holds them until Semaphore.release, or until it ends.
+    fn detach(&self, py: Python<'_>) -> PyResult<()> {
         self.end(py, |guard| {
-            guard.hold();
+            guard.detach();
             Ok(())
         })
     }

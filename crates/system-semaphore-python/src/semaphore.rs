@@ -20,7 +20,7 @@ use crate::wait::{Patience, count, interruptible};
 pub(crate) struct Semaphore {
     semaphore: SystemSemaphore,
     opening: Opening,
-    /// What `with` statements hold. Guards, not held permits: so that leaving one in a forked child, or after a reset, gives
+    /// What `with` statements hold. Guards, not detached permits: so that leaving one in a forked child, or after a reset, gives
     /// nothing back that is not owed. As for [`Permit`], only a thread that runs Python code has the lock.
     entered: Mutex<Vec<OwnedPermit>>,
 }
@@ -58,7 +58,7 @@ impl Semaphore {
         if let Some(mode) = permissions {
             builder = builder.permissions(mode);
         }
-        let semaphore = detached(py, || builder.build())?;
+        let semaphore = outside_python(py, || builder.build())?;
         let opening = Opening { value, max_permits, permissions, persistent };
         Ok(Self { semaphore, opening, entered: Mutex::default() })
     }
@@ -68,17 +68,17 @@ impl Semaphore {
     #[pyo3(signature = (key, *, r#type = None))]
     fn remove(py: Python<'_>, key: KeyArgument, r#type: Option<&str>) -> PyResult<()> {
         let builder = builder(key, r#type)?;
-        detached(py, || SystemSemaphore::remove(builder.native_key()?))
+        outside_python(py, || SystemSemaphore::remove(builder.native_key()?))
     }
 
-    /// Takes n permits, all or none, for this process, which holds them until it releases them or ends.
+    /// Acquires n detached permits, all or none: this process holds them until it releases them, or until it ends.
     ///
     /// Tells whether it did: False if there were not enough without blocking, or within timeout seconds.
     #[pyo3(signature = (blocking = true, timeout = None, n = 1))]
     fn acquire(&self, py: Python<'_>, blocking: bool, timeout: Option<f64>, n: i64) -> PyResult<bool> {
         // what takes no time was tried before: `direct`
         let (patience, count) = (Patience::new(blocking, timeout)?, count(n)?);
-        match self.take(py, count, patience, |guard| guard.hold())? {
+        match self.take(py, count, patience, |guard| guard.detach())? {
             Ok(()) => Ok(true),
             Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::NoPermits) => Ok(false),
             Err(error) => Err(raise(py, &error)),
@@ -102,42 +102,42 @@ impl Semaphore {
     #[pyo3(signature = (*_exception))]
     fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
         let Some(mut guard) = self.entered().pop() else { return Ok(()) };
-        if guard.release_at_once() { Ok(()) } else { detached(py, || guard.release()) }
+        if guard.release_at_once() { Ok(()) } else { outside_python(py, || guard.release()) }
     }
 
-    /// Gives back what this process holds without a guard, up to n, and creates the rest of n.
+    /// Releases up to n detached permits of this process, and adds the rest of n.
     #[pyo3(signature = (n = 1))]
     fn release(&self, py: Python<'_>, n: i64) -> PyResult<()> {
         let count = count(n)?;
-        detached(py, || self.semaphore.release(count))
+        outside_python(py, || self.semaphore.release(count))
     }
 
     /// Creates n permits: a post that never gives back what this process holds.
     #[pyo3(signature = (n = 1))]
     fn add_permits(&self, py: Python<'_>, n: i64) -> PyResult<()> {
         let count = count(n)?;
-        detached(py, || self.semaphore.add_permits(count))
+        outside_python(py, || self.semaphore.add_permits(count))
     }
 
-    /// Gives up ownership of up to n permits that this process holds without a guard, and tells how many they were.
+    /// Forgets up to n detached permits of this process, and returns their number.
     ///
-    /// They stay taken, also when it ends, until somebody creates as many: that is how a consumer takes an item for good.
+    /// They stay acquired when the process ends, and no process holds them: that is how a consumer takes an item for good.
     #[pyo3(signature = (n = 1))]
-    fn forget(&self, py: Python<'_>, n: i64) -> PyResult<u32> {
+    fn forget_detached(&self, py: Python<'_>, n: i64) -> PyResult<u32> {
         let count = count(n)?;
-        detached(py, || self.semaphore.forget_held(count))
+        outside_python(py, || self.semaphore.forget_detached(count))
     }
 
-    /// How many permits this process holds without a guard: acquired, and neither released nor forgotten.
+    /// The number of detached permits of this process: acquired, and neither released nor forgotten.
     #[getter]
-    fn held(&self, py: Python<'_>) -> u32 {
-        py.detach(|| self.semaphore.held_permits())
+    fn detached(&self, py: Python<'_>) -> u32 {
+        py.detach(|| self.semaphore.detached_permits())
     }
 
     /// How many permits are free at this moment.
     #[getter]
     fn available(&self, py: Python<'_>) -> PyResult<u32> {
-        detached(py, || self.semaphore.available_permits())
+        outside_python(py, || self.semaphore.available_permits())
     }
 
     /// What available is, under the name that it has in multiprocessing.
@@ -148,7 +148,7 @@ impl Semaphore {
     /// How many threads, of all processes, wait at this moment.
     #[getter]
     fn waiting(&self, py: Python<'_>) -> PyResult<u32> {
-        detached(py, || self.semaphore.waiting())
+        outside_python(py, || self.semaphore.waiting())
     }
 
     /// How many holders have died and had their permits given back so far.
@@ -156,12 +156,12 @@ impl Semaphore {
     /// Who guards data compares it before and after: what a dead holder guarded may be half written.
     #[getter]
     fn recoveries(&self, py: Python<'_>) -> PyResult<u64> {
-        detached(py, || self.semaphore.recoveries())
+        outside_python(py, || self.semaphore.recoveries())
     }
 
     /// Who holds how many permits.
     fn holders<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let holders = detached(py, || self.semaphore.holders())?;
+        let holders = outside_python(py, || self.semaphore.holders())?;
         holders.into_iter().map(|holder| python_holder(py, holder)).collect()
     }
 
@@ -196,7 +196,7 @@ impl Semaphore {
     /// [`acquire`](Self::acquire), if that is a matter of nanoseconds; tells whether it was done.
     #[inline(always)]
     pub(crate) fn acquire_at_once(&self, count: u32) -> bool {
-        self.semaphore.acquire_at_once(count).map(Guard::hold).is_some()
+        self.semaphore.acquire_at_once(count).map(Guard::detach).is_some()
     }
 
     /// [`release`](Self::release), likewise.
@@ -247,7 +247,7 @@ impl Semaphore {
 }
 
 /// Does something that may have to wait for other processes a moment, while other threads run Python code.
-fn detached<T: Send>(py: Python<'_>, operation: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
+fn outside_python<T: Send>(py: Python<'_>, operation: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
     py.detach(operation).map_err(|error| raise(py, &error))
 }
 

@@ -162,7 +162,7 @@ def test_a_forked_child_owns_nothing(key, any_type):
 
         def child():
             assert sem.available == 2
-            assert (sem.held, permit.num_permits) == (0, 0)
+            assert (sem.detached, permit.num_permits) == (0, 0)
             permit.release()
             permit.forget()
             sem.__exit__(None, None, None)
@@ -173,7 +173,7 @@ def test_a_forked_child_owns_nothing(key, any_type):
 
         assert fork(child) == 0
         assert sem.available == 2
-    assert (sem.available, sem.held, permit.num_permits) == (3, 1, 1)
+    assert (sem.available, sem.detached, permit.num_permits) == (3, 1, 1)
     permit.release()
     sem.release()
     assert sem.available == 5

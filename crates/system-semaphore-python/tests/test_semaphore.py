@@ -18,15 +18,15 @@ def test_acquire_and_release(key, any_type):
     assert sem.acquire()
     assert sem.acquire(False)
     assert sem.acquire(timeout=60)
-    assert (sem.available, sem.held) == (0, 3)
+    assert (sem.available, sem.detached) == (0, 3)
     assert not sem.acquire(blocking=False)
     assert not sem.acquire(timeout=0.01)
     assert not sem.acquire(True, 0)
     assert not sem.acquire(timeout=-1)
     sem.release()
-    assert (sem.available, sem.get_value(), sem.held) == (1, 1, 2)
+    assert (sem.available, sem.get_value(), sem.detached) == (1, 1, 2)
     sem.release(2)
-    assert (sem.available, sem.held) == (3, 0)
+    assert (sem.available, sem.detached) == (3, 0)
 
 
 def test_several_at_once_are_all_or_none(key):
@@ -44,10 +44,10 @@ def test_release_gives_back_and_then_creates(key):
     sem = Semaphore(key, 1)
     assert sem.acquire()
     sem.release(10)
-    assert (sem.available, sem.held) == (10, 0)
+    assert (sem.available, sem.detached) == (10, 0)
     sem.acquire()
     sem.add_permits(5)
-    assert (sem.available, sem.held) == (14, 1)
+    assert (sem.available, sem.detached) == (14, 1)
     sem.release()
 
 
@@ -64,16 +64,16 @@ def test_arguments_by_position_and_by_name(key, semaphore):
         (lambda: semaphore.acquire(sem, timeout=0.5), 1),
     ]:
         assert acquire() is True
-        assert (sem.available, sem.held) == (9 - n, n)
+        assert (sem.available, sem.detached) == (9 - n, n)
         assert (sem.release(n) if n > 1 else sem.release(n=n)) is None
-        assert (sem.available, sem.held) == (9, 0)
+        assert (sem.available, sem.detached) == (9, 0)
 
 
 def test_forget(key):
     sem = Semaphore(key, 3)
     sem.acquire(n=2)
-    assert sem.forget(5) == 2
-    assert (sem.available, sem.held) == (1, 0)
+    assert sem.forget_detached(5) == 2
+    assert (sem.available, sem.detached) == (1, 0)
 
 
 def test_value_is_1_unless_said(key):
@@ -103,7 +103,7 @@ def test_with_after_a_reset_gives_back_nothing(key):
 def test_permits(key):
     sem = Semaphore(key, 5)
     with sem.permits(3, timeout=1) as permit:
-        assert (permit.num_permits, sem.available, sem.held) == (3, 2, 0)
+        assert (permit.num_permits, sem.available, sem.detached) == (3, 2, 0)
         with permit.split(1) as one:
             assert (permit.num_permits, one.num_permits) == (2, 1)
         assert sem.available == 3
@@ -113,12 +113,12 @@ def test_permits(key):
     permit.release()
     assert sem.available == 5
     with sem.permits() as permit:
-        permit.hold()
-    assert (sem.held, sem.available) == (1, 4)
+        permit.detach()
+    assert (sem.detached, sem.available) == (1, 4)
     sem.release()
     with sem.permits(2) as permit:
         permit.forget()
-    assert (sem.held, sem.available) == (0, 3)
+    assert (sem.detached, sem.available) == (0, 3)
 
 
 def test_permits_that_nobody_keeps_go_back(key):
@@ -233,7 +233,7 @@ def test_pickled_it_is_the_same_semaphore(key, any_type):
     copies = [pickle.loads(pickle.dumps(sem, protocol)) for protocol in range(2, 6)] + [copy.copy(sem)]
     for one in copies:
         assert one.acquire(False)
-    assert (sem.available, sem.held) == (0, 5)
+    assert (sem.available, sem.detached) == (0, 5)
     sem.release(5)
 
 
@@ -299,7 +299,7 @@ def test_a_daemon_thread_may_wait_at_the_end(key, child):
         (lambda sem, key: sem.release("1"), TypeError),
         (lambda sem, key: sem.release(0), ValueError),
         (lambda sem, key: sem.add_permits(-1), ValueError),
-        (lambda sem, key: sem.forget(0), ValueError),
+        (lambda sem, key: sem.forget_detached(0), ValueError),
         (lambda sem, key: sem.permits(0), ValueError),
     ],
 )
@@ -310,7 +310,7 @@ def test_errors(key, call, error):
     sem.release()
     with pytest.raises(error):
         call(sem, key)
-    assert (sem.available, sem.held) == (3, 0)
+    assert (sem.available, sem.detached) == (3, 0)
 
 
 def test_an_error_says_what_was_tried(key):

@@ -17,7 +17,7 @@ WAIT = """if True:
         {wait}
     except KeyboardInterrupt:
         print(time.monotonic_ns(), flush=True)
-    print(sem.held, flush=True)
+    print(sem.detached, flush=True)
 """
 WAITS = [
     "sem.acquire()",

@@ -144,7 +144,7 @@ impl QSystemSemaphore {
         };
         match outcome {
             Ok(permit) => {
-                permit.hold();
+                permit.detach();
                 self.lock().succeed();
                 Waited::Acquired
             }
@@ -186,7 +186,7 @@ impl QSystemSemaphore {
     /// as many. That is how a consumer takes an item for good. `false` if it held fewer, which are forgotten.
     pub fn forget(&self, n: i32) -> bool {
         self.operate(n, "forget", During::Release, |semaphore, count| {
-            Ok(semaphore.forget_held(count)? == count)
+            Ok(semaphore.forget_detached(count)? == count)
         })
     }
 

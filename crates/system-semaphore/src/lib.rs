@@ -29,10 +29,10 @@
 //!
 //! A **permit** is one of the resources that the semaphore counts. To **acquire** permits makes them this
 //! process's; however it ends, they come back, on the types of semaphore that can
-//! ([`Capabilities::returns_on_death`]). To **release** gives back what the process holds without a guard, and
-//! creates what is left of the number; [`add_permits`](SystemSemaphore::add_permits) only creates. Created permits
-//! stay when the process exits. To **forget** a permit leaves it taken and owed by nobody. To **hold** it takes it
-//! out of its guard and leaves it with the process.
+//! ([`Capabilities::returns_on_death`]). To **detach** a permit takes it out of its guard, and
+//! the process holds it still. To **release** returns detached permits of the process, and adds the rest of the number;
+//! [`add_permits`](SystemSemaphore::add_permits) only adds. Added permits stay when the process exits. To **forget** a
+//! permit leaves it acquired, and no process holds it.
 //!
 //! # Names
 //!

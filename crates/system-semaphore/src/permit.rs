@@ -8,16 +8,16 @@ use crate::process::Attachment;
 use crate::sys::arc_or_ref::ArcOrRef;
 use crate::types::Epoch;
 
-/// Permits taken from a semaphore. Dropping it gives them back.
+/// Permits of a semaphore that this process holds. Dropping the guard releases them.
 ///
-/// However the process ends, they come back too, where the type of semaphore can do that (see
-/// [`Capabilities::returns_on_death`](crate::Capabilities::returns_on_death)). What else can happen to permits:
+/// The permits are also returned when the process ends, if the type of semaphore can do that
+/// ([`Capabilities::returns_on_death`](crate::Capabilities::returns_on_death)). Other ends of a guard:
 ///
-/// - [`forget`](Self::forget) leaves them taken, owned by nobody;
-/// - [`hold`](Self::hold) leaves them with the process, until a [`release`](crate::SystemSemaphore::release) or
-///   its end;
-/// - [`std::mem::forget`] does the same as `hold`, but nothing short of the end of the process gives them back;
-/// - in a forked child the copy is void: dropping it there does nothing, on every type of semaphore.
+/// - [`forget`](Self::forget) leaves the permits acquired, and no process holds them.
+/// - [`detach`](Self::detach) leaves the permits with the process, until a
+///   [`release`](crate::SystemSemaphore::release) or the end of the process.
+/// - [`std::mem::forget`] leaves the permits with the process, and only its end returns them.
+/// - In a forked child the copy of a guard is void. Dropping it there does nothing, for every type of semaphore.
 ///
 /// A guard borrows the semaphore, which costs nothing; [`into_owned`](Self::into_owned) makes one that can be
 /// kept, stored and sent anywhere.
@@ -136,13 +136,26 @@ impl<'a> Permit<'a> {
             .map_err(|cause| self.error(format!("forget {count} of"), cause))
     }
 
-    /// Lets the process hold the permits without a guard, until a
-    /// [`release`](crate::SystemSemaphore::release) by any of its threads, through any handle, or its end.
-    pub fn hold(mut self) {
+    /// Detaches the permits from this guard: the process continues to hold them.
+    ///
+    /// A [`release`](crate::SystemSemaphore::release) by any thread of the process, through any handle, releases
+    /// detached permits. The end of the process returns them, if the type of semaphore can do that.
+    ///
+    /// ```
+    /// # use system_semaphore::SystemSemaphore;
+    /// # let name = &format!("doc-detach-{}", std::process::id());
+    /// let printers = SystemSemaphore::open(name, 3)?;
+    /// printers.acquire()?.detach();
+    /// assert_eq!((printers.detached_permits(), printers.available_permits()?), (1, 2));
+    /// printers.release(1)?;
+    /// assert_eq!((printers.detached_permits(), printers.available_permits()?), (0, 3));
+    /// # Ok::<(), system_semaphore::Error>(())
+    /// ```
+    pub fn detach(mut self) {
         let epoch = self.held.epoch();
         let count = self.take();
         if count > 0 {
-            // it is of this process, so its semaphore is the one that is open here
+            // A guard that is not empty is of this process, and so is its attachment.
             self.attachment.open.detach(count, epoch);
         }
     }

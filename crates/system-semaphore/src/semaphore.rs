@@ -391,17 +391,16 @@ impl SystemSemaphore {
         }
     }
 
-    /// Gives back what this process holds without a guard, up to `count`, and *creates* the rest of `count`.
+    /// Releases up to `count` [detached](Permit::detach) permits of this process, and *adds* the rest of `count`.
     ///
-    /// Permits are held without a guard after [`Permit::hold`]. Created ones stay when the process exits. (Qt on
-    /// System V takes them back.) 0 does nothing.
+    /// Added permits stay when the process exits. (Qt on System V removes them then.) A `count` of 0 does nothing.
     ///
-    /// The two happen in one step; but on POSIX permits come one by one, so that others may see some of them before the
-    /// last.
+    /// Both happen in one step. POSIX semaphores get the permits one by one, so that other processes can see some of
+    /// them before the last.
     ///
     /// # Errors
-    /// [`OutOfResources`](crate::ErrorKind::OutOfResources) if the count would pass the maximum: nothing has happened then (on
-    /// POSIX, if others made the room vanish half way, what they took meanwhile stays taken).
+    /// [`OutOfResources`](crate::ErrorKind::OutOfResources) if the count would pass the maximum. Nothing has changed then,
+    /// except on POSIX, if other processes acquired some of the permits meanwhile.
     /// [`NotFound`](crate::ErrorKind::NotFound) if the semaphore was removed from the system.
     pub fn release(&self, count: u32) -> Result<()> {
         if self.release_at_once(count) { Ok(()) } else { self.release_slow(count) }
@@ -447,21 +446,21 @@ impl SystemSemaphore {
             .map_err(|cause| self.error(format!("add {count} permits to"), cause))
     }
 
-    /// Forgets what this process holds without a guard, up to `count`: those permits stay taken, owed by nobody.
-    /// Tells how many they were. The counterpart of [`Permit::forget`] for permits that were
-    /// [held](Permit::hold).
+    /// Forgets up to `count` [detached](Permit::detach) permits of this process, and returns their number.
+    ///
+    /// Forgotten permits stay acquired, and no process holds them, as after [`Permit::forget`].
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) if the semaphore was removed from the system.
-    pub fn forget_held(&self, count: u32) -> Result<u32> {
+    pub fn forget_detached(&self, count: u32) -> Result<u32> {
         self.attachment
             .with_open(|open| open.forget_detached(count))
             .map_err(|cause| self.error(format!("forget {count} of"), cause))
     }
 
-    /// How many permits this process holds without a guard.
+    /// Returns the number of [detached](Permit::detach) permits of this process.
     #[must_use]
-    pub fn held_permits(&self) -> u32 {
+    pub fn detached_permits(&self) -> u32 {
         self.attachment.with_open(|open| Ok(open.detached_permits())).unwrap_or(0)
     }
 

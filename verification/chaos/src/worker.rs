@@ -187,7 +187,7 @@ impl Actor {
         loop {
             match handle.try_acquire_many(count) {
                 Ok(permit) if holds => {
-                    permit.hold();
+                    permit.detach();
                     handle.release(count)?;
                 }
                 Ok(permit) => drop(permit),

@@ -165,7 +165,7 @@ impl Session {
             Step::Drop => drop(self.permits.pop()),
             Step::Release => drop(self.permits.pop().map(OwnedPermit::release)),
             Step::Forget => drop(self.permits.pop().map(OwnedPermit::forget)),
-            Step::Hold => drop(self.permits.pop().map(OwnedPermit::hold)),
+            Step::Hold => drop(self.permits.pop().map(OwnedPermit::detach)),
             Step::Split(count) => {
                 let part = self.permits.last_mut().and_then(|permit| permit.split(count.get()));
                 self.permits.extend(part);
@@ -201,8 +201,8 @@ impl Session {
             Step::Give(count) => return drop(semaphore.release(count.get())),
             Step::Add(count) => return drop(semaphore.add_permits(count.get())),
             Step::ForgetHeld(count) => {
-                let held = semaphore.held_permits();
-                let forgotten = semaphore.forget_held(count.get()).unwrap_or(0);
+                let held = semaphore.detached_permits();
+                let forgotten = semaphore.forget_detached(count.get()).unwrap_or(0);
                 assert!(forgotten <= held.min(count.get()));
                 return;
             }
@@ -247,7 +247,7 @@ impl Session {
         self.inheritable.clear();
         self.permits.clear();
         for semaphore in &self.handles {
-            let _ = semaphore.forget_held(u32::MAX);
+            let _ = semaphore.forget_detached(u32::MAX);
         }
         self.clear_held();
     }

@@ -63,23 +63,23 @@ fn uncontended_call_is_done_or_not(tested: &TestedType) {
     assert_eq!(permit.release_at_once(), is_quick);
     assert_eq!((free(&semaphore), permit.num_permits()), if is_quick { (2, 0) } else { (1, 1) });
     drop(permit);
-    semaphore.acquire().expect("free").hold();
+    semaphore.acquire().expect("free").detach();
     assert!(!semaphore.release_at_once(2), "one of them would be created");
-    assert_eq!((free(&semaphore), semaphore.held_permits()), (1, 1));
+    assert_eq!((free(&semaphore), semaphore.detached_permits()), (1, 1));
     assert_eq!(semaphore.release_at_once(1), is_quick);
     if !is_quick {
         semaphore.release(1).expect("it is held");
     }
-    assert_eq!((free(&semaphore), semaphore.held_permits()), (2, 0));
+    assert_eq!((free(&semaphore), semaphore.detached_permits()), (2, 0));
     assert!(semaphore.release_at_once(0), "nothing is to do");
 
     // whoever waits has to be woken, which takes a system call
     let mut permit = semaphore.acquire_many(1).expect("free");
-    semaphore.acquire().expect("free").hold();
+    semaphore.acquire().expect("free").detach();
     let mut waiter = tested.puppet("s");
     waiter.block("acquire\ts\t1");
     assert!(!semaphore.release_at_once(1) && !permit.release_at_once());
-    assert_eq!((semaphore.held_permits(), permit.num_permits()), (1, 1));
+    assert_eq!((semaphore.detached_permits(), permit.num_permits()), (1, 1));
     semaphore.release(1).expect("it is held");
     waiter.answer().expect("there is one");
     drop(permit);

@@ -27,7 +27,7 @@ fn forgotten_permits_stay_taken(tested: &TestedType) {
     assert_eq!(free(&semaphore), 1);
     semaphore.acquire().expect("free").forget().expect("it is there");
     assert_permits(&semaphore, 0, 0);
-    assert_eq!(semaphore.held_permits(), 0);
+    assert_eq!(semaphore.detached_permits(), 0);
 }
 
 case!(EveryType, detached_permits_stay_until_released_through_any_handle);
@@ -35,11 +35,11 @@ case!(EveryType, detached_permits_stay_until_released_through_any_handle);
 fn detached_permits_stay_until_released_through_any_handle(tested: &TestedType) {
     let one = tested.create("s", 3);
     let other = SystemSemaphore::open(tested.key("s"), 0).expect("it is there");
-    one.acquire().expect("free").hold();
-    other.acquire().expect("free").hold();
-    assert_eq!((free(&one), one.held_permits(), other.held_permits()), (1, 2, 2));
+    one.acquire().expect("free").detach();
+    other.acquire().expect("free").detach();
+    assert_eq!((free(&one), one.detached_permits(), other.detached_permits()), (1, 2, 2));
     other.release(2).expect("they are held");
-    assert_eq!((free(&one), one.held_permits()), (3, 0));
+    assert_eq!((free(&one), one.detached_permits()), (3, 0));
 
     // the same over handles that come and go
     let mut puppet = tested.puppet("s");
@@ -65,13 +65,13 @@ fn detached_permits_after_reset_outlast_last_handle(tested: &TestedType) {
     let create = || SystemSemaphore::builder(&key).mode(AccessMode::Create).initial_value(3).persistent(true);
     let made = create().build().expect("nobody has the name");
     let reset = create().build().expect("it is there");
-    reset.acquire().expect("free").hold();
+    reset.acquire().expect("free").detach();
     drop((made, reset));
     let again = SystemSemaphore::new(&key, 0, AccessMode::OpenExisting).expect("it is persistent");
-    assert_eq!((free(&again), again.held_permits()), (2, 1));
+    assert_eq!((free(&again), again.detached_permits()), (2, 1));
     again.release(1).expect("it is held");
     assert_permits(&again, 3, 0);
-    assert_eq!(again.held_permits(), 0);
+    assert_eq!(again.detached_permits(), 0);
     tested.remove(&key);
 }
 
@@ -94,13 +94,13 @@ case!(EveryType, add_leaves_detached_permits_detached);
 
 fn add_leaves_detached_permits_detached(tested: &TestedType) {
     let semaphore = tested.create("s", 1);
-    semaphore.acquire().expect("free").hold();
+    semaphore.acquire().expect("free").detach();
     semaphore.add_permits(1).expect("there is room");
-    assert_eq!((free(&semaphore), semaphore.held_permits()), (1, 1));
+    assert_eq!((free(&semaphore), semaphore.detached_permits()), (1, 1));
     assert_permits(&semaphore, 1, 1);
     semaphore.release(1).expect("it is held");
     assert_permits(&semaphore, 2, 0);
-    assert_eq!(semaphore.held_permits(), 0);
+    assert_eq!(semaphore.detached_permits(), 0);
 }
 
 case!(EveryType, guards_split_and_merge);
@@ -185,17 +185,17 @@ case!(Unix, release_above_the_maximum_changes_nothing);
 fn release_above_the_maximum_changes_nothing(tested: &TestedType) {
     let max = tested.capabilities().max_permits;
     let semaphore = tested.create("s", max - 2);
-    semaphore.acquire().expect("free").hold();
+    semaphore.acquire().expect("free").detach();
     for count in [4, max, max + 1, u32::MAX] {
         let error = semaphore.release(count).expect_err("there is no room");
         assert_eq!(error.kind(), ErrorKind::OutOfResources, "{error}");
         let error = semaphore.add_permits(count).expect_err("there is no room");
         assert_eq!(error.kind(), ErrorKind::OutOfResources, "{error}");
-        assert_eq!((free(&semaphore), semaphore.held_permits()), (max - 3, 1));
+        assert_eq!((free(&semaphore), semaphore.detached_permits()), (max - 3, 1));
     }
     semaphore.release(3).expect("there is room for three");
     assert_permits(&semaphore, max, 0);
-    assert_eq!(semaphore.held_permits(), 0);
+    assert_eq!(semaphore.detached_permits(), 0);
 }
 
 case!(Unix, release_to_full_count_stops_at_the_maximum);

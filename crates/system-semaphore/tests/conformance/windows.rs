@@ -113,10 +113,10 @@ fn plain_name_belongs_to_this_session(tested: &TestedType) {
     let permit = local.acquire().expect("three are free");
     assert_eq!(free(&semaphore), 2);
     // known to be one semaphore, so that what one handle holds can be given back by the other
-    permit.hold();
-    assert_eq!(semaphore.held_permits(), 1);
+    permit.detach();
+    assert_eq!(semaphore.detached_permits(), 1);
     semaphore.release(1).expect("it is held");
-    assert_eq!((semaphore.held_permits(), free(&local)), (0, 3));
+    assert_eq!((semaphore.detached_permits(), free(&local)), (0, 3));
     let global = SystemSemaphore::new(with("Global"), 7, AccessMode::CreateNew).expect("it is another");
     assert_eq!((free(&global), free(&semaphore)), (7, 3));
 }

@@ -40,7 +40,7 @@ impl Permits {
         let semaphore = handle.as_ref().expect("the parent's is there");
         Ok(Self {
             free: semaphore.available_permits().map_err(|error| error.to_string())?,
-            held: semaphore.held_permits(),
+            held: semaphore.detached_permits(),
             guarded: guards.iter().map(OwnedPermit::num_permits).sum(),
         })
     }
@@ -58,7 +58,7 @@ fn child(handle: Option<SystemSemaphore>, mut guards: Vec<OwnedPermit>) -> Resul
     };
     // inherited permits are void, whatever is done to them
     let mut last = guards.pop().ok_or(2)?;
-    if last.num_permits() != 0 || semaphore.held_permits() != 0 {
+    if last.num_permits() != 0 || semaphore.detached_permits() != 0 {
         return Err(3);
     }
     if last.split(1).is_some() {
@@ -67,7 +67,7 @@ fn child(handle: Option<SystemSemaphore>, mut guards: Vec<OwnedPermit>) -> Resul
     last.forget().map_err(|_| 5)?;
     drop(guards);
     unchanged(6)?;
-    if semaphore.forget_held(1).map_err(|_| 7)? != 0 {
+    if semaphore.forget_detached(1).map_err(|_| 7)? != 0 {
         return Err(8);
     }
     // the handle works, and what the child takes is the child's
@@ -75,19 +75,19 @@ fn child(handle: Option<SystemSemaphore>, mut guards: Vec<OwnedPermit>) -> Resul
     if permit.num_permits() != 1 {
         return Err(10);
     }
-    permit.hold();
-    if semaphore.held_permits() != 1 {
+    permit.detach();
+    if semaphore.detached_permits() != 1 {
         return Err(11);
     }
     semaphore.release(1).map_err(|_| 12)?;
     unchanged(13)?;
     // the handle of its own is the same semaphore, and its end takes nothing away
-    semaphore.try_acquire().map_err(|_| 15)?.hold();
-    if own.held_permits() != 1 {
+    semaphore.try_acquire().map_err(|_| 15)?.detach();
+    if own.detached_permits() != 1 {
         return Err(18);
     }
     own.release(1).map_err(|_| 19)?;
-    if semaphore.held_permits() != 0 {
+    if semaphore.detached_permits() != 0 {
         return Err(20);
     }
     // permits can be split and merged
@@ -99,8 +99,8 @@ fn child(handle: Option<SystemSemaphore>, mut guards: Vec<OwnedPermit>) -> Resul
     // one acquired through the inherited handle is known after the own one has gone
     let permit = semaphore.try_acquire().map_err(|_| 21)?;
     drop(own);
-    permit.hold();
-    if semaphore.held_permits() != 1 {
+    permit.detach();
+    if semaphore.detached_permits() != 1 {
         return Err(22);
     }
     semaphore.release(1).map_err(|_| 23)?;

@@ -55,7 +55,7 @@ impl RandomOps {
             }
             7 if self.holds => {
                 if let Some(permit) = perhaps(self.semaphore.acquire_timeout(timeout))? {
-                    permit.hold();
+                    permit.detach();
                     self.semaphore.release(1)?;
                 }
             }

@@ -139,7 +139,7 @@ impl Actor {
     pub(super) fn hold_and_release(&mut self, semaphore: usize) -> Step {
         let (handle, count) = (self.handle(semaphore), self.count());
         if let Some(permit) = self.acquire(&handle, semaphore, count)? {
-            permit.hold();
+            permit.detach();
             self.nap();
             self.hand.set_stage(Stage::GivingBack);
             self.holds_less(semaphore, count);
@@ -197,7 +197,7 @@ impl Actor {
                 false => None,
             };
             let count = held.map_or(0, |permit| {
-                permit.hold();
+                permit.detach();
                 self.holds_less(0, 1);
                 1
             });
@@ -222,9 +222,9 @@ impl Actor {
             ledger.write(balance, -(amount as i32));
             permit.forget()?;
         } else {
-            permit.hold();
+            permit.detach();
             ledger.write(balance, -(amount as i32));
-            let forgotten = handle.forget_held(amount)?;
+            let forgotten = handle.forget_detached(amount)?;
             assert_eq!(forgotten, amount, "what is held can be forgotten");
         }
         ledger.write(balance - amount as i32, 0);

@@ -206,7 +206,7 @@ pub(crate) const PATHS: [Path; 23] = [
         name: "release-of-held-and-created",
         act: |name| {
             let semaphore = warm(name)?;
-            semaphore.acquire_many(3)?.hold();
+            semaphore.acquire_many(3)?.detach();
             mark();
             semaphore.release(5)?;
             mark();
@@ -237,7 +237,7 @@ pub(crate) const PATHS: [Path; 23] = [
             let semaphore = warm(name)?;
             let permit = semaphore.acquire_many(3)?;
             mark();
-            permit.hold();
+            permit.detach();
             mark();
             Ok(())
         },

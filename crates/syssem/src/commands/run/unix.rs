@@ -42,7 +42,7 @@ pub(crate) fn become_command(
             )));
         }
         // The kernel's undo list of this process survives `exec`.
-        acquire(semaphore, args.count, &args.wait_args)?.hold();
+        acquire(semaphore, args.count, &args.wait_args)?.detach();
     }
     report_acquired(args, semaphore, start);
     if args.fork {

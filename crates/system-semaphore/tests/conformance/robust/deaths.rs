@@ -162,7 +162,7 @@ fn death_among_many_users_is_found_at_once(tested: &TestedType) {
         // now all have been looked at
         assert_eq!(free(&semaphore), 0);
         holder.kill();
-        semaphore.try_acquire().expect("it came back").hold();
+        semaphore.try_acquire().expect("it came back").detach();
     }
     drop(holders);
     wait_until("all have come back", || free(&semaphore) == MANY / 2);

@@ -130,9 +130,9 @@ const STEPS: &[Step] = &[
     }),
     ("hold and release", |semaphore| {
         if let Ok(permit) = semaphore.try_acquire_many(2) {
-            permit.hold();
+            permit.detach();
         }
-        let _ = semaphore.held_permits();
+        let _ = semaphore.detached_permits();
         let _ = semaphore.release(1);
         let _ = semaphore.release(2);
     }),
@@ -141,9 +141,9 @@ const STEPS: &[Step] = &[
             let _ = permit.forget();
         }
         if let Ok(permit) = semaphore.try_acquire() {
-            permit.hold();
+            permit.detach();
         }
-        let _ = semaphore.forget_held(1);
+        let _ = semaphore.forget_detached(1);
     }),
     ("split and merge", |semaphore| {
         if let Ok(mut permit) = semaphore.try_acquire_many(2)

@@ -19,7 +19,7 @@ impl Puppet {
             }
             "recoveries" => semaphore.recoveries().map(|count| count.to_string()).map_err(say_error),
             "waiting" => count(semaphore.waiting()),
-            _ => Ok(text(semaphore.held_permits())),
+            _ => Ok(text(semaphore.detached_permits())),
         })
     }
 }

@@ -20,7 +20,7 @@ impl Puppet {
             }
             ["drop", handle] => done(self.latest(handle).release()),
             ["hold", handle] => {
-                self.latest(handle).hold();
+                self.latest(handle).detach();
                 Ok(String::new())
             }
             ["forget", handle] => done(self.latest(handle).forget()),
@@ -40,7 +40,9 @@ impl Puppet {
             }
             ["release", handle, permits] => done(self.semaphore(handle).release(number(permits))),
             ["add", handle, permits] => done(self.semaphore(handle).add_permits(number(permits))),
-            ["forget-held", handle, permits] => count(self.semaphore(handle).forget_held(number(permits))),
+            ["forget-held", handle, permits] => {
+                count(self.semaphore(handle).forget_detached(number(permits)))
+            }
             _ => return None,
         })
     }

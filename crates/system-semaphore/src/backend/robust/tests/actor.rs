@@ -142,7 +142,7 @@ impl State {
             ("acquire", [count]) => self.permits.push(semaphore.acquire_many(number(count))?.into_owned()),
             ("try", [count]) => self.permits.push(semaphore.try_acquire_many(number(count))?.into_owned()),
             ("drop", []) => self.permits.pop().expect("there is one").release()?,
-            ("hold", []) => self.permits.pop().expect("there is one").hold(),
+            ("hold", []) => self.permits.pop().expect("there is one").detach(),
             ("forget", []) => self.permits.pop().expect("there is one").forget()?,
             ("release", [count]) => semaphore.release(number(count))?,
             ("available", []) => drop(semaphore.available_permits()?),

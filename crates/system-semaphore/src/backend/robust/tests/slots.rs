@@ -13,16 +13,16 @@ fn release_of_more_than_the_maximum_is_refused() {
     let max = MAX_PERMITS;
     let test = TestSemaphore::new(max);
     let semaphore = &test.semaphore;
-    semaphore.acquire_many(max).expect("there are enough").hold();
+    semaphore.acquire_many(max).expect("there are enough").detach();
     semaphore.add_permits(max).expect("there is room");
-    semaphore.acquire_many(max).expect("there are enough").hold();
+    semaphore.acquire_many(max).expect("there are enough").detach();
     semaphore.add_permits(2).expect("there is room");
-    assert_eq!((test.permits(), semaphore.held_permits()), ((2, 2 * max), 2 * max));
+    assert_eq!((test.permits(), semaphore.detached_permits()), ((2, 2 * max), 2 * max));
     // the tag is to be this process's, or it goes the long way
     semaphore.acquire().expect("there are two").forget().expect("it is there");
     semaphore.add_permits(1).expect("there is room");
     let outcome = semaphore.release(2 * max).map_err(|error| error.kind());
-    let after = (test.permits(), semaphore.held_permits());
+    let after = (test.permits(), semaphore.detached_permits());
     SystemSemaphore::remove(&test.key).expect("it is there");
     assert_eq!((outcome, after), (Err(ErrorKind::OutOfResources), ((2, 2 * max), 2 * max)));
 }
