@@ -28,7 +28,7 @@ trait Semaphore: Sized {
     /// Takes a permit and gives it back.
     #[inline(always)]
     fn pair(&self) {
-        self.detach();
+        self.hold();
         self.unhold();
     }
     /// Takes a permit that comes back at the process's death, if the semaphore can do that,
@@ -37,7 +37,7 @@ trait Semaphore: Sized {
     fn unhold(&self);
     /// Takes a permit for good, as a consumer does.
     fn take(&self) {
-        self.detach();
+        self.hold();
     }
     /// Creates a permit, as a producer does.
     fn give(&self) {
@@ -102,7 +102,7 @@ impl<S: Semaphore> Worker<S> {
             "contend-timed" => return self.contend_timed(number(0), number(1)),
             "produce" => return self.pass(0, 1, number(0), number(1)),
             "consume" => return self.pass(1, 0, number(0), number(1)),
-            "hold" => self.semaphores[0].detach(),
+            "hold" => self.semaphores[0].hold(),
             "unhold" => self.semaphores[0].unhold(),
             "wait" => return self.wait(),
             _ => panic!("there is no command {command:?}"),
@@ -166,7 +166,7 @@ impl<S: Semaphore> Worker<S> {
         sleep_until(start);
         let (mut longest, mut begin) = (0, now());
         while begin < start + duration {
-            semaphore.detach();
+            semaphore.hold();
             longest = longest.max(now() - begin);
             semaphore.unhold();
             begin = now();
@@ -188,7 +188,7 @@ impl<S: Semaphore> Worker<S> {
     fn wait(&self) -> String {
         println!("began");
         let begin = cpu_time();
-        self.semaphores[0].detach();
+        self.semaphores[0].hold();
         let end = now();
         format!("{end} {}", cpu_time() - begin)
     }

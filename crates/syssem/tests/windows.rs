@@ -169,7 +169,7 @@ fn unsupported_commands_fail_with_a_reason() {
     let semaphore = SystemSemaphore::open(&*name, 1).expect("it can be created");
     for (arguments, reason) in [
         (vec!["create", "another"], "cannot outlive its last user"),
-        (vec!["show", &name], "cannot be looked at"),
+        (vec!["show", &name], "cannot be observed"),
         (vec!["list"], "does not tell which semaphores there are"),
         (vec!["reset", &name, "5"], "nobody can set the count"),
         (vec!["remove", &name], "is gone when the last process"),

@@ -1,4 +1,4 @@
-//! Looking at semaphores without using them.
+//! [`Observer`] and [`list`]: read semaphores without using them.
 
 use std::fmt;
 
@@ -9,9 +9,13 @@ use crate::key::{Key, NativeIpcKey};
 use crate::sys::standard_descriptors::Reservation;
 use crate::types::{Listed, Owners, Snapshot};
 
-/// Looks at one semaphore without using it: it makes, takes, writes and wakes nothing, so that it can be asked as often as
-/// anybody likes. (What is opened here is closed when it is dropped. Of those who wait for a robust semaphore, the one process that
-/// watches for deaths looks for them then; where the file may be read and not written, all others look whether that one is still there.)
+/// Reads a semaphore without using it.
+///
+/// An observer creates, acquires and writes nothing, and a [`snapshot`](Self::snapshot) wakes no process.
+///
+/// # Cost
+/// Dropping an `Observer` of a robust semaphore wakes a helper thread in one waiting process. If the observer may not write
+/// the semaphore's file, it wakes one in every waiting process.
 ///
 /// ```
 /// use system_semaphore::{Observer, SystemSemaphore};
@@ -20,10 +24,10 @@ use crate::types::{Listed, Owners, Snapshot};
 /// let printers = SystemSemaphore::open(name, 3)?;
 /// let permit = printers.acquire()?;
 /// let observer = Observer::new(name)?;
-/// let sight = observer.look()?;
-/// assert_eq!(sight.available, 2);
+/// let snapshot = observer.snapshot()?;
+/// assert_eq!(snapshot.available, 2);
 /// # #[cfg(target_os = "linux")]
-/// assert_eq!(sight.holders.expect("a robust one tells")[0].pid, Some(std::process::id()));
+/// assert_eq!(snapshot.holders.expect("a robust semaphore lists them")[0].pid, Some(std::process::id()));
 /// # drop(permit);
 /// # Ok::<(), system_semaphore::Error>(())
 /// ```
@@ -33,20 +37,20 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Finds the semaphore, which must be there.
+    /// Opens an existing semaphore for observation.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) if there is none,
     /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) if it may not be read,
     /// [`Corrupt`](crate::ErrorKind::Corrupt) if something else stands in its place,
     /// [`KeyError`](crate::ErrorKind::KeyError) if the key cannot name a semaphore, and
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) where such a semaphore cannot be looked at from outside.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) if semaphores of this type cannot be observed on this platform.
     pub fn new(key: impl Into<Key>) -> Result<Self> {
         let key = key.into().resolve(None)?;
         let _reservation = Reservation::new();
         match backend::namespace_of(&key).and_then(|namespace| namespace.observe(key.native_key())) {
             Ok(observation) => Ok(Self { key, observation }),
-            Err(cause) => Err(Error::new("look at", key.to_string(), cause)),
+            Err(cause) => Err(Error::new("observe", key.to_string(), cause)),
         }
     }
 
@@ -56,14 +60,16 @@ impl Observer {
         &self.key
     }
 
-    /// What can be seen now. It is put together from several looks, between which others go on.
+    /// Returns the present state of the semaphore.
+    ///
+    /// The state is read in several steps, and other processes can use the semaphore between them.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) if the semaphore was removed since,
     /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) if it may not be read,
     /// [`Corrupt`](crate::ErrorKind::Corrupt) if its file makes no sense.
-    pub fn look(&self) -> Result<Snapshot> {
-        self.observation.snapshot().map_err(|cause| Error::new("look at", self.key.to_string(), cause))
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        self.observation.snapshot().map_err(|cause| Error::new("observe", self.key.to_string(), cause))
     }
 }
 

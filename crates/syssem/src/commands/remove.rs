@@ -26,7 +26,7 @@ pub(crate) fn execute(args: &RemoveArgs, output: &Output) -> Result<u8, CliError
 ///
 /// The library removes a stale one, too, but reports `NotFound`, because no process can open it.
 fn remove_one(key: NativeIpcKey) -> Result<(), Error> {
-    let snapshot = Observer::new(&key).and_then(|observer| observer.look());
+    let snapshot = Observer::new(&key).and_then(|observer| observer.snapshot());
     let was_stale = snapshot.is_ok_and(|snapshot| is_stale(&snapshot) == Some(true));
     match SystemSemaphore::remove(key) {
         Err(error) if error.kind() == ErrorKind::NotFound && was_stale => Ok(()),

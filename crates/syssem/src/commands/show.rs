@@ -27,7 +27,7 @@ pub(crate) fn execute(args: &ShowArgs, output: &Output) -> Result<u8, CliError> 
     let report = ShowReport {
         key: key.clone(),
         key_type: key.key_type(),
-        state: SemaphoreReport::from(&observer.look()?),
+        state: SemaphoreReport::from(&observer.snapshot()?),
     };
     output.print(&report, || format_report(&report))?;
     Ok(0)

@@ -47,7 +47,7 @@ impl Fixture {
 
     /// Returns the semaphore's state, or `None` if it does not exist.
     pub(crate) fn snapshot(&self) -> Option<Snapshot> {
-        Observer::new(&self.key).ok()?.look().ok()
+        Observer::new(&self.key).ok()?.snapshot().ok()
     }
 
     /// Returns how many permits living processes hold.

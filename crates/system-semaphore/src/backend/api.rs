@@ -188,7 +188,7 @@ pub(crate) trait Namespace {
 
     /// Opens the semaphore of this name for observation.
     fn observe(&self, _name: &str) -> Result<Box<dyn Observe>, Cause> {
-        Err(Cause::unsupported("semaphores of this type cannot be looked at from outside on this platform"))
+        Err(Cause::unsupported("semaphores of this type cannot be observed on this platform"))
     }
 
     /// Lists the semaphores of this type, or returns `None` if the platform cannot.

@@ -67,8 +67,8 @@ impl Environment<'_> {
 
     /// The same, but a directory that is missing stays so, and is none that can be used.
     #[cfg(target_os = "linux")]
-    pub(crate) fn current_untouched() -> Self {
-        Environment { directories: Box::new(unix::look), ..Self::current() }
+    pub(crate) fn current_readonly() -> Self {
+        Environment { directories: Box::new(unix::stat), ..Self::current() }
     }
 }
 
@@ -213,20 +213,20 @@ mod unix {
                 Platform::Apple { .. } => std::env::home_dir().map_or_else(String::new, text),
                 _ => String::new(),
             },
-            directories: Box::new(create_or_look),
+            directories: Box::new(create_or_stat),
             ..Environment::of(Platform::current())
         }
     }
 
     /// Creates the directory if nothing stands there, and tells what does.
-    fn create_or_look(path: &str) -> Directory {
-        // that it exists already is one of the answers, which the look finds
+    fn create_or_stat(path: &str) -> Directory {
+        // `stat` reports a directory that exists already
         let _ = DirBuilder::new().mode(0o700).create(path);
-        look(path)
+        stat(path)
     }
 
     /// What stands there.
-    pub(super) fn look(path: &str) -> Directory {
+    pub(super) fn stat(path: &str) -> Directory {
         match symlink_metadata(path) {
             Ok(data) if data.is_dir() => {
                 Directory::Real { owned: data.uid() == user::effective_id(), mode: data.mode() & 0o7777 }

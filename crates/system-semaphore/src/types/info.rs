@@ -20,7 +20,7 @@ pub struct Holder {
     pub since: Option<SystemTime>,
 }
 
-/// What can be seen of a semaphore at one moment. `None`: this type of semaphore does not tell.
+/// The state of a semaphore. A field is `None` if this type of semaphore has no such information.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {

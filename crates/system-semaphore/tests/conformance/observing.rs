@@ -1,4 +1,4 @@
-//! Looking at semaphores without using them.
+//! Observing semaphores without using them.
 
 use system_semaphore::{ErrorKind, Listed, Observer, Owners, SystemSemaphore, list};
 use test_support::{TestLock, wait_until};
@@ -16,32 +16,35 @@ fn observer_sees_the_same_as_users(tested: &TestedType) {
     let capabilities = semaphore.capabilities();
     let mut user = tested.puppet("s");
     user.must("try\ts\t1");
-    let sight = observer.look().expect("it can be looked at");
-    assert_eq!(sight.available, 2);
-    assert_eq!(sight.max_permits, capabilities.max_permits);
-    assert_eq!((sight.permissions, sight.waiting), (0o600, Some(0)));
-    assert_eq!(sight.holders.is_some(), capabilities.holders);
-    if let Some(holders) = sight.holders {
+    let snapshot = observer.snapshot().expect("it can be observed");
+    assert_eq!(snapshot.available, 2);
+    assert_eq!(snapshot.max_permits, capabilities.max_permits);
+    assert_eq!((snapshot.permissions, snapshot.waiting), (0o600, Some(0)));
+    assert_eq!(snapshot.holders.is_some(), capabilities.holders);
+    if let Some(holders) = snapshot.holders {
         assert_eq!(holders, semaphore.holders().expect("they are told"));
         assert_eq!((holders[0].pid, holders[0].permits), (Some(user.pid()), 1));
-        assert_eq!((sight.initial_value, sight.users, sight.held_by_dead), (Some(3), Some(2), Some(0)));
-        assert_eq!(sight.persistent, Some(false));
+        assert_eq!(
+            (snapshot.initial_value, snapshot.users, snapshot.held_by_dead),
+            (Some(3), Some(2), Some(0))
+        );
+        assert_eq!(snapshot.persistent, Some(false));
     }
     if capabilities.last_pid {
-        assert_eq!(sight.last_pid, Some(user.pid()));
+        assert_eq!(snapshot.last_pid, Some(user.pid()));
     }
     user.must("try\ts\t1");
     user.must("try\ts\t1");
     user.block("acquire\ts\t1");
     wait_until("it is seen to wait", || {
-        observer.look().is_ok_and(|sight| (sight.available, sight.waiting) == (0, Some(1)))
+        observer.snapshot().is_ok_and(|snapshot| (snapshot.available, snapshot.waiting) == (0, Some(1)))
     });
-    if let Some(waiters) = observer.look().expect("it can be looked at").waiters {
+    if let Some(waiters) = observer.snapshot().expect("it can be observed").waiters {
         assert_eq!((waiters[0].pid, waiters[0].threads, waiters.len()), (Some(user.pid()), 1, 1));
     }
     user.kill();
     SystemSemaphore::remove(semaphore.native_key()).expect("it is there");
-    let error = observer.look().expect_err("it is gone");
+    let error = observer.snapshot().expect_err("it is gone");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
 }
 
@@ -51,7 +54,7 @@ fn observer_sees_that_semaphore_is_removed(tested: &TestedType) {
     let semaphore = tested.create("s", 3);
     let observer = Observer::new(semaphore.native_key()).expect("it is there");
     drop(semaphore);
-    let error = observer.look().expect_err("its maker and last user took it along");
+    let error = observer.snapshot().expect_err("its maker and last user took it along");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
 }
 
@@ -77,8 +80,10 @@ fn list_has_each_semaphore(tested: &TestedType) {
         None => {
             let sets = list(Owners::User).expect("they are told").into_iter();
             let is_it = |listed: &Listed| {
-                let sight = listed.snapshot.as_ref();
-                sight.is_ok_and(|sight| sight.last_pid == Some(std::process::id()) && sight.available == 2)
+                let snapshot = listed.snapshot.as_ref();
+                snapshot.is_ok_and(|snapshot| {
+                    snapshot.last_pid == Some(std::process::id()) && snapshot.available == 2
+                })
             };
             let mut sets = sets.filter(|listed| listed.key_type == system_semaphore::KeyType::SYSTEM_V);
             sets.find(is_it).expect("it is listed")
@@ -86,7 +91,7 @@ fn list_has_each_semaphore(tested: &TestedType) {
     };
     assert_eq!(found.key_type.to_string().split('-').next(), tested.key_type.to_string().split('-').next());
     if found.native_key.is_some() {
-        assert_eq!(found.snapshot.expect("it can be looked at").available, 2);
+        assert_eq!(found.snapshot.expect("it can be observed").available, 2);
     }
     drop(permit);
 }
@@ -101,13 +106,13 @@ fn observer_sees_permits_of_dead_holders_and_leaves_them(tested: &TestedType) {
     holder.kill();
     let observer = Observer::new(tested.key("s")).expect("it is there");
     for _ in 0..3 {
-        let sight = observer.look().expect("it can be looked at");
-        assert_eq!((sight.available, sight.held_by_dead, sight.recoveries), (1, Some(2), Some(0)));
-        assert_eq!((sight.holders, sight.users), (Some(Vec::new()), Some(1)));
+        let snapshot = observer.snapshot().expect("it can be observed");
+        assert_eq!((snapshot.available, snapshot.held_by_dead, snapshot.recoveries), (1, Some(2), Some(0)));
+        assert_eq!((snapshot.holders, snapshot.users), (Some(Vec::new()), Some(1)));
     }
     assert_eq!(free(&semaphore), 3);
-    let sight = observer.look().expect("it can be looked at");
-    assert_eq!((sight.available, sight.held_by_dead, sight.recoveries), (3, Some(0), Some(1)));
+    let snapshot = observer.snapshot().expect("it can be observed");
+    assert_eq!((snapshot.available, snapshot.held_by_dead, snapshot.recoveries), (3, Some(0), Some(1)));
 }
 
 case!(Robust, observation_wakes_nobody);
@@ -123,7 +128,7 @@ fn observation_wakes_nobody(tested: &TestedType) {
     let is_undisturbed = || {
         let before = test_support::process::sleep_count_of_all_threads(waiter.pid());
         for _ in 0..10 {
-            observer.look().expect("it can be looked at");
+            observer.snapshot().expect("it can be observed");
         }
         // who was woken is asleep again
         wait_until("it sleeps", || test_support::process::is_all_asleep(waiter.pid()));
@@ -144,7 +149,7 @@ fn awkward_names_are_listed_unchanged(tested: &TestedType) {
         let key = system_semaphore::NativeIpcKey::new(name.as_str(), tested.key_type);
         let semaphore = SystemSemaphore::create(&key, 4).expect("any text is a name");
         let found = listed(&semaphore).unwrap_or_else(|| panic!("{name:?} is listed"));
-        assert_eq!(found.snapshot.expect("it can be looked at").available, 4, "{name:?}");
+        assert_eq!(found.snapshot.expect("it can be observed").available, 4, "{name:?}");
         assert!(name.ends_with(&found.name), "{name:?} {:?}", found.name);
     }
 }

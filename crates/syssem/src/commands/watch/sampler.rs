@@ -118,11 +118,12 @@ impl WatchedKey {
     }
 
     fn observe(&mut self) -> Result<SemaphoreReport, Unavailable> {
-        if let Some(Ok(snapshot)) = self.observer.as_ref().map(Observer::look) {
+        if let Some(Ok(snapshot)) = self.observer.as_ref().map(Observer::snapshot) {
             return Ok(SemaphoreReport::from(&snapshot));
         }
         // The semaphore may have been removed and created again, which needs a new observer.
-        let snapshot = Observer::new(&self.key).and_then(|observer| self.observer.insert(observer).look());
+        let snapshot =
+            Observer::new(&self.key).and_then(|observer| self.observer.insert(observer).snapshot());
         snapshot.map(|snapshot| SemaphoreReport::from(&snapshot)).map_err(|error| {
             self.observer = None;
             Unavailable::from(error)

@@ -16,14 +16,14 @@ use crate::types::{Listed, Owners, Snapshot};
 const DIRECTORY: &str = "/dev/shm";
 const PREFIX: &str = "sem.";
 
-struct Observation(File);
+struct FileObserver(File);
 
 pub(super) fn observe(name: &str) -> Result<Box<dyn Observe>, Cause> {
     let name = c_name(name)?;
     check_file(&name)?;
     let name = name.to_string_lossy();
     let path = Path::new(DIRECTORY).join(format!("{PREFIX}{}", name.trim_start_matches('/')));
-    Ok(Box::new(Observation(File::open(path).map_err(|error| cause_of(&error))?)))
+    Ok(Box::new(FileObserver(File::open(path).map_err(|error| cause_of(&error))?)))
 }
 
 /// How many permits are free, and how many threads wait, as glibc keeps them at the beginning of the file.
@@ -39,7 +39,7 @@ fn counts(bytes: [u8; 16]) -> (u32, u32) {
     }
 }
 
-impl Observe for Observation {
+impl Observe for FileObserver {
     fn snapshot(&self) -> Result<Snapshot, Cause> {
         let mut bytes = [0; 16];
         let data = self.0.metadata().map_err(|error| cause_of(&error))?;
@@ -82,13 +82,13 @@ fn describe(path: &PathBuf, owners: Owners) -> Option<Listed> {
     if owners == Owners::User && data.uid() != user::effective_id() {
         return None;
     }
-    let snapshot = observe(&name).and_then(|observation| observation.snapshot());
+    let snapshot = observe(&name).and_then(|observer| observer.snapshot());
     Some(Listed {
         native_key: Some(NativeIpcKey::new(name.as_str(), KeyType::Posix)),
         key_type: KeyType::Posix,
         path: Some(path.clone()),
         owner: data.uid(),
-        snapshot: snapshot.map_err(|cause| Error::new("look at", name.as_str(), cause)),
+        snapshot: snapshot.map_err(|cause| Error::new("observe", name.as_str(), cause)),
         name,
     })
 }

@@ -170,7 +170,7 @@ fn list_file(place: Place) -> Option<Listed> {
     Some(Listed {
         native_key: native_key.map(|native| NativeIpcKey::new(native, KeyType::Robust)),
         key_type: KeyType::Robust,
-        snapshot: snapshot.map_err(|cause| Error::new("look at", name.as_str(), cause)),
+        snapshot: snapshot.map_err(|cause| Error::new("observe", name.as_str(), cause)),
         name,
         path: Some(path),
         owner,

@@ -117,11 +117,11 @@ impl KeyFile {
         if just_made {
             poll(FIRST_TURN_WAIT, || sys::open_existing(key).is_err());
         } else {
-            poll(FIRST_TURN_WAIT, || sys::open_existing(key).is_ok() || !self.looks_just_made());
+            poll(FIRST_TURN_WAIT, || sys::open_existing(key).is_ok() || !self.seems_just_made());
         }
     }
 
-    fn looks_just_made(&self) -> bool {
+    fn seems_just_made(&self) -> bool {
         let data = fs::symlink_metadata(&self.path).ok().filter(|data| data.is_file() && data.len() == 0);
         let age = data.and_then(|data| data.modified().ok()?.elapsed().ok());
         age.is_some_and(|age| age <= FIRST_TURN_WAIT)

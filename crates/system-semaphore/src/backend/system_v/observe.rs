@@ -1,4 +1,4 @@
-//! Looking at a set without using it.
+//! Observes a set without using it.
 
 use super::error::{MAX_PERMITS, cause_of, not_there};
 use super::key_file::KeyFile;
@@ -8,19 +8,19 @@ use crate::key::ProjectId;
 use crate::sys::system_v::{self as sys, SetId};
 use crate::types::Snapshot;
 
-struct Observation(SetId);
+struct SetObserver(SetId);
 
 pub(super) fn observe(path: &str, project: ProjectId) -> Result<Box<dyn Observe>, Cause> {
     let key = KeyFile::new(path, project)?.key()?.ok_or_else(not_there)?;
     let set = sys::find(key).map_err(|error| cause_of(&error))?;
-    Ok(Box::new(Observation(set)))
+    Ok(Box::new(SetObserver(set)))
 }
 
-impl Observe for Observation {
+impl Observe for SetObserver {
     fn snapshot(&self) -> Result<Snapshot, Cause> {
-        look(self.0).map_err(|error| match error.raw_os_error() {
+        snapshot(self.0).map_err(|error| match error.raw_os_error() {
             Some(libc::EACCES) => {
-                let reason = "it belongs to another user, who does not allow it to be looked at";
+                let reason = "it belongs to another user, who does not allow others to read it";
                 Cause::new(ErrorKind::PermissionDenied, reason).with_os(error.raw_os_error())
             }
             _ => cause_of(&error),
@@ -28,7 +28,7 @@ impl Observe for Observation {
     }
 }
 
-fn look(set: SetId) -> std::io::Result<Snapshot> {
+fn snapshot(set: SetId) -> std::io::Result<Snapshot> {
     let status = sys::status(set)?;
     Ok(Snapshot {
         available: sys::value(set)?.unsigned_abs(),
@@ -53,7 +53,7 @@ mod listing {
     use std::ffi::CString;
     use std::fs;
 
-    use super::{Observation, sys};
+    use super::{SetObserver, sys};
     use crate::backend::api::Observe;
     use crate::error::Error;
     use crate::key::{Environment, KeyType, NativeIpcKey, ProjectId};
@@ -73,20 +73,20 @@ mod listing {
 
     fn describe(set: &ListedSet, key_file: Option<&String>) -> Listed {
         let name = format!("key 0x{:08x}, set {}", set.key.number(), set.set.number());
-        let snapshot = Observation(set.set).snapshot();
+        let snapshot = SetObserver(set.set).snapshot();
         Listed {
             native_key: key_file.map(|path| NativeIpcKey::new(path, KeyType::SYSTEM_V)),
             key_type: KeyType::SYSTEM_V,
             path: key_file.map(Into::into),
             owner: set.status.owner,
-            snapshot: snapshot.map_err(|cause| Error::new("look at", name.as_str(), cause)),
+            snapshot: snapshot.map_err(|cause| Error::new("observe", name.as_str(), cause)),
             name,
         }
     }
 
     /// The files in the places that Qt and this library choose for key files, by the keys that they make.
     fn key_files() -> HashMap<libc::key_t, String> {
-        let environment = Environment::current_untouched();
+        let environment = Environment::current_readonly();
         let in_directory = |directory: String, is_candidate: fn(&str) -> bool| {
             let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
             let names = entries.filter_map(|entry| entry.file_name().into_string().ok());

@@ -211,8 +211,8 @@ fn file_removal(file: KeyFile, made_file: FileId) -> Removal {
 /// then, the count is 0 for good, as it would be if it had died just after making a semaphore of 0.)
 fn wait_until_initialised(set: SetId) -> io::Result<()> {
     let mut outcome = Ok(());
-    poll(INITIALISATION_WAIT, || match looks_uninitialised(set) {
-        Ok(looks_so) => !looks_so,
+    poll(INITIALISATION_WAIT, || match seems_uninitialised(set) {
+        Ok(is_so) => !is_so,
         Err(error) => {
             outcome = Err(error);
             true
@@ -221,7 +221,7 @@ fn wait_until_initialised(set: SetId) -> io::Result<()> {
     outcome
 }
 
-fn looks_uninitialised(set: SetId) -> io::Result<bool> {
+fn seems_uninitialised(set: SetId) -> io::Result<bool> {
     let times = sys::status(set)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
     let is_young = (now - times.changed).abs() <= INITIALISATION_AGE_SECONDS;

@@ -41,7 +41,7 @@ fn use_every_descriptor(spot: &TestFile) -> Vec<(&'static str, Option<String>)> 
     note("acquire", permits.and_then(|permits| permits.release()));
     note("inheritable", semaphore.acquire_inheritable(1, None).map(drop));
     let observer = Observer::new(&spot.key);
-    note("observe", observer.and_then(|observer| observer.look().map(drop)));
+    note("observe", observer.and_then(|observer| observer.snapshot().map(drop)));
     note("list", list(Owners::User).map(drop));
     failures
 }
