@@ -70,7 +70,7 @@ unsafe extern "C" fn acquire(
 ) -> *mut ffi::PyObject {
     let call = Call { this, arguments, count, keywords };
     // SAFETY: this is what Python calls, on an object of the class
-    unsafe { call.answer(acquire_at_once, |ordinary| &ordinary.acquire) }
+    unsafe { call.answer(try_acquire_uncontended, |ordinary| &ordinary.acquire) }
 }
 
 unsafe extern "C" fn release(
@@ -81,11 +81,11 @@ unsafe extern "C" fn release(
 ) -> *mut ffi::PyObject {
     let call = Call { this, arguments, count, keywords };
     // SAFETY: this is what Python calls, on an object of the class
-    unsafe { call.answer(release_at_once, |ordinary| &ordinary.release) }
+    unsafe { call.answer(release_uncontended, |ordinary| &ordinary.release) }
 }
 
 #[inline(always)]
-fn acquire_at_once<'py>(
+fn try_acquire_uncontended<'py>(
     py: Python<'py>,
     semaphore: &Semaphore,
     given: &Given<'_, 'py>,
@@ -94,17 +94,17 @@ fn acquire_at_once<'py>(
     let blocking = blocking.map_or(Some(true), |blocking| blocking.extract().ok())?;
     let timeout = timeout.map_or(Some(None), |timeout| timeout.extract().ok())?;
     Patience::new(blocking, timeout).ok()?;
-    semaphore.acquire_at_once(number(n)?).then(|| PyBool::new(py, true).to_owned().into_any())
+    semaphore.try_acquire_uncontended(number(n)?).then(|| PyBool::new(py, true).to_owned().into_any())
 }
 
 #[inline(always)]
-fn release_at_once<'py>(
+fn release_uncontended<'py>(
     py: Python<'py>,
     semaphore: &Semaphore,
     given: &Given<'_, 'py>,
 ) -> Option<Answer<'py>> {
     let [n] = given.find(["n"])?;
-    semaphore.release_at_once(number(n)?).then(|| py.None().into_bound(py))
+    semaphore.release_uncontended(number(n)?).then(|| py.None().into_bound(py))
 }
 
 fn number(n: Option<Argument<'_, '_>>) -> Option<u32> {

@@ -2,7 +2,7 @@
 //!
 //! It adds Python's manners to the two Rust crates and nothing else: whatever may take time lets the interpreter's other
 //! threads run, and a wait answers signals ([`wait`]). To let them run costs more than an operation, so what is a matter of
-//! nanoseconds (`acquire_at_once`, `release_at_once`) is tried first. What Python programmers see is in
+//! nanoseconds (`try_acquire_uncontended`, `release_uncontended`) is tried first. What Python programmers see is in
 //! `python/system_semaphore`.
 
 mod direct;

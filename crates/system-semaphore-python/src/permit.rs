@@ -46,7 +46,7 @@ impl Permit {
     /// Gives them back now. Does nothing if they have gone.
     fn release(&self, py: Python<'_>) -> PyResult<()> {
         let mut guard = self.lock();
-        if guard.as_mut().is_some_and(OwnedPermit::release_at_once) {
+        if guard.as_mut().is_some_and(OwnedPermit::release_uncontended) {
             *guard = None;
             return Ok(());
         }

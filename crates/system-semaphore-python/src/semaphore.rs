@@ -102,7 +102,7 @@ impl Semaphore {
     #[pyo3(signature = (*_exception))]
     fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
         let Some(mut guard) = self.entered().pop() else { return Ok(()) };
-        if guard.release_at_once() { Ok(()) } else { outside_python(py, || guard.release()) }
+        if guard.release_uncontended() { Ok(()) } else { outside_python(py, || guard.release()) }
     }
 
     /// Releases up to n detached permits of this process, and adds the rest of n.
@@ -193,16 +193,16 @@ impl Semaphore {
 }
 
 impl Semaphore {
-    /// [`acquire`](Self::acquire), if that is a matter of nanoseconds; tells whether it was done.
+    /// Acquires detached permits if the fast path can, and returns whether it did.
     #[inline(always)]
-    pub(crate) fn acquire_at_once(&self, count: u32) -> bool {
-        self.semaphore.acquire_at_once(count).map(Guard::detach).is_some()
+    pub(crate) fn try_acquire_uncontended(&self, count: u32) -> bool {
+        self.semaphore.try_acquire_uncontended(count).map(Guard::detach).is_some()
     }
 
-    /// [`release`](Self::release), likewise.
+    /// Releases detached permits if the fast path can, and returns whether it did.
     #[inline(always)]
-    pub(crate) fn release_at_once(&self, count: u32) -> bool {
-        self.semaphore.release_at_once(count)
+    pub(crate) fn release_uncontended(&self, count: u32) -> bool {
+        self.semaphore.release_uncontended(count)
     }
 
     /// Acquires where that may take time, and does something with the guard before the interpreter goes on.
@@ -233,7 +233,7 @@ impl Semaphore {
 
     fn guard(&self, py: Python<'_>, n: i64, patience: Patience) -> PyResult<OwnedPermit> {
         let count = count(n)?;
-        match self.semaphore.acquire_at_once(count) {
+        match self.semaphore.try_acquire_uncontended(count) {
             Some(guard) => Ok(guard.into_owned()),
             None => {
                 self.take(py, count, patience, |guard| guard.into_owned())?.map_err(|error| raise(py, &error))

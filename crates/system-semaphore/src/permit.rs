@@ -95,7 +95,7 @@ impl<'a> Permit<'a> {
     /// [`OutOfResources`](crate::ErrorKind::OutOfResources) if others have created so many permits that the count
     /// has no room for all (it is filled up then). The permits are this process's no longer in any case.
     pub fn release(mut self) -> Result<()> {
-        if self.release_at_once() {
+        if self.release_uncontended() {
             return Ok(());
         }
         let epoch = self.held.epoch();
@@ -105,11 +105,14 @@ impl<'a> Permit<'a> {
             .map_err(|cause| self.error(format!("give back {count} of"), cause))
     }
 
-    /// Gives the permits back if that is a matter of nanoseconds, and tells whether it did: the guard is empty then. `false`:
-    /// nothing has happened; see [`acquire_at_once`](crate::SystemSemaphore::acquire_at_once).
+    /// Releases the permits if the fast path can, and returns whether it did: the guard is empty then.
+    ///
+    /// After `false` nothing has changed. See
+    /// [`try_acquire_uncontended`](crate::SystemSemaphore::try_acquire_uncontended).
+    #[doc(hidden)]
     #[inline]
     #[must_use = "if it is false, they are still held"]
-    pub fn release_at_once(&mut self) -> bool {
+    pub fn release_uncontended(&mut self) -> bool {
         let (count, epoch) = (self.num_permits(), self.held.epoch());
         let is_done = count == 0
             || self.attachment.fast_path().is_some_and(|fast_path| fast_path.release(count, epoch));

@@ -323,20 +323,19 @@ impl SystemSemaphore {
         }
     }
 
-    /// Takes `count` permits, all or none, if that is a matter of nanoseconds: without a system call, a wait, or a look for
-    /// holders that have died.
+    /// Acquires `count` permits, all or none, if the fast path can: without a system call, a wait, or a recovery of dead
+    /// holders.
     ///
-    /// `None` says nothing about the permits, only that the ordinary way has to be gone: any of the methods that acquire,
-    /// perhaps [`try_acquire_many`](Self::try_acquire_many). This is for those to whom even that is too much at the moment:
-    /// a language's runtime that lets its other threads run first, an event loop, a thread with a deadline. Only robust semaphores
-    /// have a way so quick; on others it is always `None`.
+    /// `None` does not mean that permits are missing. The caller then calls another method that acquires. A language's
+    /// runtime tries this first, because it must let its other threads run during any of the other methods.
+    /// The fast path exists for robust semaphores only; for others the result is always `None`.
     ///
     /// ```
     /// # #[cfg(target_os = "linux")] {
     /// # use system_semaphore::SystemSemaphore;
-    /// # let name = &format!("doc-at-once-{}", std::process::id());
+    /// # let name = &format!("doc-uncontended-{}", std::process::id());
     /// let printers = SystemSemaphore::open(name, 1)?;
-    /// let permit = match printers.acquire_at_once(1) {
+    /// let permit = match printers.try_acquire_uncontended(1) {
     ///     Some(permit) => permit,
     ///     None => printers.acquire()?,
     /// };
@@ -344,9 +343,10 @@ impl SystemSemaphore {
     /// # }
     /// # Ok::<(), system_semaphore::Error>(())
     /// ```
+    #[doc(hidden)]
     #[inline]
     #[must_use]
-    pub fn acquire_at_once(&self, count: u32) -> Option<Permit<'_>> {
+    pub fn try_acquire_uncontended(&self, count: u32) -> Option<Permit<'_>> {
         let epoch = self.attachment.fast_path()?.acquire(count)?;
         Some(Permit::new(ArcOrRef::from_ref(&self.attachment), count, epoch))
     }
@@ -403,15 +403,17 @@ impl SystemSemaphore {
     /// except on POSIX, if other processes acquired some of the permits meanwhile.
     /// [`NotFound`](crate::ErrorKind::NotFound) if the semaphore was removed from the system.
     pub fn release(&self, count: u32) -> Result<()> {
-        if self.release_at_once(count) { Ok(()) } else { self.release_slow(count) }
+        if self.release_uncontended(count) { Ok(()) } else { self.release_slow(count) }
     }
 
-    /// Gives back `count` permits that this process holds without a guard, if that is a matter of nanoseconds, and tells
-    /// whether it did. `false`: nothing has happened, and [`release`](Self::release) is to be called; see
-    /// [`acquire_at_once`](Self::acquire_at_once). It creates none.
+    /// Releases `count` detached permits if the fast path can, and returns whether it did.
+    ///
+    /// It adds no permits. After `false` nothing has changed, and the caller calls [`release`](Self::release). See
+    /// [`try_acquire_uncontended`](Self::try_acquire_uncontended).
+    #[doc(hidden)]
     #[inline]
     #[must_use = "if it is false, they are still held"]
-    pub fn release_at_once(&self, count: u32) -> bool {
+    pub fn release_uncontended(&self, count: u32) -> bool {
         count == 0
             || self
                 .attachment

@@ -50,35 +50,35 @@ fn uncontended_call_is_done_or_not(tested: &TestedType) {
     let is_quick = semaphore.native_key().key_type() == KeyType::Robust;
     // the first operation after somebody else's is never quick
     drop(semaphore.acquire().expect("free"));
-    let permits = semaphore.acquire_at_once(2);
+    let permits = semaphore.try_acquire_uncontended(2);
     assert_eq!(permits.is_some(), is_quick);
     if let Some(mut permits) = permits {
         assert_eq!((free(&semaphore), permits.num_permits()), (0, 2));
-        assert!(semaphore.acquire_at_once(1).is_none(), "there is none");
-        assert!(permits.release_at_once());
+        assert!(semaphore.try_acquire_uncontended(1).is_none(), "there is none");
+        assert!(permits.release_uncontended());
         assert_eq!((free(&semaphore), permits.num_permits()), (2, 0));
-        assert!(permits.release_at_once(), "none at all are given back at once");
+        assert!(permits.release_uncontended(), "none at all are given back at once");
     }
     let mut permit = semaphore.acquire().expect("free");
-    assert_eq!(permit.release_at_once(), is_quick);
+    assert_eq!(permit.release_uncontended(), is_quick);
     assert_eq!((free(&semaphore), permit.num_permits()), if is_quick { (2, 0) } else { (1, 1) });
     drop(permit);
     semaphore.acquire().expect("free").detach();
-    assert!(!semaphore.release_at_once(2), "one of them would be created");
+    assert!(!semaphore.release_uncontended(2), "one of them would be created");
     assert_eq!((free(&semaphore), semaphore.detached_permits()), (1, 1));
-    assert_eq!(semaphore.release_at_once(1), is_quick);
+    assert_eq!(semaphore.release_uncontended(1), is_quick);
     if !is_quick {
         semaphore.release(1).expect("it is held");
     }
     assert_eq!((free(&semaphore), semaphore.detached_permits()), (2, 0));
-    assert!(semaphore.release_at_once(0), "nothing is to do");
+    assert!(semaphore.release_uncontended(0), "nothing is to do");
 
     // whoever waits has to be woken, which takes a system call
     let mut permit = semaphore.acquire_many(1).expect("free");
     semaphore.acquire().expect("free").detach();
     let mut waiter = tested.puppet("s");
     waiter.block("acquire\ts\t1");
-    assert!(!semaphore.release_at_once(1) && !permit.release_at_once());
+    assert!(!semaphore.release_uncontended(1) && !permit.release_uncontended());
     assert_eq!((semaphore.detached_permits(), permit.num_permits()), (1, 1));
     semaphore.release(1).expect("it is held");
     waiter.answer().expect("there is one");
