@@ -6,8 +6,9 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-/// Owns its share of the value, or borrows it. The least significant bit of the address, which is 0 in the address of
-/// what is aligned to 2 bytes or more, tells which.
+/// An `Arc<T>` or a `&'a T`. The lowest bit of the address is set for an `Arc`.
+///
+/// The alignment of `T` must be 2 or more, so that the bit is 0 in each address of a `T` (`HAS_ROOM` checks that).
 pub(crate) struct ArcOrRef<'a, T> {
     tagged: NonNull<T>,
     _both: PhantomData<(&'a T, Arc<T>)>,
@@ -15,9 +16,9 @@ pub(crate) struct ArcOrRef<'a, T> {
 
 const OWNED: usize = 1;
 
-// SAFETY: each of the two may be sent if the value can be used from all threads, and dropped in any
+// SAFETY: `&T` is `Send` if `T: Sync`, and `Arc<T>` is `Send` if `T: Send + Sync`
 unsafe impl<T: Send + Sync> Send for ArcOrRef<'_, T> {}
-// SAFETY: as above
+// SAFETY: `&T` is `Sync` if `T: Sync`, and `Arc<T>` is `Sync` if `T: Send + Sync`
 unsafe impl<T: Send + Sync> Sync for ArcOrRef<'_, T> {}
 
 impl<'a, T> ArcOrRef<'a, T> {
@@ -46,10 +47,11 @@ impl<'a, T> ArcOrRef<'a, T> {
         self.tagged.as_ptr().map_addr(|address| address & !OWNED)
     }
 
-    /// The `Arc`, if there is one. It must not be dropped but by the last to use `self`.
+    /// Returns the `Arc`, if `self` is one. Only the drop of `self` may drop it.
     #[inline(always)]
     fn arc(&self) -> Option<ManuallyDrop<Arc<T>>> {
-        // SAFETY: owned ones came from `Arc::into_raw` and still have their share
+        // SAFETY: an owned address is from `Arc::into_raw`, and its reference count includes `self` until `self` is
+        // dropped; `ManuallyDrop` keeps this second `Arc` from decreasing it
         self.is_owned().then(|| ManuallyDrop::new(unsafe { Arc::from_raw(self.address()) }))
     }
 }
@@ -59,7 +61,7 @@ impl<T> Deref for ArcOrRef<'_, T> {
 
     #[inline(always)]
     fn deref(&self) -> &T {
-        // SAFETY: borrowed for longer than `self`, or kept by the share that `self` has
+        // SAFETY: the address is of a reference that outlives `self`, or of an `Arc` that `self` owns
         unsafe { &*self.address() }
     }
 }

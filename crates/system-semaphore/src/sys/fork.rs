@@ -65,7 +65,10 @@ fn make_cell() -> &'static AtomicU32 {
         let after: Option<Handler> = Some(in_parent);
         #[cfg(not(target_os = "linux"))]
         let after = None;
-        // SAFETY: the handlers do nothing but atomic stores and `close`, which are allowed in a forked child
+        // SAFETY: the handlers call async-signal-safe functions only, as a child of a process with threads must: atomic
+        // operations, and by the hook `fstat`, `close` and `ioctl`. POSIX does not list `ioctl`; on Linux, where the hook
+        // exists, it is a plain system call. The library is never unmapped while they are registered (the faces link
+        // with `-z nodelete`).
         let _: c_int = unsafe { libc::pthread_atfork(Some(before), after, Some(in_child)) };
     }
     existing_cell().expect("one was just stored")

@@ -1,7 +1,8 @@
-//! The rooms for unsafe code: thin safe faces over the C library, one file a concern, no policy.
+//! The modules that contain all unsafe code: safe functions over the C library, one file a facility, no policy.
 //!
-//! Every function here is safe to call with any argument; what the operating system refuses comes back as
-//! [`std::io::Error`].
+//! Every function here is safe to call with any argument, and returns the errors of the operating system as
+//! [`std::io::Error`]. The one exception is shared memory in a forked child, where the mapping is absent: its module
+//! states the invariant that the rest of the crate keeps.
 #![allow(unsafe_code)]
 
 pub(crate) mod arc_or_ref;
