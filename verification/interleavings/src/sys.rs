@@ -30,7 +30,7 @@ pub(crate) mod fork {
     }
 }
 
-pub(crate) mod memory {
+pub(crate) mod shared_memory {
     use std::fmt;
     use std::ops::Deref;
     use std::sync::Arc;

@@ -9,9 +9,9 @@ pub(crate) mod arc_or_ref;
 #[cfg(target_os = "linux")]
 pub(crate) mod asymmetric_fence;
 #[cfg(target_os = "linux")]
-pub(crate) mod clock;
+pub(crate) mod byte_lock;
 #[cfg(target_os = "linux")]
-pub(crate) mod descriptor;
+pub(crate) mod clock;
 #[cfg(unix)]
 pub(crate) mod fork;
 #[cfg(not(unix))]
@@ -19,14 +19,14 @@ pub(crate) mod fork;
 pub(crate) mod fork;
 #[cfg(target_os = "linux")]
 pub(crate) mod futex;
-#[cfg(target_os = "linux")]
-pub(crate) mod lock;
-#[cfg(target_os = "linux")]
-pub(crate) mod memory;
 #[cfg(unix)]
 pub(crate) mod posix;
 #[cfg(target_os = "linux")]
+pub(crate) mod private_fd;
+#[cfg(target_os = "linux")]
 pub(crate) mod process;
+#[cfg(target_os = "linux")]
+pub(crate) mod shared_memory;
 #[cfg(unix)]
 pub(crate) mod standard_descriptors;
 #[cfg(not(unix))]

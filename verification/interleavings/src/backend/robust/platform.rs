@@ -12,7 +12,7 @@ use super::algorithm::fairness::FAIR_MS;
 use super::error::Trouble;
 use super::tests::me;
 use crate::sys::atomic::AtomicU64;
-use crate::sys::memory::{Mapping, Part};
+use crate::sys::shared_memory::{Mapping, Part};
 
 /// No time passes.
 pub(crate) mod clock {

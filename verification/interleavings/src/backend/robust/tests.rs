@@ -25,7 +25,7 @@ use super::algorithm::wait::DeathWatch;
 use super::failpoint::Step;
 use super::platform::{SharedFile, lock_own_slot, release_all_of};
 use crate::backend::api::{WaitLimit, WaitOptions};
-use crate::sys::memory::Mapping;
+use crate::sys::shared_memory::Mapping;
 use crate::sys::thread as threads;
 use crate::types::Epoch;
 

@@ -13,7 +13,7 @@ use super::slot_lock::Turn;
 use super::state::{Record, State};
 use crate::backend::robust::failpoint as breakpoint;
 use crate::backend::robust::platform::SharedObject;
-use crate::sys::memory::Part;
+use crate::sys::shared_memory::Part;
 use crate::sys::thread::SingleThreaded;
 use crate::types::Epoch;
 

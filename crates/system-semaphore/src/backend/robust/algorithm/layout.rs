@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use super::state::{Record, State};
 use crate::backend::robust::process_id::Identity;
 use crate::sys::atomic::{AtomicU32, AtomicU64};
-use crate::sys::memory::shared;
+use crate::sys::shared_memory::shared;
 
 /// `"SYSSEMA4"`: which file this is. It differs where the byte order does.
 pub(crate) const MAGIC: u64 = u64::from_ne_bytes(*b"SYSSEMA4");

@@ -18,9 +18,9 @@ use super::{
 };
 use crate::backend::robust::error::Trouble;
 use crate::sys::atomic::AtomicU64;
-use crate::sys::descriptor::{PrivateDescriptor, undisturbed};
-use crate::sys::memory::{Mapping, Part, Shared};
-use crate::sys::{futex, lock};
+use crate::sys::private_fd::{PrivateDescriptor, undisturbed};
+use crate::sys::shared_memory::{Mapping, Part, Shared};
+use crate::sys::{byte_lock as lock, futex};
 
 /// A handle of a shared object.
 pub(crate) type Object = OwnedFd;

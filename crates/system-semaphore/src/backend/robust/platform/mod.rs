@@ -25,7 +25,7 @@ pub(crate) use self::linux::inotify::Inotify as Notices;
 pub(crate) use self::linux::{Locks, Object, SharedFile, file_id};
 use super::error::Trouble;
 use crate::sys::atomic::AtomicU64;
-use crate::sys::memory::{Part, Shared};
+use crate::sys::shared_memory::{Part, Shared};
 
 /// Identifies a shared object among those that exist at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

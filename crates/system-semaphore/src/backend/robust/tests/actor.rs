@@ -17,7 +17,7 @@ use test_support::{Puppet, TEST_TIMEOUT, process, wait_until};
 
 use super::super::failpoint::Step;
 use super::TestSemaphore;
-use crate::sys::descriptor;
+use crate::sys::private_fd as descriptor;
 use crate::{AccessMode, ErrorKind, NativeIpcKey, OwnedPermit, SystemSemaphore};
 
 /// The variable that makes this program an actor.

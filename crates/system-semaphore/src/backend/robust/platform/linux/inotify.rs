@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use super::Locks;
 use crate::backend::robust::platform::death_notices::{DeathNotices, Disconnected, Notice, Role};
-use crate::sys::descriptor::{PrivateDescriptor, undisturbed};
+use crate::sys::private_fd::{PrivateDescriptor, undisturbed};
 
 /// An inotify instance.
 pub(crate) struct Inotify(PrivateDescriptor);
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn instance_that_other_code_replaced_is_disconnected() {
         let (inotify, other) = (Inotify::new().expect("an instance is left"), file());
-        crate::sys::descriptor::lose(inotify.0.as_fd().as_raw_fd(), other.as_fd()).expect("it is open");
+        crate::sys::private_fd::lose(inotify.0.as_fd().as_raw_fd(), other.as_fd()).expect("it is open");
         assert_eq!(inotify.wait(NOT_LONG, |notice| panic!("{notice:?}")), Err(Disconnected));
     }
 }

@@ -33,7 +33,7 @@ macro_rules! shared {
 
         #[allow(unsafe_code)]
         // SAFETY: nothing but its fields, and padding that nobody reads
-        unsafe impl $crate::sys::memory::Shared for $name where $($type: $crate::sys::memory::Shared),* {}
+        unsafe impl $crate::sys::shared_memory::Shared for $name where $($type: $crate::sys::shared_memory::Shared),* {}
     };
 }
 pub(crate) use shared;
@@ -71,7 +71,7 @@ unsafe impl<T: Shared, R: Shared> Sync for Mapping<T, R> {}
 impl<T: Shared, R: Shared> Mapping<T, R> {
     /// Maps the file, which must be as long as both before anybody looks, and stay so: to touch what is not there is
     /// SIGBUS, as with every mapped file. To be called in
-    /// [`undisturbed`](super::descriptor::undisturbed): a child forked in the middle would inherit the mapping.
+    /// [`undisturbed`](super::private_fd::undisturbed): a child forked in the middle would inherit the mapping.
     pub(crate) fn new(file: BorrowedFd<'_>) -> io::Result<Self> {
         const { assert!(size_of::<T>().is_multiple_of(align_of::<R>())) };
         let (first, second) = (size_of::<T>(), size_of::<R>());
