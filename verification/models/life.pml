@@ -1,10 +1,10 @@
-/* The life of the file: opening, making, joining, renewing a leftover, closing, removing; a death after every step.
+/* The lifetime of the file: opening, creating, registering, reinitialising a stale file, closing, removing; a death after every step.
 
    What stands for what (crates/system-semaphore/src/backend/robust/):
-     open        lifetime/{open,file,create}.rs: open_again_and_again, open_file, create, join, renew; with FAILURES it may fail for lack of memory
+     open        lifetime/{open,file,create}.rs: open_with_retries, open_file, create, register, reinitialise; with FAILURES it may fail for lack of memory
      take_slot   lifetime/slots.rs: take_slot
-     recover     algorithm/recovery.rs: recover, recover_slot, bury, free; giving back is one step
-     User        opens, takes and gives back, looks for the dead, closes (lifetime/close.rs: try_close, unlink_if_unused; lifetime/slots.rs: find_user)
+     recover     algorithm/recovery.rs: recover, recover_slot, recover_locked_slot, free; giving back is one step
+     User        opens, takes and gives back, looks for the dead, closes (lifetime/close.rs: try_close, unlink_if_unused; lifetime/slots.rs: find_other_user)
      Remover     lifetime/remove.rs: remove; it, too, dies after every step
    One system call is one step. A file is made without a name and linked when it is complete; `path` is what the name
    names. Locks belong to a process, and its death lets go of all in one step.
@@ -149,7 +149,7 @@ inline recover() {
 }
 
 /* two system calls, unless somebody else has the slot by now; nobody is excused who looks */
-inline find_user() {
+inline find_other_user() {
   is_excused = (path == f -> me == STRANGER : is_excused);
   if
 #ifdef BY_BITMAP
@@ -163,7 +163,7 @@ inline find_user() {
 }
 
 inline unlink_if_unused() {
-  find_user();
+  find_other_user();
   if
 #ifdef UNNAMED_UNLINKED
   :: !persistent[f] && !is_here ->
@@ -180,7 +180,7 @@ inline unlink_if_unused() {
 
 proctype User(byte me; bool is_mortal) {
   byte f = NONE, own = NONE, x, mode, opens = OPENS, turns, taken_in;
-  bool is_leftover, is_here, holds;
+  bool is_stale, is_here, holds;
 
 opening:
   if
@@ -225,18 +225,18 @@ look:
      unlock_registry();
      f = NONE; goto look
 #ifdef REVIVED
-  :: removed[f] && me == STRANGER -> is_leftover = true
+  :: removed[f] && me == STRANGER -> is_stale = true
 #else
-  :: d_step { removed[f] && me == STRANGER && (mode == OPEN_EXISTING || !IS_LOCKED(0, SLOTS)) -> is_leftover = true }
+  :: d_step { removed[f] && me == STRANGER && (mode == OPEN_EXISTING || !IS_LOCKED(0, SLOTS)) -> is_stale = true }
   :: d_step { removed[f] && me == STRANGER && mode != OPEN_EXISTING && IS_LOCKED(0, SLOTS) -> is_excused = true };
      /* its users were told that it is gone: an error */
      unlock_registry();
      goto closed
 #endif
-  :: d_step { !removed[f] -> is_leftover = !persistent[f] && !IS_LOCKED(0, SLOTS) }
+  :: d_step { !removed[f] -> is_stale = !persistent[f] && !IS_LOCKED(0, SLOTS) }
   fi;
   if
-  :: mode == OPEN_EXISTING && is_leftover ->
+  :: mode == OPEN_EXISTING && is_stale ->
      if
      :: DIES
      :: me != STRANGER -> unlink()
@@ -244,10 +244,10 @@ look:
      fi;
      unlock_registry();
      goto closed
-  :: mode == CREATE_NEW && !is_leftover ->
+  :: mode == CREATE_NEW && !is_stale ->
      unlock_registry();
      goto closed
-  :: is_leftover && mode != OPEN_EXISTING ->
+  :: is_stale && mode != OPEN_EXISTING ->
      x = 0;
      do
      :: x < SLOTS ->
@@ -261,12 +261,12 @@ look:
      :: DIES
      :: d_step { true -> persistent[f] = false; removed[f] = false; count[f] = INIT; epoch[f]++ } /* the reset */
      fi
-  :: !is_leftover && mode != CREATE_NEW -> recover()
+  :: !is_stale && mode != CREATE_NEW -> recover()
   fi;
 #ifdef FAILURES
   if
   :: true
-  :: is_mortal && !is_leftover ->
+  :: is_mortal && !is_stale ->
 #ifndef FAILED_QUIETLY
      unlink_if_unused();
 #endif
@@ -290,8 +290,8 @@ look:
   :: used[AT(own)] = true
   fi;
   if
-  :: mode != CREATE || is_leftover
-  :: mode == CREATE && !is_leftover ->
+  :: mode != CREATE || is_stale
+  :: mode == CREATE && !is_stale ->
      if
      :: DIES
      :: d_step { true -> count[f] = INIT; epoch[f]++ }
@@ -302,7 +302,7 @@ look:
   :: d_step { PERSISTENT == 1 -> persistent[f] = true }
   :: PERSISTENT == 0
   fi;
-  is_leftover = false;
+  is_stale = false;
   if
   :: DIES
   :: d_step { true -> uses[me] = f; assert(path == f && !removed[f] && NOBODY_IS_ELSEWHERE) }
@@ -364,7 +364,7 @@ opened:
   /* close; who holds something does not */
   uses[me] = NONE;
 #ifdef LOOKED_BEFORE_LEAVING
-  find_user();
+  find_other_user();
 #endif
   if
   :: DIES
@@ -375,7 +375,7 @@ opened:
   :: lock[AT(own)] = 0
   fi;
 #ifndef LOOKED_BEFORE_LEAVING
-  find_user();
+  find_other_user();
 #endif
   if
   :: is_here -> goto closed
@@ -390,7 +390,7 @@ opened:
   unlock_registry();
 
 closed:
-  atomic { f = NONE; own = NONE; is_here = false; is_leftover = false; mode = OPEN };
+  atomic { f = NONE; own = NONE; is_here = false; is_stale = false; mode = OPEN };
   goto opening;
 
 died:
@@ -411,7 +411,7 @@ died:
     :: f != NONE && registry[f] == me + 1 -> registry[f] = 0
     :: else
     fi;
-    x = 0; f = NONE; own = NONE; is_here = false; is_leftover = false; holds = false; mode = OPEN;
+    x = 0; f = NONE; own = NONE; is_here = false; is_stale = false; holds = false; mode = OPEN;
     turns = 0; taken_in = 0; opens = 0;
     running--
   }

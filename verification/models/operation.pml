@@ -1,10 +1,10 @@
 /* Operations, helping and recovery, by processes of which any may die at any step.
 
    What stands for what (crates/system-semaphore/src/backend/robust/):
-     operate       algorithm/operation.rs: Actor::operate, settle_tag, help, is_under_way, attempt. algorithm/fast_path.rs is the same
+     operate       algorithm/operation.rs: SlotWriter::operate, resolve_foreign_tag, help, has_unfinished_operation, attempt. algorithm/fast_path.rs is the same
                    steps on a tag of one's own, given up for the whole operation at the first failure
      Worker        lifetime/slots.rs: take_slot; some operations, forget among them; try_close as far as the slot goes
-     Recoverer     algorithm/recovery.rs: recover_slot, bury, settle, free. It dies, too; a successor starts over
+     Recoverer     algorithm/recovery.rs: recover_slot, recover_locked_slot, resolve_pending, free. It dies, too; a successor starts over
    A 64-bit load or store is one step; so is a compare-and-swap. A death lets go of the dead one's locks in one step,
    as the kernel does. Deaths are possible before every step that follows a write: what was only read leaves no
    trace. Slots are used again: their numbers go on.
@@ -132,7 +132,7 @@ inline operate(take, give, more) {
      :: d_step { done == 2 && c < take -> done = 0 } /* unreached in Recoverer: it takes nothing */
      :: d_step { done == 2 && c >= take && IS_TOO_MUCH(give, more) -> done = 0 } /* unreached in Recoverer: it fills up */
      :: d_step { done == 2 && c >= take && !IS_TOO_MUCH(give, more) ->
-           assert(p_seq[me] == c_seq[me] || !IS_APPLIED(me)); /* is_under_way */
+           assert(p_seq[me] == c_seq[me] || !IS_APPLIED(me)); /* has_unfinished_operation */
            h = 0; x = 0;
            p_seq[me] = NEXT(c_seq[me]); p_held[me] = c_held[me] + more };
         if
@@ -240,7 +240,7 @@ end:
   :: used[me]
   fi;
 
-  /* settle: the state before `helped`, since who overwrites a tag notes it first */
+  /* resolve_pending: the state before `helped`, since who overwrites a tag notes it first */
 #ifdef HELPED_BEFORE_STATE
   h = helped[me];
 #endif

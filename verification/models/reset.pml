@@ -1,14 +1,14 @@
 /* Resets and removals among operations and recoveries, by processes of which any may die at any step.
 
    What stands for what (crates/system-semaphore/src/backend/robust/):
-     operate           algorithm/operation.rs: Actor::operate, settle_tag, help, attempt
-     complete, epoch   epoch.rs: complete_reset, epoch
-     adopt             epoch.rs: adopt_epoch
+     operate           algorithm/operation.rs: SlotWriter::operate, resolve_foreign_tag, help, attempt
+     complete, epoch   algorithm/epoch.rs: complete_reset, resolve_epoch
+     adopt             algorithm/epoch.rs: adopt_epoch
      Worker            takes and gives back; a permit knows the epoch in which it was taken
-     Recoverer         algorithm/recovery.rs: bury, settle, free. It dies, too; a successor starts over
+     Recoverer         algorithm/recovery.rs: recover_locked_slot, resolve_pending, free. It dies, too; a successor starts over
      Resetter          algorithm/reset.rs: reset, under the registry lock, in any number, one after the other
      Remover           lifetime/remove.rs: remove as far as the mark in the state, after which it dies or fails to unlink. A reset
-                       after that is lifetime/open.rs: renew by somebody who may not unlink the file either
+                       after that is lifetime/open.rs: reinitialise by somebody who may not unlink the file either
                        (which renews only what nobody uses; here it may come at any time, which is more)
    The epoch counts modulo EPOCHM (in the engine 2^32), and a tag has room for it modulo TAGM (2^20).
 
@@ -236,7 +236,7 @@ end:
   :: atomic { IS_DEAD(1) -> me = 1; locked[1] = true }
   fi;
 
-  /* settle */
+  /* resolve_pending */
   d_step { t = tag; s = seq };
   d_step {
     if

@@ -1,11 +1,11 @@
 /* Waiting, waking and the baton: no wake-up is lost, whoever is killed between any two steps.
 
    What stands for what (crates/system-semaphore/src/backend/robust/):
-     acquire       robust/mod.rs: Robust::acquire; algorithm/wait.rs: Robust::wait, Waiter::pause, sleep, must_queue, and its Drop
-     give          algorithm/wait.rs: Robust::give; mod.rs: give_back, release. Also the end of algorithm/reset.rs: reset, which
+     acquire       robust/mod.rs: RobustSemaphore::acquire; algorithm/wait.rs: Participant::wait, Waiter::pause, sleep, must_queue, and its Drop
+     give          algorithm/wait.rs: Participant::release_and_wake; mod.rs: release, release_and_add. Also the end of algorithm/reset.rs: reset, which
                    gives and wakes in the same order
-     wake          wake.rs: wake. One futex call is one step, and it may wake any of those who sleep
-     Recoverer     algorithm/recovery.rs: bury (who recovers looks at all slots, as the death watch does); algorithm/wait.rs:
+     wake          algorithm/wake.rs: wake. One futex call is one step, and it may wake any of those who sleep
+     Recoverer     algorithm/recovery.rs: recover_locked_slot (who recovers looks at all slots, as the death watch does); algorithm/wake.rs:
                    announce_and_wake. It dies, too; a successor starts over
      Fate          kills (of a process with two threads both), lets the patience of a waiter end, ends fairness
    The state is (count, WAITERS). The tag is left out: with it a swap fails more often, and is then tried again.

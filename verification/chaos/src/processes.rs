@@ -115,10 +115,10 @@ impl Processes {
     /// Kills all these at once, and buries those that are workers.
     pub(crate) fn kill(&mut self, pids: &[u32]) -> Outcome {
         pids.iter().for_each(|pid| signal(*pid, Signal::KILL));
-        self.bury(pids)
+        self.reap(pids)
     }
 
-    pub(crate) fn bury(&mut self, pids: &[u32]) -> Outcome {
+    pub(crate) fn reap(&mut self, pids: &[u32]) -> Outcome {
         for pid in pids {
             // one may be in there twice
             if self.is_worker(*pid)

@@ -253,7 +253,7 @@ impl<'a> Round<'a> {
             signal(*pid, Signal::KILL);
             (0..[0, self.random.u32(..1000)][self.random.usize(..2)]).for_each(|_| std::hint::spin_loop());
         }
-        self.processes.bury(&pids)?;
+        self.processes.reap(&pids)?;
         Ok(format!("killed {pids:?} at once"))
     }
 
@@ -269,7 +269,7 @@ impl<'a> Round<'a> {
             self.processes.let_go_on();
         }
         self.processes.statistics.stopped += kills.len() as u64;
-        self.processes.bury(&kills)?;
+        self.processes.reap(&kills)?;
         self.processes.let_go_on();
         Ok(format!("stopped all, of which it killed {kills:?}"))
     }
@@ -291,11 +291,11 @@ impl<'a> Round<'a> {
         holders.iter().for_each(|pid| signal(*pid, Signal::KILL));
         // who comes next recovers all of them
         if self.random.bool() {
-            self.processes.bury(&holders)?;
+            self.processes.reap(&holders)?;
             self.fill()?;
         }
         let caught = self.kill_recoverers(2)?;
-        self.processes.bury(&holders)?;
+        self.processes.reap(&holders)?;
         Ok(format!("killed {holders:?} and their recoverers {caught:?}"))
     }
 
@@ -339,7 +339,7 @@ impl<'a> Round<'a> {
         self.processes.may_leave = true;
         kills.iter().for_each(|pid| signal(*pid, Signal::KILL));
         self.processes.shared_state.over.store(1, SeqCst);
-        self.processes.bury(&kills)?;
+        self.processes.reap(&kills)?;
         self.history.push_back(format!("killed {kills:?} and told the others to finish"));
         self.processes.until_nobody_is_left(is_end_of_all)
     }
@@ -411,7 +411,7 @@ impl<'a> Round<'a> {
         })?;
         self.processes.kill(&dead)?;
         shared_state.is_time.store(1, SeqCst);
-        self.processes.bury(&heirs)?;
+        self.processes.reap(&heirs)?;
         self.history.push_back(format!("killed {holders} holders, then {HEIRS} of their heirs"));
         shared_state.seats.iter().for_each(|seat| seat.amount.store(0, SeqCst));
         self.fill()?;

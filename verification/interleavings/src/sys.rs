@@ -116,7 +116,7 @@ pub(crate) mod thread {
     pub(crate) struct SingleThreaded(bool);
 
     impl SingleThreaded {
-        pub(crate) fn find() -> Self {
+        pub(crate) fn get_flag() -> Self {
             Self(IS_SINGLE.get())
         }
 

@@ -65,7 +65,7 @@ impl FastPath {
 /// Returns the fast path of an open semaphore, if its type has one.
 pub(crate) fn fast_path(backend: &dyn Backend) -> Option<FastPath> {
     #[cfg(target_os = "linux")]
-    if let Some(robust) = (backend as &dyn Any).downcast_ref::<robust::Robust>() {
+    if let Some(robust) = (backend as &dyn Any).downcast_ref::<robust::RobustSemaphore>() {
         return Some(robust.fast_path());
     }
     let _ = backend;

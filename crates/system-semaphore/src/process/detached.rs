@@ -22,7 +22,7 @@ impl Default for DetachedPermits {
         Self {
             word: AtomicU64::new(0),
             #[cfg(target_os = "linux")]
-            single: SingleThreaded::find(),
+            single: SingleThreaded::get_flag(),
         }
     }
 }
@@ -111,7 +111,7 @@ mod tests {
 
     /// Returns the count of a process with one thread (1) or several (0).
     fn detached(single: u8) -> DetachedPermits {
-        let single = SingleThreaded::told_by(Box::leak(Box::new(AtomicU8::new(single))));
+        let single = SingleThreaded::with_flag(Box::leak(Box::new(AtomicU8::new(single))));
         DetachedPermits { single, ..DetachedPermits::default() }
     }
 

@@ -13,7 +13,7 @@ use rustix::thread::{MembarrierCommand, MembarrierQuery, membarrier, membarrier_
 use super::thread::SingleThreaded;
 
 /// No processor keeps a store to itself for so long.
-const LONG_AGO: Duration = Duration::from_millis(20);
+const STORE_DELAY_LIMIT: Duration = Duration::from_millis(20);
 
 /// Whether there is such a fence here. While the process has one thread, it is registered for it, which costs nothing then, and
 /// milliseconds later.
@@ -24,7 +24,7 @@ pub(crate) fn is_available() -> bool {
     if !IS_KNOWN.load(Ordering::Acquire) {
         let needed = MembarrierQuery::PRIVATE_EXPEDITED | MembarrierQuery::REGISTER_PRIVATE_EXPEDITED;
         let is_available = membarrier_query().contains(needed);
-        if is_available && SingleThreaded::find().get() {
+        if is_available && SingleThreaded::get_flag().get() {
             // if it fails, that is found out when it is needed
             let _ = register();
         }
@@ -47,7 +47,7 @@ pub(crate) fn heavy() {
     // it must be registered, by a system call that may take some milliseconds once
     if barrier().is_err() && register().and_then(|()| Ok(barrier()?)).is_err() {
         // It was there before: a sandbox was entered since.
-        thread::sleep(LONG_AGO);
+        thread::sleep(STORE_DELAY_LIMIT);
     }
 }
 

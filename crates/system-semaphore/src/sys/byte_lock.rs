@@ -12,7 +12,7 @@ use std::thread;
 use libc::c_int;
 
 /// How often it is tried to give up a lock.
-const UNLOCK_TRIES: u32 = 100;
+const MAX_UNLOCK_TRIES: u32 = 100;
 
 /// Takes the lock, unless another open of the file has it.
 pub(crate) fn try_lock(file: BorrowedFd<'_>, byte: u16) -> io::Result<bool> {
@@ -30,7 +30,7 @@ pub(crate) fn unlock(file: BorrowedFd<'_>, byte: u16) -> io::Result<()> {
     let mut tries = 0;
     loop {
         match set(file, libc::F_UNLCK, byte) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOLCK) && tries < UNLOCK_TRIES => {
+            Err(error) if error.raw_os_error() == Some(libc::ENOLCK) && tries < MAX_UNLOCK_TRIES => {
                 tries += 1;
                 thread::yield_now();
             }
@@ -50,22 +50,22 @@ pub(crate) fn find_locked(file: BorrowedFd<'_>, bytes: Range<u16>) -> io::Result
         // to the kernel, no length means all that follow
         return Ok(None);
     }
-    let mut lock = describe(libc::F_WRLCK, bytes.clone());
+    let mut lock = flock(libc::F_WRLCK, bytes.clone());
     // SAFETY: the description is live
-    again_if_interrupted(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) })?;
+    retry_if_interrupted(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) })?;
     // the lock that was found may begin before them
     let first = u16::try_from(lock.l_start).map_or(bytes.start, |first| first.max(bytes.start));
     Ok((c_int::from(lock.l_type) != libc::F_UNLCK).then_some(first))
 }
 
 fn set(file: BorrowedFd<'_>, kind: c_int, byte: u16) -> io::Result<()> {
-    let lock = describe(kind, byte..byte + 1);
+    let lock = flock(kind, byte..byte + 1);
     // SAFETY: the description is live
-    again_if_interrupted(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) })
+    retry_if_interrupted(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) })
 }
 
 /// A signal can come between, says fcntl(2), though these never wait.
-fn again_if_interrupted(mut call: impl FnMut() -> c_int) -> io::Result<()> {
+fn retry_if_interrupted(mut call: impl FnMut() -> c_int) -> io::Result<()> {
     loop {
         match super::check(call()) {
             Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
@@ -74,7 +74,7 @@ fn again_if_interrupted(mut call: impl FnMut() -> c_int) -> io::Result<()> {
     }
 }
 
-fn describe(kind: c_int, bytes: Range<u16>) -> libc::flock {
+fn flock(kind: c_int, bytes: Range<u16>) -> libc::flock {
     libc::flock {
         // small constants
         l_type: kind as _,

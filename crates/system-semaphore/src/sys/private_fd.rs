@@ -3,7 +3,7 @@
 //! A lock lives as long as anyone has the open file description, so a child that inherits the descriptor, or a mapping of
 //! it, would keep its parent's locks alive. Every private descriptor is in a table, at its number, and is closed in a child by
 //! a `pthread_atfork` handler, or, where none runs (a raw `clone`), at the child's first use of this library. What is made
-//! while another thread forks is made again ([`undisturbed`]).
+//! while another thread forks is made again ([`retry_if_forked`]).
 //!
 //! Other code of the process may close any descriptor, and the system gives its number to the next one opened. So each
 //! remembers which file it was, and is only used, or closed, while it is that.
@@ -22,16 +22,16 @@ use super::standard_descriptors::{Reservation, raise};
 
 /// A descriptor that closes itself in a forked child.
 #[derive(Debug)]
-pub(crate) struct PrivateDescriptor {
+pub(crate) struct PrivateFd {
     descriptor: ManuallyDrop<OwnedFd>,
-    file: File,
+    file: FileId,
     entry: &'static Entry,
-    ticket: u64,
+    owner_id: u64,
 }
 
 /// Which file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct File {
+struct FileId {
     device: u64,
     inode: u64,
 }
@@ -41,7 +41,7 @@ struct File {
 struct Entry {
     /// Which descriptor has the number, no two have the same; or [`FREE`]. Who changes the others is the only one to have the
     /// number, and nobody else looks at them but in a child, where this tells whether they still are what was seen.
-    ticket: AtomicU64,
+    owner_id: AtomicU64,
     device: AtomicU64,
     inode: AtomicU64,
     /// The process that listed it.
@@ -51,67 +51,73 @@ struct Entry {
 /// What a new entry has.
 const FREE: u64 = 0;
 
-impl PrivateDescriptor {
-    /// Takes a new descriptor over. To be called in [`undisturbed`].
+impl PrivateFd {
+    /// Takes a new descriptor over. To be called in [`retry_if_forked`].
     pub(crate) fn new(descriptor: OwnedFd) -> io::Result<Self> {
-        let file = File::of(descriptor.as_raw_fd())?;
+        let file = FileId::of(descriptor.as_raw_fd())?;
         Self::of_file(descriptor, file.device, file.inode)
     }
 
     /// The same, if it is known which file it is.
     pub(crate) fn of_file(descriptor: OwnedFd, device: u64, inode: u64) -> io::Result<Self> {
-        static TICKET: AtomicU64 = AtomicU64::new(FREE);
+        static LAST_OWNER_ID: AtomicU64 = AtomicU64::new(FREE);
         let generation = fork::generation();
         let descriptor = raise(descriptor)?;
         let entry = make_entry(descriptor.as_raw_fd())?;
         // before the entry can be seen in a child
         fork::on_new_generation(&CLOSE_INHERITED);
-        let ticket = TICKET.fetch_add(1, Ordering::Relaxed) + 1;
+        let owner_id = LAST_OWNER_ID.fetch_add(1, Ordering::Relaxed) + 1;
         // whoever is listed with this number has lost it
-        entry.ticket.store(FREE, Ordering::Relaxed);
+        entry.owner_id.store(FREE, Ordering::Relaxed);
         entry.device.store(device, Ordering::Release);
         entry.inode.store(inode, Ordering::Release);
         entry.generation.store(generation, Ordering::Release);
-        entry.ticket.store(ticket, Ordering::Release);
-        Ok(Self { descriptor: ManuallyDrop::new(descriptor), file: File { device, inode }, entry, ticket })
+        entry.owner_id.store(owner_id, Ordering::Release);
+        Ok(Self {
+            descriptor: ManuallyDrop::new(descriptor),
+            file: FileId { device, inode },
+            entry,
+            owner_id,
+        })
     }
 
     /// Whether the number still is this descriptor's.
-    pub(crate) fn is_ours(&self) -> bool {
-        self.entry.ticket.load(Ordering::Acquire) == self.ticket && self.file.has(self.descriptor.as_raw_fd())
+    pub(crate) fn check_still_ours(&self) -> bool {
+        self.entry.owner_id.load(Ordering::Acquire) == self.owner_id
+            && self.file.is_of(self.descriptor.as_raw_fd())
     }
 
     /// The plain descriptor, which children inherit; `None` if it is lost.
     pub(crate) fn into_inner(mut self) -> Option<OwnedFd> {
-        self.strike_out().then(|| {
-            // SAFETY: `drop` finds it struck out, so nobody uses it again
+        self.unregister().then(|| {
+            // SAFETY: `drop` finds it unregistered, so nobody uses it again
             unsafe { ManuallyDrop::take(&mut self.descriptor) }
         })
     }
 
     /// Takes it out of the table, if it still is ours.
-    fn strike_out(&mut self) -> bool {
-        self.is_ours() && self.entry.strike_out(self.ticket)
+    fn unregister(&mut self) -> bool {
+        self.check_still_ours() && self.entry.unregister(self.owner_id)
     }
 }
 
-impl AsFd for PrivateDescriptor {
+impl AsFd for PrivateFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
     }
 }
 
-impl Drop for PrivateDescriptor {
+impl Drop for PrivateFd {
     fn drop(&mut self) {
         // else somebody else has closed it: other code, or this is a forked child
-        if self.strike_out() {
+        if self.unregister() {
             // SAFETY: nobody uses it again
             unsafe { ManuallyDrop::drop(&mut self.descriptor) };
         }
     }
 }
 
-impl File {
+impl FileId {
     /// Which one a descriptor is of. May be called in a signal handler.
     fn of(descriptor: RawFd) -> io::Result<Self> {
         let mut data = MaybeUninit::<libc::stat>::uninit();
@@ -127,7 +133,7 @@ impl File {
     }
 
     /// Whether the number is one of this file.
-    fn has(self, descriptor: RawFd) -> bool {
+    fn is_of(self, descriptor: RawFd) -> bool {
         match Self::of(descriptor) {
             Ok(file) => file == self,
             // That it cannot be looked at (for lack of memory) does not mean that somebody has closed it: who took it for
@@ -146,8 +152,8 @@ fn is_readable(descriptor: RawFd) -> bool {
 
 impl Entry {
     /// Makes it free, if it is this one's.
-    fn strike_out(&self, ticket: u64) -> bool {
-        self.ticket.compare_exchange(ticket, FREE, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    fn unregister(&self, owner_id: u64) -> bool {
+        self.owner_id.compare_exchange(owner_id, FREE, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 }
 
@@ -207,14 +213,16 @@ fn close_inherited(keep: Option<u32>) {
     // before 2^31, as all descriptors
     for number in 0..=HIGHEST.load(Ordering::Acquire) {
         let Some(entry) = entry(number) else { continue };
-        let ticket = entry.ticket.load(Ordering::Acquire);
-        if ticket == FREE || keep == Some(entry.generation.load(Ordering::Acquire)) {
+        let owner_id = entry.owner_id.load(Ordering::Acquire);
+        if owner_id == FREE || keep == Some(entry.generation.load(Ordering::Acquire)) {
             continue;
         }
-        let file =
-            File { device: entry.device.load(Ordering::Acquire), inode: entry.inode.load(Ordering::Acquire) };
-        let is_valid = file.has(number as RawFd);
-        if entry.strike_out(ticket) && is_valid {
+        let file = FileId {
+            device: entry.device.load(Ordering::Acquire),
+            inode: entry.inode.load(Ordering::Acquire),
+        };
+        let is_valid = file.is_of(number as RawFd);
+        if entry.unregister(owner_id) && is_valid {
             // SAFETY: inherited from the parent's table, still the same file, and nobody here has used it
             unsafe { libc::close(number as RawFd) };
         }
@@ -225,7 +233,7 @@ fn close_inherited(keep: Option<u32>) {
 static CLOSE_INHERITED: fork::Hook = close_inherited;
 
 /// Makes something that a forked child must not inherit, in a time without forks: else it is thrown away and made anew.
-pub(crate) fn undisturbed<T, E>(mut make: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+pub(crate) fn retry_if_forked<T, E>(mut make: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let _reservation = Reservation::new();
     // the handlers count
     let _ = fork::generation();
@@ -233,9 +241,9 @@ pub(crate) fn undisturbed<T, E>(mut make: impl FnMut() -> Result<T, E>) -> Resul
     loop {
         let started = fork::started();
         // if the handlers were set up during a fork, one more has ended than begun
-        let is_quiet = started.wrapping_sub(fork::ended()) as i32 <= 0;
+        let is_undisturbed = started.wrapping_sub(fork::ended()) as i32 <= 0;
         // a handler of somebody else's that takes so long must not keep us
-        if is_quiet || tries > 2000 {
+        if is_undisturbed || tries > 2000 {
             let made = make();
             if made.is_err() || fork::started() == started || tries > 4000 {
                 return made;
@@ -252,7 +260,7 @@ pub(crate) fn undisturbed<T, E>(mut make: impl FnMut() -> Result<T, E>) -> Resul
 
 /// What other code of a process may do: makes the number another file's.
 #[cfg(test)]
-pub(crate) fn lose(number: RawFd, other: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn steal_fd(number: RawFd, other: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: who has the number is to see that it is not its own any more; that is what is tested
     super::check(unsafe { libc::dup2(other.as_raw_fd(), number) }).map(drop)
 }
@@ -272,11 +280,11 @@ mod tests {
     fn an_inotify_instance_is_not_taken_for_an_event_counter() {
         let inotify = inotify::init(inotify::CreateFlags::CLOEXEC).expect("there is one to be had");
         let number = inotify.as_raw_fd();
-        let inotify = PrivateDescriptor::new(inotify).expect("it is open");
-        assert!(inotify.is_ours());
+        let inotify = PrivateFd::new(inotify).expect("it is open");
+        assert!(inotify.check_still_ours());
         let other = eventfd(1, EventfdFlags::CLOEXEC).expect("there is one to be had");
-        lose(number, other.as_fd()).expect("it is open");
-        assert!(!inotify.is_ours());
+        steal_fd(number, other.as_fd()).expect("it is open");
+        assert!(!inotify.check_still_ours());
         drop(inotify);
         // SAFETY: it is open, as is asked here, and nobody else closes it
         let left = unsafe { OwnedFd::from_raw_fd(number) };

@@ -60,7 +60,7 @@ struct Owner {
     areas: (Area, Option<Area>),
     /// To be given back last.
     #[expect(dead_code, reason = "it is taken as long as this lives")]
-    seat: Seat,
+    placement: Placement,
 }
 
 // SAFETY: it is shared with other processes anyway, as the trait `Shared` allows
@@ -71,23 +71,23 @@ unsafe impl<T: Shared, R: Shared> Sync for Mapping<T, R> {}
 impl<T: Shared, R: Shared> Mapping<T, R> {
     /// Maps the file, which must be as long as both before anybody looks, and stay so: to touch what is not there is
     /// SIGBUS, as with every mapped file. To be called in
-    /// [`undisturbed`](super::private_fd::undisturbed): a child forked in the middle would inherit the mapping.
+    /// [`retry_if_forked`](super::private_fd::retry_if_forked): a child forked in the middle would inherit the mapping.
     pub(crate) fn new(file: BorrowedFd<'_>) -> io::Result<Self> {
         const { assert!(size_of::<T>().is_multiple_of(align_of::<R>())) };
         let (first, second) = (size_of::<T>(), size_of::<R>());
-        let (mut seat, is_one_of_many) = Seat::take();
-        if !is_one_of_many || first != page_size() {
+        let (mut placement, must_split) = Placement::register();
+        if !must_split || first != page_size() {
             let area = Area::map(file, ptr::null_mut(), 0, first + second)?;
             let beginning = area.start.cast();
             // SAFETY: within what was just mapped
             let rest = unsafe { area.start.byte_add(first) }.cast();
-            return Ok(Self { beginning, rest, owner: Arc::new(Owner { areas: (area, None), seat }) });
+            return Ok(Self { beginning, rest, owner: Arc::new(Owner { areas: (area, None), placement }) });
         }
         let following = Area::map(file, ptr::null_mut(), first as libc::off_t, second)?;
-        let area = Area::map(file, seat.choose(following.start), 0, first)?;
-        seat.settle(area.start);
+        let area = Area::map(file, placement.choose_address(following.start), 0, first)?;
+        placement.record_address(area.start);
         let (beginning, rest) = (area.start.cast(), following.start.cast());
-        Ok(Self { beginning, rest, owner: Arc::new(Owner { areas: (area, Some(following)), seat }) })
+        Ok(Self { beginning, rest, owner: Arc::new(Owner { areas: (area, Some(following)), placement }) })
     }
 
     /// What follows the beginning.
@@ -185,19 +185,19 @@ impl Drop for Area {
 }
 
 /// So many files are mapped as they are: their lines of the page table are few enough to stay in the cache.
-const MANY: usize = 256;
+const SPLIT_THRESHOLD: usize = 256;
 /// So far below what is mapped otherwise are the beginnings of many; farther, if something is there already.
-const APART: u64 = 1 << 34;
+const PLACEMENT_DISTANCE: u64 = 1 << 34;
 /// It is doubled so often at most.
-const FARTHEST: u32 = 10;
+const MAX_DISTANCE_DOUBLINGS: u32 = 10;
 /// What a page of the page table is about.
-const TABLE: usize = 1 << 21;
+const PAGE_TABLE_SPAN: usize = 1 << 21;
 
 /// Where the beginnings of many files are.
-static SEATS: PerProcess<Mutex<Seats>> = PerProcess::new();
+static PLACEMENTS: PerProcess<Mutex<Placements>> = PerProcess::new();
 
 #[derive(Default)]
-struct Seats {
+struct Placements {
     /// Files that are mapped.
     files: usize,
     /// Where the next one is to be.
@@ -208,19 +208,20 @@ struct Seats {
     free: Vec<usize>,
 }
 
-impl Seats {
+impl Placements {
     /// An address beside those of others, or else far below this one.
-    fn choose(&mut self, other: usize) -> Option<usize> {
+    fn choose_address(&mut self, other: usize) -> Option<usize> {
         self.free.pop().or_else(|| {
-            let far = || (other as u64).checked_sub(APART << self.misses.min(FARTHEST));
-            let chosen = self.next.or_else(|| Some(far()? as usize & !(TABLE - 1)))?;
+            let far =
+                || (other as u64).checked_sub(PLACEMENT_DISTANCE << self.misses.min(MAX_DISTANCE_DOUBLINGS));
+            let chosen = self.next.or_else(|| Some(far()? as usize & !(PAGE_TABLE_SPAN - 1)))?;
             self.next = Some(chosen + page_size());
             Some(chosen)
         })
     }
 
     /// Something else was there.
-    fn miss(&mut self, address: usize) {
+    fn record_miss(&mut self, address: usize) {
         if self.next == Some(address + page_size()) {
             self.next = None;
             self.misses += 1;
@@ -228,49 +229,49 @@ impl Seats {
     }
 }
 
-/// The share of one file in [`Seats`].
-struct Seat {
+/// The share of one file in [`Placements`].
+struct Placement {
     generation: u32,
     address: Option<usize>,
 }
 
-impl Seat {
+impl Placement {
     /// Tells also whether the file is one of many.
-    fn take() -> (Self, bool) {
+    fn register() -> (Self, bool) {
         let generation = fork::generation();
-        let mut seats = seats();
-        seats.files += 1;
+        let mut placements = placements();
+        placements.files += 1;
         // an address space of 32 bits has no room for it
-        let is_one_of_many = cfg!(target_pointer_width = "64") && seats.files > MANY;
-        (Self { generation, address: None }, is_one_of_many)
+        let must_split = cfg!(target_pointer_width = "64") && placements.files > SPLIT_THRESHOLD;
+        (Self { generation, address: None }, must_split)
     }
 
     /// Chooses where it is to be, if that is not the system's choice.
-    fn choose(&mut self, other: NonNull<c_void>) -> *mut c_void {
-        self.address = seats().choose(other.addr().get());
+    fn choose_address(&mut self, other: NonNull<c_void>) -> *mut c_void {
+        self.address = placements().choose_address(other.addr().get());
         self.address.map_or(ptr::null_mut(), ptr::without_provenance_mut)
     }
 
     /// Learns where it is.
-    fn settle(&mut self, start: NonNull<c_void>) {
+    fn record_address(&mut self, start: NonNull<c_void>) {
         if let Some(missed) = self.address.take_if(|address| *address != start.addr().get()) {
-            seats().miss(missed);
+            placements().record_miss(missed);
         }
     }
 }
 
-impl Drop for Seat {
+impl Drop for Placement {
     fn drop(&mut self) {
         if self.generation == fork::generation() {
-            let mut seats = seats();
-            seats.files = seats.files.saturating_sub(1);
-            seats.free.extend(self.address);
+            let mut placements = placements();
+            placements.files = placements.files.saturating_sub(1);
+            placements.free.extend(self.address);
         }
     }
 }
 
-fn seats() -> MutexGuard<'static, Seats> {
-    SEATS.get().lock().unwrap_or_else(PoisonError::into_inner)
+fn placements() -> MutexGuard<'static, Placements> {
+    PLACEMENTS.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn page_size() -> usize {
@@ -315,9 +316,9 @@ mod tests {
     fn many_files_are_as_one() {
         const NAME: &str = "many files";
         let file = new_file(NAME);
-        let mappings: Vec<_> = (0..MANY + 40).map(|_| map(&file)).collect();
-        let (first, last) = (&mappings[0], &mappings[MANY + 39]);
-        assert!(mappings[MANY..].iter().all(|one| is_split(one) == splits()));
+        let mappings: Vec<_> = (0..SPLIT_THRESHOLD + 40).map(|_| map(&file)).collect();
+        let (first, last) = (&mappings[0], &mappings[SPLIT_THRESHOLD + 39]);
+        assert!(mappings[SPLIT_THRESHOLD..].iter().all(|one| is_split(one) == splits()));
         first[511].store(1, Ordering::Relaxed);
         first.rest()[0].store(2, Ordering::Relaxed);
         last.rest()[2999].store(3, Ordering::Relaxed);
@@ -345,29 +346,29 @@ mod tests {
         let (mut lowest, mut highest) = (usize::MAX, 0);
         // the later ones where the first ones were; between them are perhaps some of another test's
         for _ in 0..20 {
-            let mappings: Vec<_> = (0..MANY + 80).map(|_| map(&file)).collect();
-            for mapping in &mappings[MANY..] {
+            let mappings: Vec<_> = (0..SPLIT_THRESHOLD + 80).map(|_| map(&file)).collect();
+            for mapping in &mappings[SPLIT_THRESHOLD..] {
                 let address = mapping.beginning.addr().get();
                 (lowest, highest) = (lowest.min(address), highest.max(address));
             }
         }
-        assert!(highest - lowest <= 2 * TABLE, "from {lowest:#x} to {highest:#x}");
+        assert!(highest - lowest <= 2 * PAGE_TABLE_SPAN, "from {lowest:#x} to {highest:#x}");
     }
 
     /// What is where they are to be may be large, and at any distance.
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn where_something_else_is_they_go_elsewhere() {
-        let (top, apart, page) = (0x7fff_0000_0000, APART as usize, page_size());
+        let (top, apart, page) = (0x7fff_0000_0000, PLACEMENT_DISTANCE as usize, page_size());
         for taken in [top - 2 * apart..top, top - 100 * apart..top - apart + 10 * page] {
-            let mut seats = Seats::default();
+            let mut placements = Placements::default();
             let mut had = Vec::new();
             let mut misses = 0;
             for number in 0..5000 {
-                let address = seats.choose(top - number * 65 * page).expect("there is room");
+                let address = placements.choose_address(top - number * 65 * page).expect("there is room");
                 if taken.contains(&address) {
                     misses += 1;
-                    seats.miss(address);
+                    placements.record_miss(address);
                 } else {
                     had.push(address);
                 }
@@ -383,9 +384,9 @@ mod tests {
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn where_there_is_no_room_the_system_chooses() {
-        let mut seats = Seats::default();
-        assert_eq!(seats.choose(APART as usize - 1), None);
-        assert_eq!(seats.choose(APART as usize - 1), None);
-        assert!(seats.choose(2 * APART as usize).is_some());
+        let mut placements = Placements::default();
+        assert_eq!(placements.choose_address(PLACEMENT_DISTANCE as usize - 1), None);
+        assert_eq!(placements.choose_address(PLACEMENT_DISTANCE as usize - 1), None);
+        assert!(placements.choose_address(2 * PLACEMENT_DISTANCE as usize).is_some());
     }
 }

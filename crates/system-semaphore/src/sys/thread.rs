@@ -13,7 +13,7 @@ pub(crate) struct SingleThreaded(&'static AtomicU8);
 
 impl SingleThreaded {
     /// Finds out whom to ask.
-    pub(crate) fn find() -> Self {
+    pub(crate) fn get_flag() -> Self {
         static NO_ANSWER: AtomicU8 = AtomicU8::new(0);
         // To look a symbol up takes as long as a system call or two. No lock guards the first look, as a fork could leave it
         // locked; all find the same.
@@ -31,7 +31,7 @@ impl SingleThreaded {
 
     /// Asks this instead.
     #[cfg(test)]
-    pub(crate) fn told_by(variable: &'static AtomicU8) -> Self {
+    pub(crate) fn with_flag(variable: &'static AtomicU8) -> Self {
         Self(variable)
     }
 

@@ -16,13 +16,13 @@ pub(crate) use self::platform::clock::Instant;
 /// Processes cannot be inspected here: each user seems to be dead until its lock says otherwise.
 mod process_id {
     #[derive(Clone, Copy, Debug)]
-    pub(crate) struct Identity {
+    pub(crate) struct ProcessId {
         pub(crate) pid: u32,
         pub(crate) pid_namespace: u32,
         pub(crate) start_time: u64,
     }
 
-    pub(crate) fn seems_alive(_: &Identity) -> bool {
+    pub(crate) fn seems_alive(_: &ProcessId) -> bool {
         false
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use crate::error::{Cause, ErrorKind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum EngineError {
     /// Somebody removed the semaphore.
     Removed,
     /// The file's content makes no sense.
@@ -19,45 +19,45 @@ pub(crate) enum Trouble {
     System(i32),
 }
 
-impl From<io::Error> for Trouble {
+impl From<io::Error> for EngineError {
     fn from(error: io::Error) -> Self {
         Self::System(error.raw_os_error().unwrap_or(0))
     }
 }
 
-impl From<rustix::io::Errno> for Trouble {
+impl From<rustix::io::Errno> for EngineError {
     fn from(error: rustix::io::Errno) -> Self {
         Self::System(error.raw_os_error())
     }
 }
 
-impl From<Trouble> for Cause {
+impl From<EngineError> for Cause {
     #[cold]
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Removed => Self::new(ErrorKind::NotFound, "it was removed from the system"),
-            Trouble::Corrupt => Self::new(
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Removed => Self::new(ErrorKind::NotFound, "it was removed from the system"),
+            EngineError::Corrupt => Self::new(
                 ErrorKind::Corrupt,
                 "what its file contains makes no sense: something else has written to it; end its users, then \
                  remove the semaphore",
             ),
-            Trouble::Reentered => Self::new(
+            EngineError::Reentered => Self::new(
                 ErrorKind::Unknown,
                 "a signal handler interrupted an operation of the same thread on it; semaphores are not to be \
                  used in signal handlers",
             ),
-            Trouble::Unfinished => Self::new(
+            EngineError::Unfinished => Self::new(
                 ErrorKind::Unknown,
                 "an operation of this process on it is not finished: either a signal handler interrupted it, and \
                  semaphores are not to be used in signal handlers, or something else has written to its file; then \
                  drop all that this process has of it before it is opened again",
             ),
-            Trouble::LostDescriptor => Self::new(
+            EngineError::LostDescriptor => Self::new(
                 ErrorKind::Unknown,
                 "other code of this process has closed the descriptor of its file; close only descriptors that \
                  you have opened",
             ),
-            Trouble::System(number) => {
+            EngineError::System(number) => {
                 let (kind, reason) = match number {
                     libc::EMFILE | libc::ENFILE => (ErrorKind::OutOfResources, "too many files are open"),
                     libc::ENOSPC | libc::EDQUOT => {
@@ -69,7 +69,7 @@ impl From<Trouble> for Cause {
                         "there is no memory for it, or the process may have no more (see ulimit -v and -u, and vm.max_map_count)",
                     ),
                     libc::ENOLCK => (ErrorKind::OutOfResources, "the system has no locks left"),
-                    libc::EBADF => return Self::from(Trouble::LostDescriptor),
+                    libc::EBADF => return Self::from(EngineError::LostDescriptor),
                     libc::EACCES | libc::EPERM => {
                         (ErrorKind::PermissionDenied, "the system does not allow it")
                     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// A place between two steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum Failpoint {
     BeforeSwap,
     AfterSwap,
     /// Permits are given, waiters are not yet woken.
@@ -16,15 +16,15 @@ pub(crate) enum Step {
     /// A recoverer has the dead slot's lock and has done nothing yet;
     RecoveryBegins,
     /// has settled its last operation;
-    RecoverySettled,
+    RecoveryResolved,
     /// has given back what it held;
-    RecoveryGaveBack,
+    RecoveryReleased,
     /// has woken;
     RecoveryWoke,
     /// An opener or closer has the registry lock.
-    Registered,
+    RegistryLocked,
     /// A reset has not replaced the state yet;
-    ResetBegins,
+    ResetPrepared,
     /// has, but not the epoch.
     ResetSwapped,
     /// A remover has told the users, the name is still there.
@@ -33,7 +33,7 @@ pub(crate) enum Step {
 
 #[cfg(not(test))]
 #[inline(always)]
-pub(crate) fn pass(_: Step) {}
+pub(crate) fn hit(_: Failpoint) {}
 
 /// How long a waiter sleeps at most, if it is to sleep this long.
 #[cfg(not(test))]
@@ -43,4 +43,4 @@ pub(crate) fn longest_sleep(sleep: Duration) -> Duration {
 }
 
 #[cfg(test)]
-pub(crate) use super::tests::{longest_sleep, pass};
+pub(crate) use super::tests::{hit, longest_sleep};

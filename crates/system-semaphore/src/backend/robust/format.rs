@@ -78,13 +78,13 @@ pub mod header {
         /// How many resets there were.
         EPOCH = epoch as "epoch",
         /// 1: somebody has waited for several permits at once.
-        HAS_MULTI_WAITERS = several as "has_multi_waiters",
+        HAS_MULTI_WAITERS = has_multi_waiters as "has_multi_waiters",
         /// The process that has the registry lock.
-        REGISTRY_OWNER_PID = registrar as "registry_owner_pid",
+        REGISTRY_OWNER_PID = registry_owner_pid as "registry_owner_pid",
         /// How many dead holders were recovered.
         RECOVERIES = recoveries as "recoveries",
         /// When all slots were scanned last.
-        LAST_FULL_SCAN = last_pass as "last_full_scan",
+        LAST_FULL_SCAN = last_full_scan as "last_full_scan",
         /// Until when the semaphore is fair.
         FAIR_UNTIL = fair_until as "fair_until",
         /// The word that decides; see [`StateWord`](super::StateWord).

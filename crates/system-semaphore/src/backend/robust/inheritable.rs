@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::algorithm::mapped_file::Core;
-use super::error::Trouble;
+use super::algorithm::mapped_file::MappedFile;
+use super::error::EngineError;
 use super::lifetime::file::map;
-use super::lifetime::path::Place;
-use super::lifetime::registry_lock::Registered;
+use super::lifetime::path::SemaphorePath;
+use super::lifetime::registry_lock::RegistryLock;
 use super::lifetime::slots::take_slot;
-use super::open_semaphore::Robust;
+use super::open_semaphore::RobustSemaphore;
 use super::platform::{LivenessLocks, SharedObject};
 use crate::error::Cause;
 use crate::sys::standard_descriptors::move_up_inheritable;
@@ -23,33 +23,37 @@ use crate::sys::standard_descriptors::move_up_inheritable;
 const INHERITABLE: RawFd = 100;
 
 /// Opens another description of the same file, with a slot of its own.
-pub(crate) fn open_again(core: &Core, place: &Arc<Place>) -> Result<Core, Cause> {
-    let path = format!("/proc/self/fd/{}", core.locks()?.as_fd().as_raw_fd());
+pub(crate) fn open_second_description(
+    mapped: &MappedFile,
+    path: &Arc<SemaphorePath>,
+) -> Result<MappedFile, Cause> {
+    let proc_path = format!("/proc/self/fd/{}", mapped.ensure_locks()?.as_fd().as_raw_fd());
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
-    let open = || rustix::fs::open(&*path, flags, Mode::empty());
-    let (again, _) = map(place, open).map_err(Trouble::from)?;
-    let registered = Registered::for_open(&again)?;
-    if !take_slot(&again, place, &again.new_locks())? {
-        return Err(Trouble::LostDescriptor.into());
+    let open = || rustix::fs::open(&*proc_path, flags, Mode::empty());
+    let (second, _) = map(path, open).map_err(EngineError::from)?;
+    let registry_lock = RegistryLock::for_open(&second)?;
+    if !take_slot(&second, path, &second.new_locks())? {
+        return Err(EngineError::LostDescriptor.into());
     }
-    drop(registered);
-    Ok(again)
+    drop(registry_lock);
+    Ok(second)
 }
 
 /// Gives everything up but the descriptor, with which the slot and its permits live on.
-pub(crate) fn into_descriptor(own: Robust) -> Result<OwnedFd, Cause> {
+pub(crate) fn into_descriptor(own: RobustSemaphore) -> Result<OwnedFd, Cause> {
     own.keeps_slot.store(true, Ordering::Relaxed);
-    let core = Arc::clone(&own.participant.core);
+    let mapped = Arc::clone(&own.participant.mapped);
     drop(own);
-    let file =
-        Arc::into_inner(core).and_then(|core| core.file.into_object()).ok_or(Trouble::LostDescriptor)?;
-    Ok(move_up_inheritable(file, INHERITABLE).map_err(Trouble::from)?)
+    let file = Arc::into_inner(mapped)
+        .and_then(|mapped| mapped.file.into_object())
+        .ok_or(EngineError::LostDescriptor)?;
+    Ok(move_up_inheritable(file, INHERITABLE).map_err(EngineError::from)?)
 }
 
 /// Fails unless the slot's lock goes with the descriptor.
-pub(crate) fn has_lock_by_descriptor(own: &Robust) -> Result<(), Trouble> {
-    if own.participant.core.locks()?.is_locked(own.participant.number)? {
-        return Err(Trouble::LostDescriptor);
+pub(crate) fn check_lock_by_descriptor(own: &RobustSemaphore) -> Result<(), EngineError> {
+    if own.participant.mapped.ensure_locks()?.is_locked(own.participant.number)? {
+        return Err(EngineError::LostDescriptor);
     }
     Ok(())
 }

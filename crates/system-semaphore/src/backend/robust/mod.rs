@@ -23,25 +23,25 @@ mod process_id;
 mod tests;
 
 pub(crate) use self::algorithm::fast_path::FastPath;
-pub(crate) use self::open_semaphore::Robust;
+pub(crate) use self::open_semaphore::RobustSemaphore;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use self::algorithm::epoch as reset;
+use self::algorithm::epoch;
 use self::algorithm::layout::REMOVED;
-use self::algorithm::mapped_file::Core;
-use self::algorithm::operation::{self, Operation, Outcome, Waiters};
-use self::algorithm::participant::holds_too_many;
-use self::algorithm::recovery::{Pass, recover};
+use self::algorithm::mapped_file::MappedFile;
+use self::algorithm::operation::{self, Operation, Outcome, WaitersFlag};
+use self::algorithm::participant::held_overflow_error;
+use self::algorithm::recovery::{ScanScope, recover};
 use self::algorithm::state::Record;
 use self::death_watch::WatchHandle;
-use self::error::Trouble;
-use self::lifetime::open as life;
-use self::lifetime::path::Place;
+use self::error::EngineError;
+use self::lifetime::open;
+use self::lifetime::path::SemaphorePath;
 use self::lifetime::remove;
-use self::observe::describe;
+use self::observe::describe_holder;
 use self::platform::{ObjectId, SharedObject};
 use super::api::{Backend, Identity, Namespace, Observe, OpenRequest, Opened, WaitLimit, WaitOptions};
 use crate::error::{Cause, ErrorKind};
@@ -60,7 +60,7 @@ impl Namespace for Files {
     }
 
     fn remove(&self, name: &str) -> Result<(), Cause> {
-        remove::remove(&Arc::new(Place::of(name)?))
+        remove::remove(&Arc::new(SemaphorePath::of(name)?))
     }
 
     fn observe(&self, name: &str) -> Result<Box<dyn Observe>, Cause> {
@@ -73,29 +73,29 @@ impl Namespace for Files {
 }
 
 fn open(name: &str, request: &OpenRequest) -> Result<Opened, Cause> {
-    let likely = Arc::new(Place::likely_of(name)?);
-    let (core, place) = match life::open(&likely, request) {
-        Ok(core) => (core, likely),
-        Err(cause) => match Place::of(name)? {
-            place if place == *likely => return Err(cause),
-            place => {
-                let place = Arc::new(place);
-                (life::open(&place, request)?, place)
+    let likely = Arc::new(SemaphorePath::assuming_dev_shm(name)?);
+    let (mapped, path) = match open::open(&likely, request) {
+        Ok(mapped) => (mapped, likely),
+        Err(cause) => match SemaphorePath::of(name)? {
+            path if path == *likely => return Err(cause),
+            path => {
+                let path = Arc::new(path);
+                (open::open(&path, request)?, path)
             }
         },
     };
-    Ok(Robust::new(core, &place, request)?.opened())
+    Ok(RobustSemaphore::new(mapped, &path, request)?.opened())
 }
 
 /// What to say where there is no room.
-fn no_room(core: &Core) -> Cause {
-    let max = core.max_permits();
+fn no_room(mapped: &MappedFile) -> Cause {
+    let max = mapped.resolve_max_permits();
     Cause::new(ErrorKind::OutOfResources, format!("it can have at most {max} permits"))
 }
 
-impl Backend for Robust {
+impl Backend for RobustSemaphore {
     fn identity(&self) -> Identity {
-        let ObjectId(id) = self.participant.core.file.id();
+        let ObjectId(id) = self.participant.mapped.file.id();
         Identity(id)
     }
 
@@ -114,96 +114,96 @@ impl Backend for Robust {
             ends_with_last_user: true,
             own_maximum: true,
             inheritable_permits: true,
-            max_permits: self.participant.core.max_permits(),
+            max_permits: self.participant.mapped.resolve_max_permits(),
         }
     }
 
     fn acquire(&self, count: u32, wait: &mut WaitOptions<'_>) -> Result<Epoch, Cause> {
         let queues = wait.limit != WaitLimit::None;
-        match self.participant.operate(&Operation::acquire(count, queues, Waiters::Keep)) {
+        match self.participant.operate(&Operation::acquire(count, queues, WaitersFlag::Keep)) {
             Ok(Outcome::Done { epoch, .. }) => Ok(epoch),
-            Ok(Outcome::TooFew(state)) => self.participant.wait::<WatchHandle>(count, state, wait),
-            Ok(Outcome::TooMany) => Err(holds_too_many()),
-            Ok(Outcome::Void) => Err(Trouble::Corrupt.into()),
-            Err(trouble) => Err(trouble.into()),
+            Ok(Outcome::Insufficient(state)) => self.participant.wait::<WatchHandle>(count, state, wait),
+            Ok(Outcome::Overflow) => Err(held_overflow_error()),
+            Ok(Outcome::Stale) => Err(EngineError::Corrupt.into()),
+            Err(error) => Err(error.into()),
         }
     }
 
     fn release(&self, count: u32, epoch: Epoch) -> Result<(), Cause> {
-        match self.participant.give(&Operation::give_back(count, epoch, Waiters::Clear))? {
+        match self.participant.release_and_wake(&Operation::release(count, epoch, WaitersFlag::Clear))? {
             Outcome::Done { before, after, .. } if after.count() - before.count() < count => {
-                Err(no_room(&self.participant.core))
+                Err(no_room(&self.participant.mapped))
             }
             _ => Ok(()),
         }
     }
 
     fn release_and_add(&self, held: u32, epoch: Epoch, added: u32) -> Result<(), Cause> {
-        match self.participant.give(&Operation::release(held, epoch, added))? {
-            Outcome::TooMany => Err(no_room(&self.participant.core)),
+        match self.participant.release_and_wake(&Operation::release_and_add(held, epoch, added))? {
+            Outcome::Overflow => Err(no_room(&self.participant.mapped)),
             // what was held was voided by a reset
-            Outcome::Void if added > 0 => self.release_and_add(0, epoch, added),
+            Outcome::Stale if added > 0 => self.release_and_add(0, epoch, added),
             _ => Ok(()),
         }
     }
 
     fn forget(&self, count: u32, epoch: Epoch) -> Result<(), Cause> {
-        let _turn = self.participant.turn.take()?;
-        operation::forget(self.participant.own(), count, epoch);
+        let _guard = self.participant.slot_lock.lock()?;
+        operation::forget(self.participant.slot(), count, epoch);
         Ok(())
     }
 
     fn record_hold_start(&self) {
-        self.participant.note_since();
+        self.participant.record_hold_start();
     }
 
     fn available(&self) -> Result<u32, Cause> {
-        recover(&self.participant.core, Pass::Holders)?;
-        let layout = self.participant.core.layout();
+        recover(&self.participant.mapped, ScanScope::HoldersRateLimited)?;
+        let layout = self.participant.mapped.layout();
         let state = layout.state();
         if state.slot() == REMOVED {
-            return Err(Trouble::Removed.into());
+            return Err(EngineError::Removed.into());
         }
-        operation::check_count(
-            layout,
-            state,
-            reset::epoch_with(layout.epoch.load(Ordering::Acquire), state),
-        )?;
+        operation::check_count(layout, state, epoch::epoch_of(layout.epoch.load(Ordering::Acquire), state))?;
         Ok(state.count())
     }
 
     fn epoch(&self) -> Epoch {
-        self.participant.core.epoch()
+        self.participant.mapped.resolve_epoch()
     }
 
     fn waiting(&self) -> Result<u32, Cause> {
-        let living = self.participant.core.living_slots()?;
+        let living = self.participant.mapped.living_slots()?;
         let waiting = living.iter().map(|(_, slot)| slot.waiting_threads.load(Ordering::Relaxed));
         Ok(waiting.fold(0, u32::saturating_add))
     }
 
     fn holders(&self) -> Result<Vec<Holder>, Cause> {
-        let _ = recover(&self.participant.core, Pass::Holders);
-        let epoch = self.participant.core.epoch();
-        let holders = self.participant.core.living_slots()?.into_iter().filter_map(|(_, slot)| {
+        let _ = recover(&self.participant.mapped, ScanScope::HoldersRateLimited);
+        let epoch = self.participant.mapped.resolve_epoch();
+        let holders = self.participant.mapped.living_slots()?.into_iter().filter_map(|(_, slot)| {
             let held = slot.held(epoch);
             let since = Record::load(&slot.since, Ordering::Acquire);
-            (held > 0).then(|| describe(slot.identity(), since, slot.committed(), held))
+            (held > 0).then(|| describe_holder(slot.process_id(), since, slot.committed(), held))
         });
         Ok(holders.collect())
     }
 
     fn recoveries(&self) -> Result<u64, Cause> {
-        let _ = recover(&self.participant.core, Pass::Holders);
-        Ok(self.participant.core.layout().recoveries.load(Ordering::Acquire))
+        let _ = recover(&self.participant.mapped, ScanScope::HoldersRateLimited);
+        Ok(self.participant.mapped.layout().recoveries.load(Ordering::Acquire))
     }
 
     fn initial_value(&self) -> Result<u32, Cause> {
-        Ok(self.participant.core.layout().initial(reset::last_epoch(self.participant.core.layout())))
+        Ok(self
+            .participant
+            .mapped
+            .layout()
+            .initial(epoch::resolve_reset_epoch(self.participant.mapped.layout())))
     }
 
     fn is_persistent(&self) -> Result<bool, Cause> {
-        Ok(self.participant.core.layout().persistent.load(Ordering::Acquire) != 0)
+        Ok(self.participant.mapped.layout().persistent.load(Ordering::Acquire) != 0)
     }
 
     fn reopen_after_fork(&self) -> Option<Result<Opened, Cause>> {
@@ -213,24 +213,24 @@ impl Backend for Robust {
             _ => AccessMode::Open,
         };
         let request = OpenRequest { mode, ..self.request.clone() };
-        let core = life::open(&self.place, &request);
-        Some(core.and_then(|core| Self::new(core, &self.place, &request)).map(Self::opened))
+        let mapped = open::open(&self.path, &request);
+        Some(mapped.and_then(|mapped| Self::new(mapped, &self.path, &request)).map(Self::opened))
     }
 
     fn acquire_inheritable(&self, count: u32, wait: &mut WaitOptions<'_>) -> Result<OwnedFd, Cause> {
-        let again = inheritable::open_again(&self.participant.core, &self.place)?;
-        let own = Self::new(Arc::new(again), &self.place, &self.request)?;
+        let again = inheritable::open_second_description(&self.participant.mapped, &self.path)?;
+        let own = Self::new(Arc::new(again), &self.path, &self.request)?;
         let epoch = own.acquire(count, wait)?;
         // if other code has closed the descriptor meanwhile, the lock is that of the mapping alone
-        if let Err(trouble) = inheritable::has_lock_by_descriptor(&own) {
+        if let Err(error) = inheritable::check_lock_by_descriptor(&own) {
             own.release(count, epoch)?;
-            return Err(trouble.into());
+            return Err(error.into());
         }
-        own.participant.note_since();
+        own.participant.record_hold_start();
         inheritable::into_descriptor(own)
     }
 
     fn recover_dead(&self) {
-        let _ = recover(&self.participant.core, Pass::Holders);
+        let _ = recover(&self.participant.mapped, ScanScope::HoldersRateLimited);
     }
 }

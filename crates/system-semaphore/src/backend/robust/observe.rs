@@ -12,14 +12,14 @@ use std::time::{Duration, UNIX_EPOCH};
 use rustix::fs::fstat;
 use rustix::io::{pread, retry_on_intr};
 
-use super::algorithm::epoch as reset;
+use super::algorithm::epoch;
 use super::algorithm::layout::{self, Layout, REMOVED, SLOTS, Slot};
 use super::algorithm::state::{Record, State};
-use super::error::Trouble;
-use super::lifetime::path::Place;
+use super::error::EngineError;
+use super::lifetime::path::SemaphorePath;
 use super::lifetime::{file, validate};
 use super::platform::Locks;
-use super::process_id::Identity;
+use super::process_id::ProcessId;
 use crate::backend::api::Observe;
 use crate::error::{Cause, Error};
 use crate::key::{KeyType, NativeIpcKey};
@@ -27,23 +27,23 @@ use crate::sys::user;
 use crate::types::{Holder, Listed, Owners, Snapshot, Waiter};
 
 #[derive(Debug)]
-struct Observation(OwnedFd);
+struct FileObserver(OwnedFd);
 
 pub(crate) fn observe(name: &str) -> Result<Box<dyn Observe>, Cause> {
-    Ok(Box::new(Observation(file::open_to_read(&Place::of(name)?)?)))
+    Ok(Box::new(FileObserver(file::open_to_read(&SemaphorePath::of(name)?)?)))
 }
 
-impl Observe for Observation {
+impl Observe for FileObserver {
     fn snapshot(&self) -> Result<Snapshot, Cause> {
         let header: Image<{ offset_of!(Layout, slots) }> = self.read(0)?;
-        let state = State(header.word(offset_of!(Layout, state)));
-        let data = fstat(&self.0).map_err(Trouble::from)?;
+        let state = State(header.u64_at(offset_of!(Layout, state)));
+        let data = fstat(&self.0).map_err(EngineError::from)?;
         // its last user has taken it along, or somebody has removed it
         if data.st_nlink == 0 || state.slot() == REMOVED {
-            return Err(Trouble::Removed.into());
+            return Err(EngineError::Removed.into());
         }
-        let epoch = reset::epoch_with(header.half(offset_of!(Layout, epoch)), state);
-        let of_epoch = |at| header.half(at + layout::parity(epoch) * size_of::<u32>());
+        let epoch = epoch::epoch_of(header.u32_at(offset_of!(Layout, epoch)), state);
+        let of_epoch = |at| header.u32_at(at + layout::epoch_index(epoch) * size_of::<u32>());
         let (mut users, mut held_by_dead) = (0, 0_u32);
         let (mut holders, mut waiters) = (Vec::new(), Vec::new());
         for number in header.used_slots() {
@@ -55,12 +55,17 @@ impl Observe for Observation {
                 continue;
             }
             users += 1;
-            let (who, threads) = (slot.identity(), slot.half(offset_of!(Slot, waiting_threads)));
+            let (process, threads) = (slot.process_id(), slot.u32_at(offset_of!(Slot, waiting_threads)));
             if held > 0 {
-                holders.push(describe(who, slot.record(offset_of!(Slot, since)), slot.committed(), held));
+                holders.push(describe_holder(
+                    process,
+                    slot.record(offset_of!(Slot, since)),
+                    slot.committed(),
+                    held,
+                ));
             }
             if threads > 0 {
-                waiters.push(Waiter::new(who.visible_pid(), who.command(), threads));
+                waiters.push(Waiter::new(process.visible_pid(), process.command(), threads));
             }
         }
         Ok(Snapshot {
@@ -73,20 +78,20 @@ impl Observe for Observation {
             waiters: Some(waiters),
             users: Some(users),
             last_pid: None,
-            persistent: Some(header.half(offset_of!(Layout, persistent)) != 0),
-            recoveries: Some(header.word(offset_of!(Layout, recoveries))),
+            persistent: Some(header.u32_at(offset_of!(Layout, persistent)) != 0),
+            recoveries: Some(header.u64_at(offset_of!(Layout, recoveries))),
             owner: data.st_uid,
             permissions: data.st_mode & 0o777,
         })
     }
 }
 
-impl Observation {
-    fn read<const SIZE: usize>(&self, at: usize) -> Result<Image<SIZE>, Trouble> {
+impl FileObserver {
+    fn read<const SIZE: usize>(&self, at: usize) -> Result<Image<SIZE>, EngineError> {
         let mut bytes = [0; SIZE];
         match retry_on_intr(|| pread(&self.0, &mut bytes, at as u64))? {
             read if read == SIZE => Ok(Image(bytes)),
-            _ => Err(Trouble::Corrupt),
+            _ => Err(EngineError::Corrupt),
         }
     }
 }
@@ -97,23 +102,23 @@ struct Image<const SIZE: usize>([u8; SIZE]);
 type SlotImage = Image<{ size_of::<Slot>() }>;
 
 impl<const SIZE: usize> Image<SIZE> {
-    fn word(&self, at: usize) -> u64 {
+    fn u64_at(&self, at: usize) -> u64 {
         u64::from_ne_bytes(self.0[at..at + 8].try_into().expect("8 bytes"))
     }
 
-    fn half(&self, at: usize) -> u32 {
+    fn u32_at(&self, at: usize) -> u32 {
         u32::from_ne_bytes(self.0[at..at + 4].try_into().expect("4 bytes"))
     }
 
     fn record(&self, at: usize) -> Record {
-        Record::from_word(self.word(at))
+        Record::from_word(self.u64_at(at))
     }
 }
 
 impl Image<{ offset_of!(Layout, slots) }> {
     fn used_slots(&self) -> impl Iterator<Item = u16> {
         (0..SLOTS).filter(|number| {
-            let word = self.word(offset_of!(Layout, used) + usize::from(number / 64) * 8);
+            let word = self.u64_at(offset_of!(Layout, used) + usize::from(number / 64) * 8);
             word >> (number % 64) & 1 != 0
         })
     }
@@ -125,24 +130,24 @@ impl SlotImage {
     }
 
     fn held(&self, epoch: u32) -> u32 {
-        if self.half(offset_of!(Slot, epoch)) == epoch { self.committed().amount() } else { 0 }
+        if self.u32_at(offset_of!(Slot, epoch)) == epoch { self.committed().amount() } else { 0 }
     }
 
-    fn identity(&self) -> Identity {
-        Identity {
-            pid: self.half(offset_of!(Slot, pid)),
-            pid_namespace: self.half(offset_of!(Slot, pid_namespace)),
-            start_time: self.word(offset_of!(Slot, start_time)),
+    fn process_id(&self) -> ProcessId {
+        ProcessId {
+            pid: self.u32_at(offset_of!(Slot, pid)),
+            pid_namespace: self.u32_at(offset_of!(Slot, pid_namespace)),
+            start_time: self.u64_at(offset_of!(Slot, start_time)),
         }
     }
 }
 
 /// A holder, for people. It is known since when if that was noted for its last operation.
-pub(crate) fn describe(who: Identity, since: Record, committed: Record, permits: u32) -> Holder {
+pub(crate) fn describe_holder(process: ProcessId, since: Record, committed: Record, permits: u32) -> Holder {
     let is_known = since.amount() != 0 && since.seq() == committed.seq();
     Holder {
-        pid: who.visible_pid(),
-        command: who.command(),
+        pid: process.visible_pid(),
+        command: process.command(),
         permits,
         since: is_known.then(|| UNIX_EPOCH + Duration::from_secs(since.amount().into())),
     }
@@ -151,28 +156,28 @@ pub(crate) fn describe(who: Identity, since: Record, committed: Record, permits:
 /// Lists what is there. What may not be seen is left out: the directories of other users, for who is not root.
 pub(crate) fn list(owners: Owners) -> Vec<Listed> {
     let is_wanted = |owner| owners == Owners::All || owner == user::effective_id();
-    let places = Place::all(is_wanted).unwrap_or_default();
-    places.into_iter().filter_map(list_file).filter(|listed| is_wanted(listed.owner)).collect()
+    let paths = SemaphorePath::all(is_wanted).unwrap_or_default();
+    paths.into_iter().filter_map(list_file).filter(|listed| is_wanted(listed.owner)).collect()
 }
 
 /// What is in a file; `None` if that is gone.
-fn list_file(place: Place) -> Option<Listed> {
-    let path = place.path();
-    let owner = fs::symlink_metadata(&path).ok()?.uid();
-    let observation = file::open_to_read(&place).map(Observation);
-    let name = place.name().or_else(|| {
-        let name = validate::read_name(observation.as_ref().ok()?.0.as_fd()).ok()??;
+fn list_file(path: SemaphorePath) -> Option<Listed> {
+    let full_path = path.full_path();
+    let owner = fs::symlink_metadata(&full_path).ok()?.uid();
+    let observer = file::open_to_read(&path).map(FileObserver);
+    let name = path.name().or_else(|| {
+        let name = validate::read_name(observer.as_ref().ok()?.0.as_fd()).ok()??;
         String::from_utf8(name).ok()
     });
-    let native_key = name.as_deref().and_then(|name| place.native_key(name));
-    let name = name.unwrap_or_else(|| place.file.clone());
-    let snapshot = observation.and_then(|observation| observation.snapshot());
+    let native_key = name.as_deref().and_then(|name| path.native_key(name));
+    let name = name.unwrap_or_else(|| path.file.clone());
+    let snapshot = observer.and_then(|observer| observer.snapshot());
     Some(Listed {
         native_key: native_key.map(|native| NativeIpcKey::new(native, KeyType::Robust)),
         key_type: KeyType::Robust,
         snapshot: snapshot.map_err(|cause| Error::new("observe", name.as_str(), cause)),
         name,
-        path: Some(path),
+        path: Some(full_path),
         owner,
     })
 }

@@ -4,30 +4,34 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::algorithm::fast_path::FastPath;
-use super::algorithm::mapped_file::Core;
+use super::algorithm::mapped_file::MappedFile;
 use super::algorithm::participant::Participant;
 use super::death_watch;
 use super::lifetime::close::close;
-use super::lifetime::path::Place;
+use super::lifetime::path::SemaphorePath;
 use crate::backend::api::{OpenRequest, Opened};
 use crate::error::Cause;
 
 /// A process's open semaphore.
 #[derive(Debug)]
-pub(crate) struct Robust {
+pub(crate) struct RobustSemaphore {
     pub(crate) participant: Participant,
-    pub(crate) place: Arc<Place>,
+    pub(crate) path: Arc<SemaphorePath>,
     /// What it was opened by.
     pub(crate) request: OpenRequest,
     /// Whether the slot goes on without this.
     pub(crate) keeps_slot: AtomicBool,
 }
 
-impl Robust {
-    pub(crate) fn new(core: Arc<Core>, place: &Arc<Place>, request: &OpenRequest) -> Result<Self, Cause> {
+impl RobustSemaphore {
+    pub(crate) fn new(
+        mapped: Arc<MappedFile>,
+        path: &Arc<SemaphorePath>,
+        request: &OpenRequest,
+    ) -> Result<Self, Cause> {
         Ok(Self {
-            participant: Participant::new(core)?,
-            place: Arc::clone(place),
+            participant: Participant::new(mapped)?,
+            path: Arc::clone(path),
             request: request.clone(),
             keeps_slot: AtomicBool::new(false),
         })
@@ -43,21 +47,21 @@ impl Robust {
     }
 }
 
-impl Drop for Robust {
+impl Drop for RobustSemaphore {
     fn drop(&mut self) {
         if !self.participant.is_own() {
             return;
         }
-        let core = &self.participant.core;
-        death_watch::forget(core);
+        let mapped = &self.participant.mapped;
+        death_watch::forget(mapped);
         if self.keeps_slot.load(Ordering::Relaxed) {
             return;
         }
-        if self.participant.own().held(core.epoch()) > 0 {
+        if self.participant.slot().held(mapped.resolve_epoch()) > 0 {
             // by guards that nobody will drop: these permits come back when the process ends
-            std::mem::forget(Arc::clone(core));
+            std::mem::forget(Arc::clone(mapped));
         } else {
-            close(core, &self.place);
+            close(mapped, &self.path);
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::sys::process;
 
 /// How a process is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
+pub(crate) struct ProcessId {
     pub(crate) pid: u32,
     /// The inode number of its PID namespace; 0 if that is not known.
     pub(crate) pid_namespace: u32,
@@ -18,11 +18,11 @@ pub(crate) struct Identity {
     pub(crate) start_time: u64,
 }
 
-impl Identity {
+impl ProcessId {
     /// This process.
-    pub(crate) fn own() -> Self {
-        static OWN: PerProcess<OnceLock<Identity>> = PerProcess::new();
-        *OWN.get().get_or_init(|| Self {
+    pub(crate) fn current() -> Self {
+        static CURRENT: PerProcess<OnceLock<ProcessId>> = PerProcess::new();
+        *CURRENT.get().get_or_init(|| Self {
             pid: std::process::id(),
             pid_namespace: fs::metadata("/proc/self/ns/pid").map_or(0, |data| data.ino() as u32),
             start_time: stat("self").map_or(0, |stat| stat.start_time),
@@ -31,7 +31,7 @@ impl Identity {
 
     /// The pid, if it is one here.
     pub(crate) fn visible_pid(self) -> Option<u32> {
-        (self.pid_namespace == Self::own().pid_namespace).then_some(self.pid)
+        (self.pid_namespace == Self::current().pid_namespace).then_some(self.pid)
     }
 
     /// The name of its program, if it is still this process that has the pid.
@@ -44,8 +44,8 @@ impl Identity {
 }
 
 /// Whether a process of that number seems to be alive. It may be another one by now, or none that has the semaphore open any more.
-pub(crate) fn seems_alive(who: &Identity) -> bool {
-    who.visible_pid().is_some_and(process::seems_alive)
+pub(crate) fn seems_alive(process: &ProcessId) -> bool {
+    process.visible_pid().is_some_and(process::seems_alive)
 }
 
 /// Whether the process is stopped, as far as that can be seen.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use loom::sync::{Condvar, Mutex};
 
 use super::algorithm::fairness::FAIR_MS;
-use super::error::Trouble;
+use super::error::EngineError;
 use super::tests::me;
 use crate::sys::atomic::AtomicU64;
 use crate::sys::shared_memory::{Mapping, Part};
@@ -52,11 +52,11 @@ pub(crate) struct Locks;
 
 /// See the trait of the library's `platform`.
 pub(crate) trait LivenessLocks {
-    fn try_lock(&self, lock: LockId) -> Result<bool, Trouble>;
-    fn unlock(&self, lock: LockId) -> Result<(), Trouble>;
-    fn find_locked(&self, locks: Range<LockId>) -> Result<Option<LockId>, Trouble>;
-    fn is_locked(&self, lock: LockId) -> Result<bool, Trouble>;
-    fn is_ours(&self) -> bool;
+    fn try_lock(&self, lock: LockId) -> Result<bool, EngineError>;
+    fn unlock(&self, lock: LockId) -> Result<(), EngineError>;
+    fn find_locked(&self, locks: Range<LockId>) -> Result<Option<LockId>, EngineError>;
+    fn is_locked(&self, lock: LockId) -> Result<bool, EngineError>;
+    fn check_still_ours(&self) -> bool;
 }
 
 loom::lazy_static! {
@@ -65,7 +65,7 @@ loom::lazy_static! {
 }
 
 impl LivenessLocks for Locks {
-    fn try_lock(&self, lock: LockId) -> Result<bool, Trouble> {
+    fn try_lock(&self, lock: LockId) -> Result<bool, EngineError> {
         let owner = &mut OWNERS.lock().expect("no process dies with it")[usize::from(lock)];
         if owner.is_some_and(|owner| owner != me()) {
             return Ok(false);
@@ -74,21 +74,21 @@ impl LivenessLocks for Locks {
         Ok(true)
     }
 
-    fn unlock(&self, lock: LockId) -> Result<(), Trouble> {
+    fn unlock(&self, lock: LockId) -> Result<(), EngineError> {
         OWNERS.lock().expect("no process dies with it")[usize::from(lock)] = None;
         Ok(())
     }
 
-    fn find_locked(&self, mut locks: Range<LockId>) -> Result<Option<LockId>, Trouble> {
+    fn find_locked(&self, mut locks: Range<LockId>) -> Result<Option<LockId>, EngineError> {
         let owners = OWNERS.lock().expect("no process dies with it");
         Ok(locks.find(|lock| owners[usize::from(*lock)].is_some_and(|owner| owner != me())))
     }
 
-    fn is_locked(&self, lock: LockId) -> Result<bool, Trouble> {
+    fn is_locked(&self, lock: LockId) -> Result<bool, EngineError> {
         Ok(self.find_locked(lock..lock + 1)?.is_some())
     }
 
-    fn is_ours(&self) -> bool {
+    fn check_still_ours(&self) -> bool {
         true
     }
 }
@@ -129,8 +129,8 @@ pub(crate) trait SharedObject<T, R> {
         &self,
         choose: impl for<'a> Fn(&'a T, &'a R) -> &'a P + Send + Sync + 'static,
     ) -> Part<P>;
-    fn reserve(locks: &Locks, length: u64) -> Result<(), Trouble>;
-    fn locks(&self) -> Result<Arc<Locks>, Trouble>;
+    fn reserve(locks: &Locks, length: u64) -> Result<(), EngineError>;
+    fn ensure_locks(&self) -> Result<Arc<Locks>, EngineError>;
     fn new_locks(&self) -> Arc<Locks>;
 }
 
@@ -150,11 +150,11 @@ impl<T: Send + Sync + 'static, R: Send + Sync + 'static> SharedObject<T, R> for 
         self.0.part(choose)
     }
 
-    fn reserve(_: &Locks, _: u64) -> Result<(), Trouble> {
+    fn reserve(_: &Locks, _: u64) -> Result<(), EngineError> {
         Ok(())
     }
 
-    fn locks(&self) -> Result<Arc<Locks>, Trouble> {
+    fn ensure_locks(&self) -> Result<Arc<Locks>, EngineError> {
         Ok(Arc::new(Locks))
     }
 
@@ -188,7 +188,7 @@ pub(crate) trait Parking {
         queue: Queue,
         limit: Duration,
         interrupt: Option<&Interrupt>,
-    ) -> Result<Unparked, Trouble>;
+    ) -> Result<Unparked, EngineError>;
     fn unpark(&self, word: &AtomicU64, queue: Queue, count: u32);
 }
 
@@ -210,7 +210,7 @@ impl<T, R> Parking for SharedFile<T, R> {
         queue: Queue,
         limit: Duration,
         _: Option<&Interrupt>,
-    ) -> Result<Unparked, Trouble> {
+    ) -> Result<Unparked, EngineError> {
         let mut parked = PARKED.lock().expect("no process dies with it");
         if word.load(Ordering::Relaxed) as u32 != expected {
             return Ok(Unparked::Changed);

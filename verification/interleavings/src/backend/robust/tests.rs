@@ -14,15 +14,15 @@ use loom::thread::{self, JoinHandle};
 use super::algorithm::fairness;
 use super::algorithm::fast_path::FastPath;
 use super::algorithm::layout::{INITIAL, Layout};
-use super::algorithm::mapped_file::Core;
-use super::algorithm::operation::{Operation, Outcome, Waiters, forget};
+use super::algorithm::mapped_file::MappedFile;
+use super::algorithm::operation::{Operation, Outcome, WaitersFlag, forget};
 use super::algorithm::participant::Participant;
-use super::algorithm::recovery::{Pass, recover};
+use super::algorithm::recovery::{ScanScope, recover};
 use super::algorithm::reset::reset;
-use super::algorithm::slot_lock::Turn;
+use super::algorithm::slot_lock::SlotLock;
 use super::algorithm::state::State;
 use super::algorithm::wait::DeathWatch;
-use super::failpoint::Step;
+use super::failpoint::Failpoint;
 use super::platform::{SharedFile, lock_own_slot, release_all_of};
 use crate::backend::api::{WaitLimit, WaitOptions};
 use crate::sys::shared_memory::Mapping;
@@ -38,7 +38,7 @@ loom::thread_local! {
 
 /// When a process dies: at a step, after it has passed it so many times.
 #[derive(Clone, Copy)]
-struct Death(Step, u32);
+struct Death(Failpoint, u32);
 
 /// What a dying process unwinds with.
 struct Died;
@@ -47,7 +47,7 @@ pub(crate) fn me() -> u16 {
     ME.with(Cell::get)
 }
 
-pub(crate) fn pass(step: Step) {
+pub(crate) fn hit(step: Failpoint) {
     DEATH.with(|death| match death.get() {
         Some(Death(at, 0)) if at == step => resume_unwind(Box::new(Died)),
         Some(Death(at, times)) if at == step => death.set(Some(Death(at, times - 1))),
@@ -63,11 +63,11 @@ pub(crate) fn longest_sleep(sleep: Duration) -> Duration {
 struct WatchHandle;
 
 impl DeathWatch for WatchHandle {
-    fn join(_: &Arc<Core>) -> Option<Self> {
+    fn join(_: &Arc<MappedFile>) -> Option<Self> {
         Some(Self)
     }
 
-    fn start(_: &Arc<Core>) -> Self {
+    fn start(_: &Arc<MappedFile>) -> Self {
         Self
     }
 
@@ -111,13 +111,13 @@ fn explore_until(
         count.fetch_add(1, Ordering::Relaxed);
         threads::forget_all();
         let layout = Arc::new(Layout::default());
-        layout.prepare(0, permits, MAX_PERMITS);
+        layout.prepare_epoch(0, permits, MAX_PERMITS);
         layout.state.word.store(State::new(INITIAL, 0, false, permits).0, Ordering::Relaxed);
         scene(&layout);
         let main = Process::of(&layout, MAIN);
         main.recover();
         assert_eq!(layout.state().count(), in_the_end, "free in the end");
-        let epoch = main.robust.core.epoch();
+        let epoch = main.participant.mapped.resolve_epoch();
         assert!(layout.slots.iter().all(|slot| slot.held(epoch) == 0), "nobody holds anything");
     });
     println!("{} executions", executions.load(Ordering::Relaxed));
@@ -125,18 +125,18 @@ fn explore_until(
 
 /// A process that has the semaphore open.
 struct Process {
-    robust: Participant,
-    quick: FastPath,
+    participant: Participant,
+    fast_path: FastPath,
 }
 
 impl Process {
     fn of(layout: &Arc<Layout>, number: u16) -> Self {
         ME.with(|me| me.set(number));
-        let core = Core::new(SharedFile::of(Mapping(Arc::clone(layout), Arc::default())));
-        core.set_own_slot(number);
-        let robust = Participant::new(Arc::new(core)).expect("it has a slot");
-        let quick = robust.fast_path();
-        Self { robust, quick }
+        let mapped = MappedFile::new(SharedFile::of(Mapping(Arc::clone(layout), Arc::default())));
+        mapped.set_own_slot(number);
+        let participant = Participant::new(Arc::new(mapped)).expect("it has a slot");
+        let fast_path = participant.fast_path();
+        Self { participant, fast_path }
     }
 
     /// Starts one that does this, and may die.
@@ -162,12 +162,12 @@ impl Process {
 
     /// As the library does.
     fn try_acquire(&self, count: u32, queues: bool) -> Result<Epoch, State> {
-        if let Some(epoch) = self.quick.acquire_single_threaded(count) {
+        if let Some(epoch) = self.fast_path.acquire_single_threaded(count) {
             return Ok(epoch);
         }
-        match self.robust.operate(&Operation::acquire(count, queues, Waiters::Keep)) {
+        match self.participant.operate(&Operation::acquire(count, queues, WaitersFlag::Keep)) {
             Ok(Outcome::Done { epoch, .. }) => Ok(epoch),
-            Ok(Outcome::TooFew(state)) => Err(state),
+            Ok(Outcome::Insufficient(state)) => Err(state),
             other => panic!("{other:?}"),
         }
     }
@@ -175,13 +175,15 @@ impl Process {
     fn acquire(&self, count: u32) -> Epoch {
         self.try_acquire(count, true).unwrap_or_else(|state| {
             let mut wait = WaitOptions { limit: WaitLimit::Forever, interrupted: PhantomData };
-            self.robust.wait::<WatchHandle>(count, state, &mut wait).expect("it can wait")
+            self.participant.wait::<WatchHandle>(count, state, &mut wait).expect("it can wait")
         })
     }
 
     fn give_back(&self, count: u32, epoch: Epoch) {
-        if !self.quick.release_single_threaded(count, epoch) {
-            self.robust.give(&Operation::give_back(count, epoch, Waiters::Clear)).expect("it can");
+        if !self.fast_path.release_single_threaded(count, epoch) {
+            self.participant
+                .release_and_wake(&Operation::release(count, epoch, WaitersFlag::Clear))
+                .expect("it can");
         }
     }
 
@@ -197,7 +199,7 @@ impl Process {
     }
 
     fn recover(&self) {
-        recover(&self.robust.core, Pass::All).expect("it can");
+        recover(&self.participant.mapped, ScanScope::All).expect("it can");
     }
 }
 
@@ -211,7 +213,7 @@ fn join<const N: usize>(processes: [JoinHandle<()>; N]) {
 #[test]
 fn operations_of_three_processes_that_die() {
     explore(2, 2, |layout| {
-        let death = Some(Death(Step::AfterSwap, 0));
+        let death = Some(Death(Failpoint::AfterSwap, 0));
         join(
             [1, 2, 3].map(|number| Process::start(layout, number, death, |process| process.try_to_visit(1))),
         );
@@ -233,7 +235,7 @@ fn operations_of_two_processes_that_help_each_other() {
 /// The dead one is overtaken or not, helped or not.
 #[test]
 fn a_death_among_operations() {
-    for step in [Step::BeforeSwap, Step::AfterSwap] {
+    for step in [Failpoint::BeforeSwap, Failpoint::AfterSwap] {
         for operation in 0..4 {
             explore(2, 3, move |layout| {
                 let dying = |process: &Process| {
@@ -251,7 +253,7 @@ fn a_death_among_operations() {
 
 #[test]
 fn a_recovery_among_operations() {
-    for step in [Step::BeforeSwap, Step::AfterSwap] {
+    for step in [Failpoint::BeforeSwap, Failpoint::AfterSwap] {
         explore(2, 3, move |layout| {
             let dead = Process::start(layout, 1, Some(Death(step, 0)), |process| process.visit(1));
             join([
@@ -267,18 +269,18 @@ fn a_recovery_among_operations() {
 #[test]
 fn recoverers_of_one_dead_process() {
     let steps = [
-        Step::RecoveryBegins,
-        Step::RecoverySettled,
-        Step::BeforeSwap,
-        Step::AfterSwap,
-        Step::RecoveryGaveBack,
-        Step::BeforeWake,
-        Step::RecoveryWoke,
+        Failpoint::RecoveryBegins,
+        Failpoint::RecoveryResolved,
+        Failpoint::BeforeSwap,
+        Failpoint::AfterSwap,
+        Failpoint::RecoveryReleased,
+        Failpoint::BeforeWake,
+        Failpoint::RecoveryWoke,
     ];
     for step in steps {
         explore(2, 2, move |layout| {
             let dying =
-                Process::start(layout, 1, Some(Death(Step::AfterSwap, 0)), |process| process.visit(1));
+                Process::start(layout, 1, Some(Death(Failpoint::AfterSwap, 0)), |process| process.visit(1));
             join([dying]);
             join([
                 Process::start(layout, 2, Some(Death(step, 0)), Process::recover),
@@ -324,7 +326,7 @@ fn the_baton_goes_on() {
             Process::start(layout, number, None, |process| {
                 // for ever: it wakes nobody by giving back
                 let epoch = process.acquire(1);
-                forget(process.robust.own(), 1, epoch);
+                forget(process.participant.slot(), 1, epoch);
             })
         });
         holder.give_back(1, epoch);
@@ -341,13 +343,13 @@ fn a_waiter_for_several() {
 /// The permit is free, the one that was woken for it is dead, and another sleeps.
 #[test]
 fn a_death_between_waking_up_and_taking() {
-    explore_waiting(1, (1, Some(Death(Step::Woken, 0))), 1);
+    explore_waiting(1, (1, Some(Death(Failpoint::Woken, 0))), 1);
 }
 
 #[test]
 fn a_death_between_release_and_wake() {
-    for step in [Step::AfterSwap, Step::BeforeWake] {
-        let passes = u32::from(step == Step::AfterSwap);
+    for step in [Failpoint::AfterSwap, Failpoint::BeforeWake] {
+        let passes = u32::from(step == Failpoint::AfterSwap);
         explore(1, 1, move |layout| {
             let dying = Process::start(layout, 1, Some(Death(step, passes)), |process| process.visit(1));
             let waiter = Process::start(layout, 2, None, |process| process.visit(1));
@@ -365,18 +367,18 @@ fn a_reset_among_operations() {
         join([
             Process::start(layout, 1, None, |process| process.visit(1)),
             Process::start(layout, 2, None, |process| process.visit(1)),
-            Process::start(layout, 3, None, |process| reset(&process.robust.core, 2, MAX_PERMITS)),
+            Process::start(layout, 3, None, |process| reset(&process.participant.mapped, 2, MAX_PERMITS)),
         ]);
     });
 }
 
 #[test]
 fn a_reset_and_a_death() {
-    for step in [Step::BeforeSwap, Step::AfterSwap] {
+    for step in [Failpoint::BeforeSwap, Failpoint::AfterSwap] {
         explore_until(2, 1, 2, move |layout| {
             join([
                 Process::start(layout, 1, Some(Death(step, 0)), |process| process.try_to_visit(1)),
-                Process::start(layout, 2, None, |process| reset(&process.robust.core, 2, MAX_PERMITS)),
+                Process::start(layout, 2, None, |process| reset(&process.participant.mapped, 2, MAX_PERMITS)),
             ]);
         });
     }
@@ -388,8 +390,8 @@ fn the_resetter_dies() {
     explore_until(2, 1, 2, |layout| {
         join([
             Process::start(layout, 1, None, |process| process.try_to_visit(1)),
-            Process::start(layout, 2, Some(Death(Step::ResetSwapped, 0)), |process| {
-                reset(&process.robust.core, 2, MAX_PERMITS);
+            Process::start(layout, 2, Some(Death(Failpoint::ResetSwapped, 0)), |process| {
+                reset(&process.participant.mapped, 2, MAX_PERMITS);
             }),
         ]);
     });
@@ -403,8 +405,8 @@ fn two_threads_of_one_process() {
         let [one, other] = [(); 2].map(|()| {
             let process = Arc::clone(&process);
             thread::spawn(move || {
-                let epoch = process.quick.acquire(1).unwrap_or_else(|| process.acquire(1));
-                if !process.quick.release(1, epoch) {
+                let epoch = process.fast_path.acquire(1).unwrap_or_else(|| process.acquire(1));
+                if !process.fast_path.release(1, epoch) {
                     process.give_back(1, epoch);
                 }
             })
@@ -415,15 +417,16 @@ fn two_threads_of_one_process() {
 
 /// Each comes often enough to be the favourite.
 #[test]
-fn two_threads_take_turns() {
+fn two_threads_exclude_each_other() {
     threads::set_single(false);
     explore(3, 1, |_| {
-        let (turn, inside) = (Arc::new(Turn::new()), Arc::new(loom::sync::atomic::AtomicU32::new(0)));
+        let (slot_lock, inside) =
+            (Arc::new(SlotLock::new()), Arc::new(loom::sync::atomic::AtomicU32::new(0)));
         let [one, other] = [2, 3].map(|times| {
-            let (turn, inside) = (Arc::clone(&turn), Arc::clone(&inside));
+            let (slot_lock, inside) = (Arc::clone(&slot_lock), Arc::clone(&inside));
             thread::spawn(move || {
                 for _ in 0..times {
-                    let _turn = turn.take().expect("no signal handler is there");
+                    let _guard = slot_lock.lock().expect("no signal handler is there");
                     assert_eq!(inside.swap(1, Ordering::Relaxed), 0, "somebody else has the turn");
                     inside.store(0, Ordering::Relaxed);
                 }

@@ -3,27 +3,27 @@
 use std::sync::atomic::Ordering;
 
 use super::layout::{Layout, REMOVED, RESET, Slot};
-use super::state::{State, tag_of};
+use super::state::{State, truncate_seq};
 
 /// The epoch of now. After a removal it is one in which nobody holds anything.
-pub(crate) fn epoch(layout: &Layout) -> u32 {
+pub(crate) fn resolve_epoch(layout: &Layout) -> u32 {
     let state = layout.state();
     complete_reset(layout, state);
-    epoch_with(layout.epoch.load(Ordering::Acquire), state)
+    epoch_of(layout.epoch.load(Ordering::Acquire), state)
 }
 
 /// The last epoch that began with a reset: that of now, unless it was removed.
-pub(crate) fn last_epoch(layout: &Layout) -> u32 {
+pub(crate) fn resolve_reset_epoch(layout: &Layout) -> u32 {
     complete_reset(layout, layout.state());
     layout.epoch.load(Ordering::Acquire)
 }
 
 /// The epoch of now, by what the header and the state say.
-pub(crate) fn epoch_with(epoch: u32, state: State) -> u32 {
+pub(crate) fn epoch_of(epoch: u32, state: State) -> u32 {
     let next = next_epoch(epoch);
     let is_next = match state.slot() {
         REMOVED => true,
-        RESET => state.seq() == tag_of(next),
+        RESET => state.seq() == truncate_seq(next),
         _ => false,
     };
     if is_next { next } else { epoch }
@@ -35,7 +35,7 @@ pub(crate) fn complete_reset(layout: &Layout, state: State) {
         return;
     }
     let epoch = layout.epoch.load(Ordering::Acquire);
-    let next = epoch_with(epoch, state);
+    let next = epoch_of(epoch, state);
     if next != epoch {
         // if it fails, somebody else has done the same
         let _ = layout.epoch.compare_exchange(epoch, next, Ordering::AcqRel, Ordering::Relaxed);

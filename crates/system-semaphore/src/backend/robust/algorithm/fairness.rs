@@ -7,7 +7,7 @@ use super::layout::Layout;
 use crate::backend::robust::platform::clock;
 
 /// Who has waited so long in vain, and was woken, asks for fairness,
-pub(crate) const UNFAIR: Duration = Duration::from_millis(10);
+pub(crate) const FAIRNESS_DELAY: Duration = Duration::from_millis(10);
 /// for so long.
 pub(crate) const FAIR_MS: u64 = if cfg!(test) { 60_000 } else { 5 };
 

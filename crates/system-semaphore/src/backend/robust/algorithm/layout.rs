@@ -6,7 +6,7 @@ use std::iter;
 use std::sync::atomic::Ordering;
 
 use super::state::{Record, State};
-use crate::backend::robust::process_id::Identity;
+use crate::backend::robust::process_id::ProcessId;
 use crate::sys::atomic::{AtomicU32, AtomicU64};
 use crate::sys::shared_memory::shared;
 
@@ -51,13 +51,13 @@ shared! {
         /// How many resets there were. A slot of another epoch holds nothing.
         epoch: AtomicU32,
         /// 1: somebody has waited for several permits at once, at some time.
-        several: AtomicU32,
+        has_multi_waiters: AtomicU32,
         /// Who has the registry lock, for messages.
-        registrar: AtomicU32,
+        registry_owner_pid: AtomicU32,
         /// How many dead holders were recovered.
         recoveries: AtomicU64,
         /// When somebody last looked for dead holders among many, in milliseconds of the monotonic clock.
-        last_pass: AtomicU64,
+        last_full_scan: AtomicU64,
         /// Until when who has not waited lets those go first who have, on the same clock.
         fair_until: AtomicU64,
         state: StateCell,
@@ -115,8 +115,8 @@ const _: () = assert!(size_of::<Slot>() == 64 && size_of::<Layout>() == PAGE as 
 
 impl Slot {
     /// Whose it is, or was.
-    pub(crate) fn identity(&self) -> Identity {
-        Identity {
+    pub(crate) fn process_id(&self) -> ProcessId {
+        ProcessId {
             pid: self.pid.load(Ordering::Relaxed),
             pid_namespace: self.pid_namespace.load(Ordering::Relaxed),
             start_time: self.start_time.load(Ordering::Relaxed),
@@ -151,12 +151,12 @@ impl Layout {
     }
 
     pub(crate) fn is_used(&self, slot: u16) -> bool {
-        let (word, bit) = position(slot);
+        let (word, bit) = bit_position(slot);
         self.used[word].load(Ordering::Acquire) & bit != 0
     }
 
     pub(crate) fn set_used(&self, slot: u16, used: bool) {
-        let (word, bit) = position(slot);
+        let (word, bit) = bit_position(slot);
         if used {
             self.used[word].fetch_or(bit, Ordering::AcqRel);
         } else {
@@ -171,7 +171,7 @@ impl Layout {
 
     /// The same, beginning with those about this one.
     pub(crate) fn used_slots_from(&self, slot: u16) -> impl Iterator<Item = u16> {
-        let (first, _) = position(slot);
+        let (first, _) = bit_position(slot);
         let mut words = (first..USED_WORDS).chain(0..first);
         let (mut index, mut word) = (0, 0);
         let bits = iter::from_fn(move || {
@@ -188,34 +188,34 @@ impl Layout {
 
     /// The largest count in this epoch.
     pub(crate) fn max_permits(&self, epoch: u32) -> u32 {
-        self.state.max_permits[parity(epoch)].load(Ordering::Acquire).min(MAX_PERMITS)
+        self.state.max_permits[epoch_index(epoch)].load(Ordering::Acquire).min(MAX_PERMITS)
     }
 
     /// How many permits there were at the beginning of this epoch.
     pub(crate) fn initial(&self, epoch: u32) -> u32 {
-        self.state.initial[parity(epoch)].load(Ordering::Acquire)
+        self.state.initial[epoch_index(epoch)].load(Ordering::Acquire)
     }
 
     /// Says what is to be in this epoch, which is not, or not yet, the current one.
-    pub(crate) fn prepare(&self, epoch: u32, initial: u32, max_permits: u32) {
-        self.state.initial[parity(epoch)].store(initial, Ordering::Release);
-        self.state.max_permits[parity(epoch)].store(max_permits, Ordering::Release);
+    pub(crate) fn prepare_epoch(&self, epoch: u32, initial: u32, max_permits: u32) {
+        self.state.initial[epoch_index(epoch)].store(initial, Ordering::Release);
+        self.state.max_permits[epoch_index(epoch)].store(max_permits, Ordering::Release);
     }
 }
 
 /// Which of the two values of an epoch are this one's.
 #[inline(always)]
-pub(crate) fn parity(epoch: u32) -> usize {
+pub(crate) fn epoch_index(epoch: u32) -> usize {
     (epoch & 1) as usize
 }
 
 /// A slot, which may be one of those that follow; `None` if there is none of this number.
 #[inline]
-pub(crate) fn slot<'a>(layout: &'a Layout, more: &'a MoreSlots, number: u16) -> Option<&'a Slot> {
+pub(crate) fn slot<'a>(layout: &'a Layout, rest: &'a MoreSlots, number: u16) -> Option<&'a Slot> {
     let number = usize::from(number);
-    layout.slots.get(number).or_else(|| more.get(number - layout.slots.len()))
+    layout.slots.get(number).or_else(|| rest.get(number - layout.slots.len()))
 }
 
-fn position(slot: u16) -> (usize, u64) {
+fn bit_position(slot: u16) -> (usize, u64) {
     (usize::from(slot / 64), 1 << (slot % 64))
 }

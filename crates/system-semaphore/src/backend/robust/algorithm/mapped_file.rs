@@ -3,16 +3,17 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::backoff::ContentionBackoff;
 use super::epoch;
 use super::layout::{self, FIRST_SLOTS, Layout, MoreSlots, PAGE, Slot};
-use super::spin::Experience;
-use crate::backend::robust::error::Trouble;
+use super::spin::AdaptiveSpin;
+use crate::backend::robust::error::EngineError;
 use crate::backend::robust::platform::{LivenessLocks, Locks, SharedFile, SharedObject};
 use crate::backend::robust::process_id;
 
 /// The file, open and mapped, and what this process has learnt about it.
 #[derive(Debug)]
-pub(crate) struct Core {
+pub(crate) struct MappedFile {
     pub(crate) file: SharedFile<Layout, MoreSlots>,
     /// This open's slot, or [`NO_SLOT`].
     own: AtomicU32,
@@ -22,14 +23,15 @@ pub(crate) struct Core {
     recovering: Mutex<()>,
     /// The slot of who was found dead last.
     last_dead: AtomicU32,
-    pub(crate) experience: Experience,
+    pub(crate) spin: AdaptiveSpin,
+    pub(crate) backoff: ContentionBackoff,
 }
 
 const NO_SLOT: u32 = u32::MAX;
 const SLOTS_AT: u32 = std::mem::offset_of!(Layout, slots) as u32;
 const SLOT_SIZE: u32 = size_of::<Slot>() as u32;
 
-impl Core {
+impl MappedFile {
     /// What this process knows of a file that it has just opened. Nothing in it was read yet.
     pub(crate) fn new(file: SharedFile<Layout, MoreSlots>) -> Self {
         Self {
@@ -38,7 +40,8 @@ impl Core {
             reserved: AtomicU32::new(FIRST_SLOTS.into()),
             recovering: Mutex::new(()),
             last_dead: AtomicU32::new(0),
-            experience: Experience::new(),
+            spin: AdaptiveSpin::new(),
+            backoff: ContentionBackoff::new(),
         }
     }
 
@@ -47,9 +50,9 @@ impl Core {
         self.file.first()
     }
 
-    /// The locks; see [`SharedObject::locks`].
-    pub(crate) fn locks(&self) -> Result<Arc<Locks>, Trouble> {
-        self.file.locks()
+    /// The locks; see [`SharedObject::ensure_locks`].
+    pub(crate) fn ensure_locks(&self) -> Result<Arc<Locks>, EngineError> {
+        self.file.ensure_locks()
     }
 
     /// The locks of a file that was opened just now; see [`SharedObject::new_locks`].
@@ -67,8 +70,8 @@ impl Core {
 
     /// A slot, whose number may come from the file.
     #[inline]
-    pub(crate) fn slot(&self, number: u16) -> Result<&Slot, Trouble> {
-        let slot = layout::slot(self.file.first(), self.file.rest(), number).ok_or(Trouble::Corrupt)?;
+    pub(crate) fn ensure_slot(&self, number: u16) -> Result<&Slot, EngineError> {
+        let slot = layout::slot(self.file.first(), self.file.rest(), number).ok_or(EngineError::Corrupt)?;
         if u32::from(number) >= self.reserved.load(Ordering::Relaxed) {
             self.reserve(number)?;
         }
@@ -77,9 +80,9 @@ impl Core {
 
     /// Sees that the memory of a slot is there: to touch what is not, where there is no more, is SIGBUS.
     #[cold]
-    fn reserve(&self, number: u16) -> Result<(), Trouble> {
+    fn reserve(&self, number: u16) -> Result<(), EngineError> {
         let end = u64::from(SLOTS_AT + (u32::from(number) + 1) * SLOT_SIZE).next_multiple_of(PAGE);
-        SharedFile::<Layout, MoreSlots>::reserve(&*self.locks()?, end)?;
+        SharedFile::<Layout, MoreSlots>::reserve(&*self.ensure_locks()?, end)?;
         self.reserved.fetch_max((end as u32 - SLOTS_AT) / SLOT_SIZE, Ordering::Relaxed);
         Ok(())
     }
@@ -92,7 +95,7 @@ impl Core {
         self.last_dead.load(Ordering::Relaxed) as u16
     }
 
-    pub(crate) fn note_dead(&self, number: u16) {
+    pub(crate) fn set_last_dead(&self, number: u16) {
         self.last_dead.store(number.into(), Ordering::Relaxed);
     }
 
@@ -100,7 +103,7 @@ impl Core {
     pub(crate) fn waiting_processes(&self) -> (u64, u64) {
         let own = self.own_slot();
         let waits = |number: &u16| {
-            self.slot(*number).is_ok_and(|slot| slot.waiting_threads.load(Ordering::Relaxed) > 0)
+            self.ensure_slot(*number).is_ok_and(|slot| slot.waiting_threads.load(Ordering::Relaxed) > 0)
         };
         self.layout().used_slots().filter(waits).fold((0, 0), |(before, all), number| {
             (before + u64::from(own.is_some_and(|own| number < own)), all + 1)
@@ -110,7 +113,7 @@ impl Core {
     /// A process that is stopped in the middle of a recovery, and the dead one.
     pub(crate) fn stopped_recoverer(&self) -> Option<(u32, u32)> {
         self.layout().used_slots().find_map(|number| {
-            let slot = self.slot(number).ok()?;
+            let slot = self.ensure_slot(number).ok()?;
             let recoverer = slot.recoverer.load(Ordering::Relaxed);
             let is_stopped = recoverer != 0 && process_id::is_stopped(recoverer);
             is_stopped.then(|| (recoverer, slot.pid.load(Ordering::Relaxed)))
@@ -118,26 +121,26 @@ impl Core {
     }
 
     /// Whether it looks as if the slot's process lived. That is a hint, and cheap.
-    pub(crate) fn seems_alive(&self, number: u16) -> Result<bool, Trouble> {
-        Ok(process_id::seems_alive(&self.slot(number)?.identity()))
+    pub(crate) fn seems_alive(&self, number: u16) -> Result<bool, EngineError> {
+        Ok(process_id::seems_alive(&self.ensure_slot(number)?.process_id()))
     }
 
     /// The epoch of now. After a removal it is one in which nobody holds anything.
-    pub(crate) fn epoch(&self) -> u32 {
-        epoch::epoch(self.layout())
+    pub(crate) fn resolve_epoch(&self) -> u32 {
+        epoch::resolve_epoch(self.layout())
     }
 
-    pub(crate) fn max_permits(&self) -> u32 {
-        self.layout().max_permits(epoch::last_epoch(self.layout()))
+    pub(crate) fn resolve_max_permits(&self) -> u32 {
+        self.layout().max_permits(epoch::resolve_reset_epoch(self.layout()))
     }
 
     /// The slots of living processes.
-    pub(crate) fn living_slots(&self) -> Result<Vec<(u16, &Slot)>, Trouble> {
-        let locks = self.locks()?;
+    pub(crate) fn living_slots(&self) -> Result<Vec<(u16, &Slot)>, EngineError> {
+        let locks = self.ensure_locks()?;
         let mut living = Vec::new();
         for number in self.layout().used_slots() {
             if Some(number) == self.own_slot() || locks.is_locked(number)? {
-                living.push((number, self.slot(number)?));
+                living.push((number, self.ensure_slot(number)?));
             }
         }
         Ok(living)

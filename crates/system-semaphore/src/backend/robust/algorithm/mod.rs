@@ -1,5 +1,6 @@
 //! The algorithm: safe code over atomics in the shared file. `verification/interleavings` compiles this folder as it is.
 
+pub(crate) mod backoff;
 pub(crate) mod epoch;
 pub(crate) mod fairness;
 pub(crate) mod fast_path;

@@ -22,53 +22,53 @@ use std::sync::atomic::Ordering;
 use super::epoch::{adopt_epoch, complete_reset};
 use super::fairness::is_fair_now;
 use super::layout::{INITIAL, Layout, REMOVED, RESET, Slot};
-use super::mapped_file::Core;
-use super::state::{Record, State, tag_of};
-use crate::backend::robust::error::Trouble;
-use crate::backend::robust::failpoint as breakpoint;
+use super::mapped_file::MappedFile;
+use super::state::{Record, State, truncate_seq};
+use crate::backend::robust::error::EngineError;
+use crate::backend::robust::failpoint::{self, Failpoint};
 
 /// What is to happen to the count and to what the process holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Operation {
-    pub(crate) take: u32,
-    pub(crate) give: u32,
+    pub(crate) subtract: u32,
+    pub(crate) add: u32,
     /// The epoch in which what is given was taken: after another reset it is void.
-    pub(crate) taken_in: Option<u32>,
+    pub(crate) epoch: Option<u32>,
     /// Lets those go first who wait, while the rule is fair (see [`super::wait`]).
-    pub(crate) queues: bool,
-    pub(crate) held: Held,
-    pub(crate) when_full: WhenFull,
-    pub(crate) waiters: Waiters,
+    pub(crate) yields_to_waiters: bool,
+    pub(crate) held: HeldDelta,
+    pub(crate) on_overflow: OnOverflow,
+    pub(crate) waiters: WaitersFlag,
 }
 
 /// What happens to the permits that the process holds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Held {
-    More(u32),
-    Less(u32),
+pub(crate) enum HeldDelta {
+    Add(u32),
+    Sub(u32),
 }
 
-impl Held {
+impl HeldDelta {
     /// The difference that it makes to who holds so many.
     fn difference(self, held: u32) -> i64 {
         match self {
-            Self::More(count) => count.into(),
+            Self::Add(count) => count.into(),
             // it holds fewer than it gives back only if somebody else has written to the file
-            Self::Less(count) => -i64::from(held.min(count)),
+            Self::Sub(count) => -i64::from(held.min(count)),
         }
     }
 }
 
 /// What to do if there is no room for what is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WhenFull {
+pub(crate) enum OnOverflow {
     Refuse,
-    FillUp,
+    Saturate,
 }
 
 /// What becomes of the mark that somebody waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waiters {
+pub(crate) enum WaitersFlag {
     Keep,
     Set,
     /// The operation then wakes them.
@@ -76,40 +76,40 @@ pub(crate) enum Waiters {
 }
 
 impl Operation {
-    pub(crate) fn acquire(count: u32, queues: bool, waiters: Waiters) -> Self {
+    pub(crate) fn acquire(count: u32, yields_to_waiters: bool, waiters: WaitersFlag) -> Self {
         Self {
-            take: count,
-            give: 0,
-            taken_in: None,
-            queues,
-            held: Held::More(count),
-            when_full: WhenFull::Refuse,
+            subtract: count,
+            add: 0,
+            epoch: None,
+            yields_to_waiters,
+            held: HeldDelta::Add(count),
+            on_overflow: OnOverflow::Refuse,
             waiters,
         }
     }
 
-    pub(crate) fn give_back(count: u32, epoch: u32, waiters: Waiters) -> Self {
+    pub(crate) fn release(count: u32, epoch: u32, waiters: WaitersFlag) -> Self {
         Self {
-            take: 0,
-            give: count,
-            taken_in: Some(epoch),
-            queues: false,
-            held: Held::Less(count),
-            when_full: WhenFull::FillUp,
+            subtract: 0,
+            add: count,
+            epoch: Some(epoch),
+            yields_to_waiters: false,
+            held: HeldDelta::Sub(count),
+            on_overflow: OnOverflow::Saturate,
             waiters,
         }
     }
 
     /// Gives back permits taken in this epoch, and creates others, in one step.
-    pub(crate) fn release(held: u32, epoch: u32, created: u32) -> Self {
+    pub(crate) fn release_and_add(held: u32, epoch: u32, added: u32) -> Self {
         Self {
-            take: 0,
-            give: held.saturating_add(created),
-            taken_in: (held > 0).then_some(epoch),
-            queues: false,
-            held: Held::Less(held),
-            when_full: WhenFull::Refuse,
-            waiters: Waiters::Clear,
+            subtract: 0,
+            add: held.saturating_add(added),
+            epoch: (held > 0).then_some(epoch),
+            yields_to_waiters: false,
+            held: HeldDelta::Sub(held),
+            on_overflow: OnOverflow::Refuse,
+            waiters: WaitersFlag::Clear,
         }
     }
 }
@@ -122,37 +122,37 @@ pub(crate) enum Outcome {
         epoch: u32,
     },
     /// Nothing happened: there are too few free permits, or others go first.
-    TooFew(State),
+    Insufficient(State),
     /// Nothing happened: there is no room, or the process would hold more than can be counted.
-    TooMany,
+    Overflow,
     /// Nothing happened: the permits were voided by a reset.
-    Void,
+    Stale,
 }
 
 /// In whose name an operation is done. Nobody else writes to the slot: this is its process, with the turn, or its
 /// recoverer.
 #[derive(Clone, Copy)]
-pub(crate) struct Actor<'a> {
-    pub(crate) core: &'a Core,
+pub(crate) struct SlotWriter<'a> {
+    pub(crate) mapped: &'a MappedFile,
     pub(crate) layout: &'a Layout,
     pub(crate) number: u16,
     pub(crate) slot: &'a Slot,
 }
 
-impl<'a> Actor<'a> {
-    pub(crate) fn new(core: &'a Core, number: u16) -> Result<Self, Trouble> {
-        Ok(Self { core, layout: core.layout(), number, slot: core.slot(number)? })
+impl<'a> SlotWriter<'a> {
+    pub(crate) fn new(mapped: &'a MappedFile, number: u16) -> Result<Self, EngineError> {
+        Ok(Self { mapped, layout: mapped.layout(), number, slot: mapped.ensure_slot(number)? })
     }
 
     /// Does an operation.
-    pub(crate) fn operate(self, operation: &Operation) -> Result<Outcome, Trouble> {
+    pub(crate) fn operate(self, operation: &Operation) -> Result<Outcome, EngineError> {
         loop {
             let state = self.layout.state();
-            if state.slot() != self.number && !self.settle_tag(state)? {
+            if state.slot() != self.number && !self.resolve_foreign_tag(state)? {
                 continue;
             }
-            if self.is_under_way(state) {
-                return Err(Trouble::Unfinished);
+            if self.has_unfinished_operation(state) {
+                return Err(EngineError::Unfinished);
             }
             if let Some(outcome) = self.attempt(state, operation) {
                 return Ok(outcome);
@@ -163,9 +163,9 @@ impl<'a> Actor<'a> {
     /// Whether an operation of this slot was applied and is not written down. As nobody else writes to the slot, it is of
     /// this very thread, which was interrupted by a signal handler on the [quick](super::fast_path) way. (Or somebody else has
     /// written to the file.)
-    fn is_under_way(self, state: State) -> bool {
+    fn has_unfinished_operation(self, state: State) -> bool {
         let (committed, pending) = (self.slot.committed(), self.slot.pending());
-        let has_tag = state.slot() == self.number && state.seq() == tag_of(pending.seq());
+        let has_tag = state.slot() == self.number && state.seq() == truncate_seq(pending.seq());
         let is_applied = has_tag || self.slot.helped.load(Ordering::Acquire) == pending.seq();
         pending.seq() != committed.seq() && is_applied
     }
@@ -174,42 +174,42 @@ impl<'a> Actor<'a> {
     fn attempt(self, state: State, operation: &Operation) -> Option<Outcome> {
         let own = self.slot;
         let epoch = own.epoch.load(Ordering::Relaxed);
-        if operation.taken_in.is_some_and(|taken_in| taken_in != epoch) {
-            return Some(Outcome::Void);
+        if operation.epoch.is_some_and(|acquired_in| acquired_in != epoch) {
+            return Some(Outcome::Stale);
         }
-        if operation.queues && state.waiters() && is_fair_now(self.layout) {
-            return Some(Outcome::TooFew(state));
+        if operation.yields_to_waiters && state.waiters() && is_fair_now(self.layout) {
+            return Some(Outcome::Insufficient(state));
         }
-        let Some(left) = state.count().checked_sub(operation.take) else {
-            return Some(Outcome::TooFew(state));
+        let Some(left) = state.count().checked_sub(operation.subtract) else {
+            return Some(Outcome::Insufficient(state));
         };
-        let count = if operation.give == 0 {
+        let count = if operation.add == 0 {
             left
         } else {
             let room = self.layout.max_permits(epoch).saturating_sub(left);
-            if operation.give > room && operation.when_full == WhenFull::Refuse {
+            if operation.add > room && operation.on_overflow == OnOverflow::Refuse {
                 // the room is that of the state only if that is still the same
-                return (self.layout.state() == state).then_some(Outcome::TooMany);
+                return (self.layout.state() == state).then_some(Outcome::Overflow);
             }
-            left + operation.give.min(room)
+            left + operation.add.min(room)
         };
         let committed = Record::load(&own.committed, Ordering::Relaxed);
         let Some(pending) = committed.next(operation.held.difference(committed.amount())) else {
-            return Some(Outcome::TooMany);
+            return Some(Outcome::Overflow);
         };
         // its store is a release: it must not be seen before the `committed` of the operation before
         pending.store(&own.pending);
         let waiters = match operation.waiters {
-            Waiters::Keep => state.waiters(),
-            Waiters::Set => true,
-            Waiters::Clear => state.waiters() && is_fair_now(self.layout),
+            WaitersFlag::Keep => state.waiters(),
+            WaitersFlag::Set => true,
+            WaitersFlag::Clear => state.waiters() && is_fair_now(self.layout),
         };
         let after = State::new(self.number, pending.seq(), waiters, count);
-        breakpoint::pass(breakpoint::Step::BeforeSwap);
+        failpoint::hit(Failpoint::BeforeSwap);
         if !self.layout.exchange(state, after) {
             return None;
         }
-        breakpoint::pass(breakpoint::Step::AfterSwap);
+        failpoint::hit(Failpoint::AfterSwap);
         pending.store(&own.committed);
         Some(Outcome::Done { before: state, after, epoch })
     }
@@ -220,13 +220,13 @@ impl<'a> Actor<'a> {
     /// For a tag of this very slot none of that is to be done: nothing was reset since its last operation, or there would
     /// be another tag.
     #[cold]
-    fn settle_tag(self, state: State) -> Result<bool, Trouble> {
+    fn resolve_foreign_tag(self, state: State) -> Result<bool, EngineError> {
         match state.slot() {
-            REMOVED => return Err(Trouble::Removed),
+            REMOVED => return Err(EngineError::Removed),
             INITIAL => {}
             RESET => complete_reset(self.layout, state),
             other => {
-                if !help(self.layout, self.core.slot(other)?, state) {
+                if !help(self.layout, self.mapped.ensure_slot(other)?, state) {
                     return Ok(false);
                 }
             }
@@ -241,10 +241,10 @@ impl<'a> Actor<'a> {
 /// something else has written to the file.
 ///
 /// A state with the caller's own tag needs no check, because the caller checked the state that it replaced.
-pub(crate) fn check_count(layout: &Layout, state: State, epoch: u32) -> Result<(), Trouble> {
+pub(crate) fn check_count(layout: &Layout, state: State, epoch: u32) -> Result<(), EngineError> {
     // The maximum that was loaded is the one of a later epoch if a reset came between; then the state has changed.
     if state.count() > layout.max_permits(epoch) && layout.state() == state {
-        return Err(Trouble::Corrupt);
+        return Err(EngineError::Corrupt);
     }
     Ok(())
 }
@@ -254,11 +254,11 @@ pub(crate) fn check_count(layout: &Layout, state: State, epoch: u32) -> Result<(
 fn help(layout: &Layout, other: &Slot, state: State) -> bool {
     // before the next two: if it changes after this, the exchange below fails
     let helped = other.helped.load(Ordering::Acquire);
-    if tag_of(other.committed().seq()) == state.seq() {
+    if truncate_seq(other.committed().seq()) == state.seq() {
         return true;
     }
     let pending = other.pending().seq();
-    if tag_of(pending) != state.seq() || pending == helped {
+    if truncate_seq(pending) != state.seq() || pending == helped {
         return true;
     }
     // The state must still be this one *after* the records were read, or they may be of a later operation. The exchange

@@ -8,145 +8,147 @@ use std::sync::atomic::Ordering;
 use std::{process, thread};
 
 use super::layout::{Layout, Slot};
-use super::mapped_file::Core;
-use super::operation::{Actor, Operation, Outcome, Waiters};
-use super::state::tag_of;
-use super::wake as waiting;
-use crate::backend::robust::error::Trouble;
-use crate::backend::robust::failpoint as breakpoint;
+use super::mapped_file::MappedFile;
+use super::operation::{Operation, Outcome, SlotWriter, WaitersFlag};
+use super::state::truncate_seq;
+use super::wake;
+use crate::backend::robust::error::EngineError;
+use crate::backend::robust::failpoint::{self, Failpoint};
 use crate::backend::robust::platform::{LivenessLocks, Locks, clock};
 
 /// Which slots are looked at. To ask about one takes the longer the more users there are; so if those are many, it is asked about those
 /// who seem to be dead, and about the others only if nobody has done that lately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pass {
+pub(crate) enum ScanScope {
     /// All in use, however many.
     All,
     /// All in use; if they are many, only if nobody has looked at all lately.
-    Users,
+    AllRateLimited,
     /// Of all in use, if they are many, only those who seem to be dead. (Who holds nothing may owe somebody a wake-up.)
-    Suspects,
+    ApparentlyDead,
     /// Those that can have permits to give back,
-    Holders,
+    HoldersRateLimited,
     /// and of them only the first who is dead, if they are many.
-    NextHolder,
+    FirstDeadHolder,
 }
 
 /// So often is looked whether somebody else's recovery is done.
-const MOMENT: u32 = if cfg!(loom) { 1 } else { 100 };
+const WAIT_TRIES: u32 = if cfg!(loom) { 1 } else { 100 };
 /// Up to so many slots are looked at as often as anybody likes; more, as often as takes a small part of the time.
-const FEW: usize = 16;
+const FULL_SCAN_LIMIT: usize = 16;
 
 /// Gives back what the dead held; tells how many were found.
-pub(crate) fn recover(core: &Core, pass: Pass) -> Result<usize, Trouble> {
-    recover_through(core, &*core.locks()?, None, pass)
+pub(crate) fn recover(mapped: &MappedFile, scope: ScanScope) -> Result<usize, EngineError> {
+    recover_through(mapped, &*mapped.ensure_locks()?, None, scope)
 }
 
 /// The same, through this descriptor, and knowing of somebody that it lives.
 pub(crate) fn recover_through(
-    core: &Core,
+    mapped: &MappedFile,
     locks: &Locks,
     living: Option<u16>,
-    pass: Pass,
-) -> Result<usize, Trouble> {
-    let own = core.own_slot();
+    scope: ScanScope,
+) -> Result<usize, EngineError> {
+    let own = mapped.own_slot();
     let candidates = || {
         // those first who came about when the last did who was found dead: they often go together, too
-        let slots = core.layout().used_slots_from(core.last_dead());
+        let slots = mapped.layout().used_slots_from(mapped.last_dead());
         let others = slots.filter(|number| ![own, living].contains(&Some(*number)));
         // one that cannot be looked at is found out about below
-        let is_for_holders = matches!(pass, Pass::Holders | Pass::NextHolder);
-        others.filter(move |number| !is_for_holders || core.slot(*number).map_or(true, may_hold))
+        let holders_only = matches!(scope, ScanScope::HoldersRateLimited | ScanScope::FirstDeadHolder);
+        others.filter(move |number| !holders_only || mapped.ensure_slot(*number).map_or(true, may_hold))
     };
-    let mut search = Search { core, locks, recovered: 0, trouble: None };
+    let mut scan = Scan { mapped, locks, recovered: 0, error: None };
     let mut first = candidates();
-    let mut few = [None; FEW];
-    few.iter_mut().zip(&mut first).for_each(|(place, number)| *place = Some(number));
+    let mut first_few = [None; FULL_SCAN_LIMIT];
+    first_few.iter_mut().zip(&mut first).for_each(|(entry, number)| *entry = Some(number));
     if first.next().is_none() {
-        few.into_iter().flatten().for_each(|number| search.look(number));
-        return search.outcome();
+        first_few.into_iter().flatten().for_each(|number| scan.check(number));
+        return scan.outcome();
     }
-    let is_for_all = match pass {
-        Pass::All => true,
-        Pass::Users | Pass::Holders => claim_pass(core, candidates().count()),
-        Pass::Suspects | Pass::NextHolder => false,
+    let scans_all = match scope {
+        ScanScope::All => true,
+        ScanScope::AllRateLimited | ScanScope::HoldersRateLimited => {
+            claim_full_scan(mapped, candidates().count())
+        }
+        ScanScope::ApparentlyDead | ScanScope::FirstDeadHolder => false,
     };
-    if is_for_all || pass != Pass::Users {
+    if scans_all || scope != ScanScope::AllRateLimited {
         for number in candidates() {
-            search.look_if_suspect(number);
-            if pass == Pass::NextHolder && search.recovered > 0 {
+            scan.check_if_suspect(number);
+            if scope == ScanScope::FirstDeadHolder && scan.recovered > 0 {
                 break;
             }
         }
     }
-    if is_for_all {
-        candidates().for_each(|number| search.look(number));
+    if scans_all {
+        candidates().for_each(|number| scan.check(number));
     }
-    search.outcome()
+    scan.outcome()
 }
 
 /// Whether so many use the semaphore that it is not for each to ask about all.
-pub(crate) fn is_crowd(core: &Core) -> bool {
-    core.layout().used_slots().count() > FEW
+pub(crate) fn has_many_users(mapped: &MappedFile) -> bool {
+    mapped.layout().used_slots().count() > FULL_SCAN_LIMIT
 }
 
 /// A search for the dead. It does without memory of its own: the watching thread may never have had any, and to get the first takes
 /// longer than all the rest.
-struct Search<'a> {
-    core: &'a Core,
+struct Scan<'a> {
+    mapped: &'a MappedFile,
     locks: &'a Locks,
     recovered: usize,
     /// What kept one from being looked at. The others can still be helped.
-    trouble: Option<Trouble>,
+    error: Option<EngineError>,
 }
 
-impl Search<'_> {
-    fn look_if_suspect(&mut self, number: u16) {
-        match self.core.seems_alive(number) {
+impl Scan<'_> {
+    fn check_if_suspect(&mut self, number: u16) {
+        match self.mapped.seems_alive(number) {
             Ok(true) => {}
-            Ok(false) => self.look(number),
-            Err(trouble) => self.note(trouble),
+            Ok(false) => self.check(number),
+            Err(error) => self.record_error(error),
         }
     }
 
-    fn look(&mut self, number: u16) {
-        let core = self.core;
+    fn check(&mut self, number: u16) {
+        let mapped = self.mapped;
         // between the threads of this process: its locks do not keep them apart
-        let _turn = core.recovering();
-        match recover_slot(core, self.locks, number) {
+        let _guard = mapped.recovering();
+        match recover_slot(mapped, self.locks, number) {
             Ok(true) => {
                 self.recovered += 1;
-                core.note_dead(number);
+                mapped.set_last_dead(number);
             }
             Ok(false) => {}
-            Err(trouble) => self.note(trouble),
+            Err(error) => self.record_error(error),
         }
     }
 
-    fn note(&mut self, trouble: Trouble) {
-        self.trouble.get_or_insert(trouble);
+    fn record_error(&mut self, error: EngineError) {
+        self.error.get_or_insert(error);
     }
 
-    fn outcome(self) -> Result<usize, Trouble> {
-        match self.trouble {
-            Some(trouble) if self.recovered == 0 => Err(trouble),
+    fn outcome(self) -> Result<usize, EngineError> {
+        match self.error {
+            Some(error) if self.recovered == 0 => Err(error),
             _ => Ok(self.recovered),
         }
     }
 }
 
 /// Gives back what the user of a slot held, if it is dead; tells whether it was.
-fn recover_slot(core: &Core, locks: &Locks, number: u16) -> Result<bool, Trouble> {
-    let (layout, slot) = (core.layout(), core.slot(number)?);
-    let mut is_others = false;
-    for _ in 0..MOMENT {
+fn recover_slot(mapped: &MappedFile, locks: &Locks, number: u16) -> Result<bool, EngineError> {
+    let (layout, slot) = (mapped.layout(), mapped.ensure_slot(number)?);
+    let mut recovered_by_other = false;
+    for _ in 0..WAIT_TRIES {
         if !locks.is_locked(number)? && locks.try_lock(number)? {
             // the lock may be one of another file, if other code has closed the descriptor and its number is used again
-            if !locks.is_ours() {
+            if !locks.check_still_ours() {
                 locks.unlock(number)?;
-                return Err(Trouble::LostDescriptor);
+                return Err(EngineError::LostDescriptor);
             }
-            let outcome = if layout.is_used(number) { bury(core, number) } else { Ok(()) };
+            let outcome = if layout.is_used(number) { recover_locked_slot(mapped, number) } else { Ok(()) };
             locks.unlock(number)?;
             return outcome.map(|()| true);
         }
@@ -155,10 +157,10 @@ fn recover_slot(core: &Core, locks: &Locks, number: u16) -> Result<bool, Trouble
         if slot.recoverer.load(Ordering::Relaxed) == 0 || !layout.is_used(number) {
             break;
         }
-        is_others = true;
+        recovered_by_other = true;
         thread::yield_now();
     }
-    Ok(is_others && !layout.is_used(number))
+    Ok(recovered_by_other && !layout.is_used(number))
 }
 
 fn may_hold(slot: &Slot) -> bool {
@@ -167,60 +169,60 @@ fn may_hold(slot: &Slot) -> bool {
 }
 
 /// Whether it is time to ask about so many slots again.
-fn claim_pass(core: &Core, slots: usize) -> bool {
+fn claim_full_scan(mapped: &MappedFile, slots: usize) -> bool {
     let now = clock::milliseconds();
-    let last = &core.layout().last_pass;
+    let last = &mapped.layout().last_full_scan;
     let before = last.load(Ordering::Relaxed);
-    let pause = (slots / FEW) as u64;
-    now.wrapping_sub(before) >= pause
+    let min_interval = (slots / FULL_SCAN_LIMIT) as u64;
+    now.wrapping_sub(before) >= min_interval
         && last.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
 
 /// Ends the affairs of a dead process. The caller has the lock of its slot.
-fn bury(core: &Core, number: u16) -> Result<(), Trouble> {
-    let (layout, slot) = (core.layout(), core.slot(number)?);
+fn recover_locked_slot(mapped: &MappedFile, number: u16) -> Result<(), EngineError> {
+    let (layout, slot) = (mapped.layout(), mapped.ensure_slot(number)?);
     slot.recoverer.store(process::id(), Ordering::Relaxed);
-    breakpoint::pass(breakpoint::Step::RecoveryBegins);
-    settle(slot, number, layout);
-    breakpoint::pass(breakpoint::Step::RecoverySettled);
-    let epoch = core.epoch();
+    failpoint::hit(Failpoint::RecoveryBegins);
+    resolve_pending(slot, number, layout);
+    failpoint::hit(Failpoint::RecoveryResolved);
+    let epoch = mapped.resolve_epoch();
     let held = slot.held(epoch);
     if held > 0 {
         // before the permits can be had: who takes one must know that somebody died with it
         layout.recoveries.fetch_add(1, Ordering::AcqRel);
-        match Actor::new(core, number)?.operate(&Operation::give_back(held, epoch, Waiters::Keep)) {
-            Ok(Outcome::Done { .. } | Outcome::Void) | Err(Trouble::Removed) => {}
-            Ok(Outcome::TooFew(_) | Outcome::TooMany) => return Err(Trouble::Corrupt),
-            Err(trouble) => return Err(trouble),
+        match SlotWriter::new(mapped, number)?.operate(&Operation::release(held, epoch, WaitersFlag::Keep)) {
+            Ok(Outcome::Done { .. } | Outcome::Stale) | Err(EngineError::Removed) => {}
+            Ok(Outcome::Insufficient(_) | Outcome::Overflow) => return Err(EngineError::Corrupt),
+            Err(error) => return Err(error),
         }
     }
-    breakpoint::pass(breakpoint::Step::RecoveryGaveBack);
+    failpoint::hit(Failpoint::RecoveryReleased);
     // The dead one may have owed a wake-up. This is before the slot is freed, so that a successor does it if we die here.
-    waiting::announce_and_wake(core);
-    breakpoint::pass(breakpoint::Step::RecoveryWoke);
-    free(core, number)
+    wake::announce_and_wake(mapped);
+    failpoint::hit(Failpoint::RecoveryWoke);
+    free(mapped, number)
 }
 
 /// Finds out whether the last operation happened, and writes it down. (If it was of an old epoch, the record is void,
 /// whatever it says.)
-fn settle(slot: &Slot, number: u16, layout: &Layout) {
+fn resolve_pending(slot: &Slot, number: u16, layout: &Layout) {
     // before `helped`: who overwrote a tag has noted it there first
     let state = layout.state();
     let pending = slot.pending();
     if pending.seq() == slot.committed().seq() {
         return;
     }
-    let has_tag = state.slot() == number && state.seq() == tag_of(pending.seq());
+    let has_tag = state.slot() == number && state.seq() == truncate_seq(pending.seq());
     if has_tag || slot.helped.load(Ordering::Acquire) == pending.seq() {
         pending.store(&slot.committed);
     }
 }
 
 /// Frees a slot that holds nothing and whose lock the caller has. Its numbers go on with the next user.
-pub(crate) fn free(core: &Core, number: u16) -> Result<(), Trouble> {
-    let slot = core.slot(number)?;
+pub(crate) fn free(mapped: &MappedFile, number: u16) -> Result<(), EngineError> {
+    let slot = mapped.ensure_slot(number)?;
     slot.waiting_threads.store(0, Ordering::Relaxed);
     slot.recoverer.store(0, Ordering::Relaxed);
-    core.layout().set_used(number, false);
+    mapped.layout().set_used(number, false);
     Ok(())
 }

@@ -8,28 +8,28 @@ use std::sync::atomic::Ordering;
 
 use super::epoch::{complete_reset, next_epoch};
 use super::layout::RESET;
-use super::mapped_file::Core;
+use super::mapped_file::MappedFile;
 use super::state::State;
-use super::wake as waiting;
-use crate::backend::robust::failpoint as breakpoint;
+use super::wake;
+use crate::backend::robust::failpoint::{self, Failpoint};
 
 /// Begins a new epoch with this many free permits, of at most `max`. The caller has the registry lock, so there is no other reset.
-pub(crate) fn reset(core: &Core, count: u32, max: u32) {
-    let layout = core.layout();
+pub(crate) fn reset(mapped: &MappedFile, count: u32, max: u32) {
+    let layout = mapped.layout();
     complete_reset(layout, layout.state());
     // The next one of the header, also after a removal: the header gets no other.
     let epoch = next_epoch(layout.epoch.load(Ordering::Acquire));
-    layout.prepare(epoch, count, max);
-    breakpoint::pass(breakpoint::Step::ResetBegins);
+    layout.prepare_epoch(epoch, count, max);
+    failpoint::hit(Failpoint::ResetPrepared);
     loop {
         let state = layout.state();
         if layout.exchange(state, State::new(RESET, epoch, state.waiters(), count)) {
             break;
         }
     }
-    breakpoint::pass(breakpoint::Step::ResetSwapped);
+    failpoint::hit(Failpoint::ResetSwapped);
     complete_reset(layout, layout.state());
     if count > 0 {
-        waiting::wake(core, count);
+        wake::wake(mapped, count);
     }
 }

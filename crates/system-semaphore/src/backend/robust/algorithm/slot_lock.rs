@@ -12,172 +12,172 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::backend::robust::error::Trouble;
+use crate::backend::robust::error::EngineError;
 use crate::sys::asymmetric_fence;
 use crate::sys::atomic::{AtomicU32, AtomicUsize};
 use crate::sys::thread::{self as this_thread, SingleThreaded};
 
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub(crate) struct SlotLock {
     /// 0: nobody, or the favourite.
     owner: AtomicUsize,
-    /// The thread that need not swap; with [`OUT_OF_FAVOUR`], the one that was it last; 0: none yet. Written by the owner.
-    favourite: AtomicUsize,
+    /// The thread that need not swap; with [`REVOKED`], the one that was it last; 0: none yet. Written by the owner.
+    biased_thread: AtomicUsize,
     /// That thread, while it has the turn as the favourite; else 0.
-    favourite_has_it: AtomicUsize,
-    single: SingleThreaded,
+    biased_held: AtomicUsize,
+    single_threaded: SingleThreaded,
     has_fence: bool,
     /// Who had the turn last, of those who swap, and how often in a row. Written by the owner.
-    last: AtomicUsize,
-    in_a_row: AtomicU32,
+    last_owner: AtomicUsize,
+    streak: AtomicU32,
     /// How many times in a row make a favourite.
-    enough: AtomicU32,
+    bias_threshold: AtomicU32,
 }
 
 /// The turn. It is given up when this is dropped.
-pub(crate) struct Taken<'a>(&'a AtomicUsize);
+pub(crate) struct SlotGuard<'a>(&'a AtomicUsize);
 
 /// Names the only thread there is.
-const ONLY: usize = 1;
+const SINGLE_THREAD: usize = 1;
 /// A bit that no thread's name has.
-const OUT_OF_FAVOUR: usize = 1;
+const REVOKED: usize = 1;
 /// How many times in a row make a favourite for the first time.
-const ENOUGH: u32 = if cfg!(loom) { 0 } else { 64 };
+const INITIAL_THRESHOLD: u32 = if cfg!(loom) { 0 } else { 64 };
 
-impl Turn {
+impl SlotLock {
     pub(crate) fn new() -> Self {
         Self {
             owner: AtomicUsize::new(0),
-            favourite: AtomicUsize::new(0),
-            favourite_has_it: AtomicUsize::new(0),
-            single: SingleThreaded::find(),
+            biased_thread: AtomicUsize::new(0),
+            biased_held: AtomicUsize::new(0),
+            single_threaded: SingleThreaded::get_flag(),
             has_fence: asymmetric_fence::is_available(),
-            last: AtomicUsize::new(0),
-            in_a_row: AtomicU32::new(0),
-            enough: AtomicU32::new(ENOUGH),
+            last_owner: AtomicUsize::new(0),
+            streak: AtomicU32::new(0),
+            bias_threshold: AtomicU32::new(INITIAL_THRESHOLD),
         }
     }
 
-    pub(crate) fn take(&self) -> Result<Taken<'_>, Trouble> {
-        match self.take_at_once() {
-            Some(taken) => Ok(taken),
-            None if self.single.get() => Err(Trouble::Reentered),
-            None => self.wait(this_thread::current()),
+    pub(crate) fn lock(&self) -> Result<SlotGuard<'_>, EngineError> {
+        match self.try_lock() {
+            Some(guard) => Ok(guard),
+            None if self.single_threaded.get() => Err(EngineError::Reentered),
+            None => self.lock_slow(this_thread::current()),
         }
     }
 
     /// Takes the turn unless somebody has it, or is the favourite.
     #[inline(always)]
-    fn take_at_once(&self) -> Option<Taken<'_>> {
-        if self.single.get() {
+    fn try_lock(&self) -> Option<SlotGuard<'_>> {
+        if self.single_threaded.get() {
             // only a signal handler can have come between
             if self.owner.load(Ordering::Relaxed) != 0 {
                 return None;
             }
-            self.owner.store(ONLY, Ordering::Relaxed);
-            return Some(Taken(&self.owner));
+            self.owner.store(SINGLE_THREAD, Ordering::Relaxed);
+            return Some(SlotGuard(&self.owner));
         }
-        self.take_among_others()
+        self.try_lock_mt()
     }
 
     /// The same where there are other threads.
     #[inline(always)]
-    pub(crate) fn take_among_others(&self) -> Option<Taken<'_>> {
+    pub(crate) fn try_lock_mt(&self) -> Option<SlotGuard<'_>> {
         let me = this_thread::current();
-        match self.favourite.load(Ordering::Relaxed) {
-            favourite if favourite == me => self.take_as_favourite(me),
-            favourite => self.take_by_swap(me, favourite),
+        match self.biased_thread.load(Ordering::Relaxed) {
+            biased_thread if biased_thread == me => self.try_lock_biased(me),
+            biased_thread => self.try_lock_cas(me, biased_thread),
         }
     }
 
     #[inline(always)]
-    fn take_as_favourite(&self, me: usize) -> Option<Taken<'_>> {
-        if self.favourite_has_it.load(Ordering::Relaxed) != 0 {
+    fn try_lock_biased(&self, me: usize) -> Option<SlotGuard<'_>> {
+        if self.biased_held.load(Ordering::Relaxed) != 0 {
             // this is a signal handler
             return None;
         }
-        self.favourite_has_it.store(me, Ordering::Relaxed);
+        self.biased_held.store(me, Ordering::Relaxed);
         asymmetric_fence::light();
-        let taken = Taken(&self.favourite_has_it);
-        if self.favourite.load(Ordering::Relaxed) == me { Some(taken) } else { None }
+        let guard = SlotGuard(&self.biased_held);
+        if self.biased_thread.load(Ordering::Relaxed) == me { Some(guard) } else { None }
     }
 
     #[inline]
-    fn take_by_swap(&self, me: usize, favourite: usize) -> Option<Taken<'_>> {
-        if is_in_favour(favourite) {
+    fn try_lock_cas(&self, me: usize, biased_thread: usize) -> Option<SlotGuard<'_>> {
+        if is_biased(biased_thread) {
             return None;
         }
         self.owner.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        let taken = Taken(&self.owner);
+        let guard = SlotGuard(&self.owner);
         // it was the owner's to change meanwhile
-        let favourite = self.favourite.load(Ordering::Relaxed);
-        if is_in_favour(favourite) {
+        let biased_thread = self.biased_thread.load(Ordering::Relaxed);
+        if is_biased(biased_thread) {
             return None;
         }
-        self.count(me, favourite);
-        Some(taken)
+        self.update_bias(me, biased_thread);
+        Some(guard)
     }
 
     /// Makes this thread, which is the owner, the favourite if it has been the owner often enough.
     #[inline]
-    fn count(&self, me: usize, favourite: usize) {
-        if self.last.load(Ordering::Relaxed) != me {
-            self.last.store(me, Ordering::Relaxed);
-            self.in_a_row.store(0, Ordering::Relaxed);
+    fn update_bias(&self, me: usize, biased_thread: usize) {
+        if self.last_owner.load(Ordering::Relaxed) != me {
+            self.last_owner.store(me, Ordering::Relaxed);
+            self.streak.store(0, Ordering::Relaxed);
         }
-        let in_a_row = self.in_a_row.load(Ordering::Relaxed).saturating_add(1);
-        self.in_a_row.store(in_a_row, Ordering::Relaxed);
-        let enough = self.enough.load(Ordering::Relaxed);
-        let may_be = self.has_fence && (favourite == 0 || favourite == me | OUT_OF_FAVOUR);
-        if may_be && in_a_row > enough {
-            self.in_a_row.store(0, Ordering::Relaxed);
-            self.enough.store(enough.saturating_mul(2), Ordering::Relaxed);
-            self.favourite.store(me, Ordering::Relaxed);
+        let streak = self.streak.load(Ordering::Relaxed).saturating_add(1);
+        self.streak.store(streak, Ordering::Relaxed);
+        let bias_threshold = self.bias_threshold.load(Ordering::Relaxed);
+        let may_bias = self.has_fence && (biased_thread == 0 || biased_thread == me | REVOKED);
+        if may_bias && streak > bias_threshold {
+            self.streak.store(0, Ordering::Relaxed);
+            self.bias_threshold.store(bias_threshold.saturating_mul(2), Ordering::Relaxed);
+            self.biased_thread.store(me, Ordering::Relaxed);
         }
     }
 
     /// Ends the favour of another thread. This one is the owner.
     #[cold]
-    fn end_favour(&self) {
-        let favourite = self.favourite.load(Ordering::Relaxed);
-        self.favourite.store(favourite | OUT_OF_FAVOUR, Ordering::Relaxed);
+    fn revoke_bias(&self) {
+        let biased_thread = self.biased_thread.load(Ordering::Relaxed);
+        self.biased_thread.store(biased_thread | REVOKED, Ordering::Relaxed);
         // now it sees that, or what it has stored is seen here
         asymmetric_fence::heavy();
         let mut tries = 0;
-        while self.favourite_has_it.load(Ordering::Acquire) != 0 {
+        while self.biased_held.load(Ordering::Acquire) != 0 {
             this_thread::back_off(&mut tries);
         }
     }
 
     #[cold]
-    fn wait(&self, me: usize) -> Result<Taken<'_>, Trouble> {
+    fn lock_slow(&self, me: usize) -> Result<SlotGuard<'_>, EngineError> {
         let mut tries = 0;
         loop {
             let owner = self.owner.load(Ordering::Relaxed);
-            if owner == me || self.favourite_has_it.load(Ordering::Relaxed) == me {
-                return Err(Trouble::Reentered);
+            if owner == me || self.biased_held.load(Ordering::Relaxed) == me {
+                return Err(EngineError::Reentered);
             }
-            if let Some(taken) = self.take_at_once() {
-                return Ok(taken);
+            if let Some(guard) = self.try_lock() {
+                return Ok(guard);
             }
             if owner == 0 && self.owner.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_ok()
             {
-                let taken = Taken(&self.owner);
-                if is_in_favour(self.favourite.load(Ordering::Relaxed)) {
-                    self.end_favour();
+                let guard = SlotGuard(&self.owner);
+                if is_biased(self.biased_thread.load(Ordering::Relaxed)) {
+                    self.revoke_bias();
                 }
-                return Ok(taken);
+                return Ok(guard);
             }
             this_thread::back_off(&mut tries);
         }
     }
 }
 
-fn is_in_favour(favourite: usize) -> bool {
-    favourite != 0 && favourite & OUT_OF_FAVOUR == 0
+fn is_biased(biased_thread: usize) -> bool {
+    biased_thread != 0 && biased_thread & REVOKED == 0
 }
 
-impl Drop for Taken<'_> {
+impl Drop for SlotGuard<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         self.0.store(0, Ordering::Release);

@@ -1,192 +1,148 @@
-//! Looking for a moment before sleeping, and leaving the semaphore to who is at it.
+//! Spinning for a moment before a waiter sleeps.
 //!
-//! A sleep and a wake-up cost some microseconds, on a virtual machine whose processors go idle some tens; a permit that comes
-//! sooner is better waited for awake. Whether it will, the waits of before tell: who waits looks for about twice as long as they
-//! took, if that was short, and not at all if it was long. (To wait for as long as a sleep would cost, and then to sleep, is never
-//! worse than twice the best choice: Karlin, Li, Manasse and Owicki, "Empirical studies of competitive spinning", 1991.)
+//! A sleep and a wake-up cost some microseconds, and some tens on a virtual machine whose CPUs go
+//! idle. A waiter therefore spins first if a permit is likely to be released soon. Earlier waits
+//! predict that: a waiter spins for about twice as long as they took if they were short, and does
+//! not spin if they were long. (Spinning for as long as a sleep would cost, and then sleeping,
+//! costs at most twice the best choice: Karlin, Li, Manasse and Owicki, "Empirical studies of
+//! competitive spinning", 1991.)
 //!
-//! Between the looks the processor is offered to others, since the permit may be with a process that waits for it. But whoever accepts
-//! may keep it for a whole time slice, and then the next looks are without offers: to sleep and be woken brings it back sooner.
+//! Between its polls the waiter yields the CPU, because the holder of the permit may be waiting for
+//! it. The process that gets the CPU may keep it for a whole time slice. After such a yield the
+//! next waits do not yield: a sleeping waiter gets the CPU back sooner.
 
 use std::hint;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
+use super::backoff::{BACKOFF_TIME, spin_for};
 use super::layout::Layout;
 use super::state::State;
 use crate::backend::robust::platform::clock::Instant;
 use crate::sys::atomic::AtomicU32;
 
-/// What waits are expected to take before there was one.
-const FIRST_GUESS: u32 = 5_000;
-/// Nobody looks for permits that are expected later: a sleep costs less.
-const WORTH_LOOKING: u32 = 100_000;
-/// No single wait counts as longer.
-const LONGEST: u32 = 1_000_000;
-/// The shortest time of looking, in nanoseconds.
-const SHORTEST_LOOK: u32 = 10_000;
-/// How often is looked before the processor is offered to others, at most.
-const MOST_LOOKS: u32 = 128;
-/// An offer that takes longer has cost more than a sleep would. (No look takes so long by itself.)
-const LONG_OFFER: Duration = Duration::from_nanos(2 * WORTH_LOOKING as u64);
-/// None is made in so many looks after it.
-const KEPT: u32 = 512;
-/// In what time whoever is at it shows it by another change,
-const GLIMPSE: Duration = Duration::from_nanos(100);
-/// how long it is left alone then: some hundred times as long as an operation takes,
-const MOMENT: Duration = Duration::from_nanos(1500);
-/// and how many operations it is to do in that time.
-const BUSY: u32 = 20;
-/// For so many operations at most no way is made after that was in vain.
-const MOST_VAIN: u32 = 127;
+/// Expected duration of the first wait, in nanoseconds.
+const FIRST_EXPECTED_NS: u32 = 5_000;
+/// Longest expected wait for which a waiter spins, in nanoseconds. A sleep costs less than spinning
+/// for longer.
+const MAX_EXPECTED_NS: u32 = 100_000;
+/// Longest duration that a single wait counts for, in nanoseconds.
+const MAX_RECORDED_NS: u32 = 1_000_000;
+/// Shortest time limit of a spin, in nanoseconds.
+const MIN_SPIN_NS: u32 = 10_000;
+/// Largest number of polls between two yields.
+const MAX_SPINS_PER_YIELD: u32 = 128;
+/// A yield that takes longer has cost more than a sleep would. No spin takes so long without one.
+const LONG_YIELD: Duration = Duration::from_nanos(2 * MAX_EXPECTED_NS as u64);
+/// Number of waits that do not yield after a long yield.
+const YIELD_PENALTY: u32 = 512;
 
-/// What this process has learnt about waits for one semaphore.
+/// What this process has learnt from its waits for one semaphore.
 #[derive(Debug)]
-pub(crate) struct Experience {
-    /// How long a wait takes, in nanoseconds.
+pub(crate) struct AdaptiveSpin {
+    /// Expected duration of a wait, in nanoseconds.
     expected: AtomicU32,
-    /// How often it is worth looking before the processor is offered to others.
-    looks: AtomicU32,
-    /// For how many operations it does not try to make way,
-    hurry: AtomicU32,
-    /// after it did so in vain this time.
-    vain: AtomicU32,
-    /// In how many looks the processor is not offered.
-    keeps: AtomicU32,
+    /// Number of polls before each yield.
+    spins_per_yield: AtomicU32,
+    /// Number of waits that will not yield.
+    yield_penalty: AtomicU32,
 }
 
-impl Experience {
+impl AdaptiveSpin {
     pub(crate) fn new() -> Self {
         Self {
-            expected: AtomicU32::new(FIRST_GUESS),
-            looks: AtomicU32::new(MOST_LOOKS / 4),
-            hurry: AtomicU32::new(0),
-            vain: AtomicU32::new(0),
-            keeps: AtomicU32::new(0),
+            expected: AtomicU32::new(FIRST_EXPECTED_NS),
+            spins_per_yield: AtomicU32::new(MAX_SPINS_PER_YIELD / 4),
+            yield_penalty: AtomicU32::new(0),
         }
     }
 
-    /// Looks until something is enough, for as long as that makes sense, and no longer than `longest`; tells whether it was. `begin` is
-    /// a moment just before.
-    pub(crate) fn look(
+    /// Polls the state until `is_sufficient` accepts it, and returns whether it did.
+    ///
+    /// The poll ends when a sleep is the better choice, and `max` after `begin` at the latest. The
+    /// caller has read `begin` from the clock just before.
+    pub(crate) fn spin_until(
         &self,
         layout: &Layout,
         begin: Instant,
-        longest: Duration,
-        is_enough: impl Fn(State) -> bool,
+        max: Duration,
+        is_sufficient: impl Fn(State) -> bool,
     ) -> bool {
         let expected = self.expected.load(Ordering::Relaxed);
-        if cfg!(loom) || expected > WORTH_LOOKING || longest.is_zero() {
+        if cfg!(loom) || expected > MAX_EXPECTED_NS || max.is_zero() {
             return false;
         }
-        let limit = Duration::from_nanos((2 * expected).max(SHORTEST_LOOK).into()).min(longest);
-        let looks = self.looks.load(Ordering::Relaxed);
-        let offers = self.offers();
+        let limit = Duration::from_nanos((2 * expected).max(MIN_SPIN_NS).into()).min(max);
+        let spins_per_yield = self.spins_per_yield.load(Ordering::Relaxed);
+        let may_yield = self.may_yield();
         let mut last = layout.state();
         loop {
-            for _ in 0..looks {
+            for _ in 0..spins_per_yield {
                 hint::spin_loop();
                 let state = layout.state();
-                if is_enough(state) {
-                    self.looks.store((looks * 2).min(MOST_LOOKS), Ordering::Relaxed);
+                if is_sufficient(state) {
+                    self.spins_per_yield
+                        .store((spins_per_yield * 2).min(MAX_SPINS_PER_YIELD), Ordering::Relaxed);
                     return true;
                 }
                 if state != last {
-                    // somebody is at it, who would be slowed down
-                    pause(MOMENT);
+                    // another process is operating on the semaphore, and polling would slow it down
+                    spin_for(BACKOFF_TIME);
                     last = layout.state();
                     break;
                 }
             }
-            if offers {
+            if may_yield {
                 thread::yield_now();
-                if is_enough(layout.state()) {
-                    self.looks.store((looks / 2).max(1), Ordering::Relaxed);
+                if is_sufficient(layout.state()) {
+                    self.spins_per_yield.store((spins_per_yield / 2).max(1), Ordering::Relaxed);
                     return true;
                 }
             }
-            let looked = begin.elapsed();
-            if looked >= limit {
-                if offers && looked >= limit + LONG_OFFER {
-                    self.keeps.store(KEPT, Ordering::Relaxed);
+            let elapsed = begin.elapsed();
+            if elapsed >= limit {
+                if may_yield && elapsed >= limit + LONG_YIELD {
+                    self.yield_penalty.store(YIELD_PENALTY, Ordering::Relaxed);
                 }
                 return false;
             }
         }
     }
 
-    /// Leaves the state to another process for a moment, if one is at it right now.
-    ///
-    /// Where processes on two processors take turns at each operation, the state and the slots travel between them each time, which
-    /// takes some ten times as long as the operation. So each does some dozens in a row. If the others turn out not to be
-    /// that fast, this is left out for a while.
-    pub(crate) fn make_way(&self, layout: &Layout, own: u16) {
-        let state = layout.state();
-        // loom explores all interleavings anyway
-        if cfg!(loom) || state.slot() == own {
-            return;
-        }
-        let hurry = self.hurry.load(Ordering::Relaxed);
-        if hurry > 0 {
-            self.hurry.store(hurry - 1, Ordering::Relaxed);
-            return;
-        }
-        pause(GLIMPSE);
-        let now = layout.state();
-        if now != state {
-            pause(MOMENT);
-            if layout.state().operations_since(now) >= BUSY {
-                self.vain.store(0, Ordering::Relaxed);
-                return;
-            }
-        }
-        let vain = (self.vain.load(Ordering::Relaxed) * 2 + 1).min(MOST_VAIN);
-        self.vain.store(vain, Ordering::Relaxed);
-        self.hurry.store(vain, Ordering::Relaxed);
+    /// Returns whether this wait may yield, and counts it if it may not.
+    fn may_yield(&self) -> bool {
+        let yield_penalty = self.yield_penalty.load(Ordering::Relaxed);
+        self.yield_penalty.store(yield_penalty.saturating_sub(1), Ordering::Relaxed);
+        yield_penalty == 0
     }
 
-    /// Whether to offer the processor in this look.
-    fn offers(&self) -> bool {
-        let keeps = self.keeps.load(Ordering::Relaxed);
-        self.keeps.store(keeps.saturating_sub(1), Ordering::Relaxed);
-        keeps == 0
-    }
-
-    /// Learns from a wait. One without a sleep is long only by an offer.
-    pub(crate) fn note(&self, waited: Duration, slept: bool) {
-        if !slept && waited >= LONG_OFFER {
-            self.keeps.store(KEPT, Ordering::Relaxed);
+    /// Records how long a wait took. A long wait without a sleep was long because of a yield.
+    pub(crate) fn record_wait(&self, waited: Duration, has_slept: bool) {
+        if !has_slept && waited >= LONG_YIELD {
+            self.yield_penalty.store(YIELD_PENALTY, Ordering::Relaxed);
         }
-        let waited = u32::try_from(waited.as_nanos()).unwrap_or(u32::MAX).min(LONGEST);
+        let waited = u32::try_from(waited.as_nanos()).unwrap_or(u32::MAX).min(MAX_RECORDED_NS);
         let expected = self.expected.load(Ordering::Relaxed);
         self.expected.store(expected - expected / 4 + waited / 4, Ordering::Relaxed);
     }
 }
 
-/// Lets time pass without looking.
-fn pause(duration: Duration) {
-    let begin = Instant::now();
-    while begin.elapsed() < duration {
-        hint::spin_loop();
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{Experience, KEPT, LONG_OFFER};
+    use super::{AdaptiveSpin, LONG_YIELD, YIELD_PENALTY};
 
     #[test]
-    fn after_a_long_offer_none_is_made_for_a_while() {
-        let experience = Experience::new();
+    fn long_yield_stops_yields_for_a_while() {
+        let spin = AdaptiveSpin::new();
         for _ in 0..3 {
-            assert!(experience.offers());
+            assert!(spin.may_yield());
         }
-        experience.note(LONG_OFFER / 2, false);
-        experience.note(LONG_OFFER, true);
-        assert!(experience.offers());
-        experience.note(LONG_OFFER, false);
-        assert!((0..KEPT).all(|_| !experience.offers()));
-        assert!(experience.offers());
+        spin.record_wait(LONG_YIELD / 2, false);
+        spin.record_wait(LONG_YIELD, true);
+        assert!(spin.may_yield());
+        spin.record_wait(LONG_YIELD, false);
+        assert!((0..YIELD_PENALTY).all(|_| !spin.may_yield()));
+        assert!(spin.may_yield());
     }
 }

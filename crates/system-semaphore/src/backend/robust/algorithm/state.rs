@@ -51,19 +51,23 @@ impl State {
 
     /// Whether nobody waits, and the last operation was the one that is committed in a slot, of which this is an empty state.
     #[inline(always)]
-    pub(crate) fn is_quiet(self, of_slot: Self, committed: Record) -> bool {
+    pub(crate) fn is_uncontended(self, tag_base: Self, committed: Record) -> bool {
         let seq = u64::from(committed.seq()) << Self::SEQ_SHIFT;
-        self.0 & !Self::COUNT == of_slot.0 | seq
+        self.0 & !Self::COUNT == tag_base.0 | seq
     }
 
     /// How many operations there were since an earlier state, if they are of one slot; if not, many.
     pub(crate) fn operations_since(self, earlier: Self) -> u32 {
-        if self.slot() == earlier.slot() { tag_of(self.seq().wrapping_sub(earlier.seq())) } else { u32::MAX }
+        if self.slot() == earlier.slot() {
+            truncate_seq(self.seq().wrapping_sub(earlier.seq()))
+        } else {
+            u32::MAX
+        }
     }
 
     /// The state after the next operation of the same slot, if this one is [quiet](Self::is_quiet).
     #[inline(always)]
-    pub(crate) fn next_of_same_slot(self, difference: i64) -> Self {
+    pub(crate) fn next(self, difference: i64) -> Self {
         Self(self.0.wrapping_add(1 << Self::SEQ_SHIFT).wrapping_add_signed(difference))
     }
 
@@ -87,7 +91,7 @@ impl fmt::Debug for State {
 
 /// What of an operation's number a tag has room for.
 #[inline]
-pub(crate) fn tag_of(seq: u32) -> u32 {
+pub(crate) fn truncate_seq(seq: u32) -> u32 {
     seq & 0xF_FFFF
 }
 

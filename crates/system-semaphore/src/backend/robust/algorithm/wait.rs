@@ -20,17 +20,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::fairness::{self, FAIR_MS, UNFAIR, is_fair_now};
+use super::fairness::{self, FAIR_MS, FAIRNESS_DELAY, is_fair_now};
 use super::layout::REMOVED;
-use super::mapped_file::Core;
-use super::operation::{Operation, Outcome, Waiters};
-use super::participant::{Participant, holds_too_many};
-use super::recovery::{Pass, recover};
+use super::mapped_file::MappedFile;
+use super::operation::{Operation, Outcome, WaitersFlag};
+use super::participant::{Participant, held_overflow_error};
+use super::recovery::{ScanScope, recover};
 use super::state::State;
 use super::wake::wake;
 use crate::backend::api::{WaitLimit, WaitOptions};
-use crate::backend::robust::error::Trouble;
-use crate::backend::robust::failpoint as breakpoint;
+use crate::backend::robust::error::EngineError;
+use crate::backend::robust::failpoint::{self, Failpoint};
 use crate::backend::robust::platform::clock::Instant;
 use crate::backend::robust::platform::{Parking, Queue, Unparked};
 use crate::error::{Cause, ErrorKind};
@@ -38,7 +38,7 @@ use crate::sys::atomic::fence;
 use crate::types::Epoch;
 
 /// No sleep is longer before deaths are watched.
-const FIRST_SLEEP: Duration = Duration::from_millis(2);
+const UNWATCHED_SLEEP: Duration = Duration::from_millis(2);
 
 /// A watch for deaths, which wakes waiters when a holder dies. A waiter holds it until its wait ends.
 ///
@@ -46,13 +46,13 @@ const FIRST_SLEEP: Duration = Duration::from_millis(2);
 pub(crate) trait DeathWatch: Sized {
     /// Joins the watch that this process keeps already, if it keeps one. That watch has missed no
     /// death.
-    fn join(core: &Arc<Core>) -> Option<Self>;
+    fn join(mapped: &Arc<MappedFile>) -> Option<Self>;
 
     /// Starts a watch, or joins the one that this process keeps.
     ///
     /// The watch may have missed earlier deaths, so the caller must scan for dead users afterwards.
     /// Without the means for a watch, the waiter polls.
-    fn start(core: &Arc<Core>) -> Self;
+    fn start(mapped: &Arc<MappedFile>) -> Self;
 
     /// Tries to set up the watch if that failed before. Returns whether it has succeeded now. The
     /// caller must then scan for dead users, because the watch has missed earlier deaths.
@@ -73,15 +73,15 @@ struct Waiter<'a, W> {
     begin: Instant,
     /// Whether somebody has woken it: it has the baton, and must pass it on.
     woken: bool,
-    slept: bool,
+    has_slept: bool,
     /// Whether it lets others go first where the rule is fair.
-    queues: bool,
+    may_queue: bool,
     /// Whether the last sleep ended without anybody's doing: it is time to look for the dead.
-    overslept: bool,
+    timed_out: bool,
     /// Whether it has made the rule fair.
-    is_starving: bool,
+    requested_fairness: bool,
     /// Whether it may take time: a mere try waits for nothing, so nothing is to be learnt from it.
-    is_wait: bool,
+    may_block: bool,
     watch: Option<W>,
 }
 
@@ -99,36 +99,36 @@ impl Participant {
             count,
             begin: Instant::now(),
             woken: false,
-            slept: false,
-            queues: wait.limit != WaitLimit::None,
-            overslept: false,
-            is_starving: false,
-            is_wait: wait.limit != WaitLimit::None,
+            has_slept: false,
+            may_queue: wait.limit != WaitLimit::None,
+            timed_out: false,
+            requested_fairness: false,
+            may_block: wait.limit != WaitLimit::None,
             watch: None,
         };
         loop {
             waiter.pause(state, wait)?;
             // others may sleep; who is stopped instead of waking them may have taken the mark off
-            let waiters = if waiter.woken || waiter.overslept { Waiters::Set } else { Waiters::Keep };
-            match self.operate(&Operation::acquire(count, waiter.queues, waiters))? {
+            let waiters = if waiter.woken || waiter.timed_out { WaitersFlag::Set } else { WaitersFlag::Keep };
+            match self.operate(&Operation::acquire(count, waiter.may_queue, waiters))? {
                 Outcome::Done { after, epoch, .. } => {
                     // the baton goes on, or there is none to pass on
-                    waiter.woken = (waiter.woken || waiter.overslept) && after.count() > 0;
-                    if waiter.slept {
-                        self.note_since();
+                    waiter.woken = (waiter.woken || waiter.timed_out) && after.count() > 0;
+                    if waiter.has_slept {
+                        self.record_hold_start();
                     }
                     return Ok(epoch);
                 }
-                Outcome::TooFew(now) => state = now,
-                Outcome::TooMany => return Err(holds_too_many()),
-                Outcome::Void => return Err(Trouble::Corrupt.into()),
+                Outcome::Insufficient(now) => state = now,
+                Outcome::Overflow => return Err(held_overflow_error()),
+                Outcome::Stale => return Err(EngineError::Corrupt.into()),
             }
         }
     }
 
     /// What to report when a wait is at its end, or none was allowed.
     fn timeout_error(&self, limit: WaitLimit) -> Cause {
-        match self.core.stopped_recoverer() {
+        match self.mapped.stopped_recoverer() {
             Some((recoverer, dead)) if limit != WaitLimit::None => Cause::new(
                 ErrorKind::TimedOut,
                 format!(
@@ -151,11 +151,11 @@ impl<W: DeathWatch> Waiter<'_, W> {
         let is_expired = wait.limit.is_expired();
         if is_expired && must_queue {
             // its time is over before it could lie down: what is free now, it may have
-            self.queues = false;
+            self.may_queue = false;
             return Ok(());
         }
-        let is_time_to_look = self.overslept || is_expired;
-        if is_time_to_look && recover(&self.semaphore.core, Pass::Holders)? > 0 {
+        let must_recover = self.timed_out || is_expired;
+        if must_recover && recover(&self.semaphore.mapped, ScanScope::HoldersRateLimited)? > 0 {
             return Ok(());
         }
         if is_expired {
@@ -171,35 +171,35 @@ impl<W: DeathWatch> Waiter<'_, W> {
 
     /// Whether others are to go first, though there may be something free.
     fn must_queue(&self, state: State) -> bool {
-        self.queues && state.waiters() && is_fair_now(self.semaphore.core.layout())
+        self.may_queue && state.waiters() && is_fair_now(self.semaphore.mapped.layout())
     }
 
     /// Looks for a moment whether something becomes free; how long, depends on how that went before.
     fn spin(&self, state: State, limit: WaitLimit) -> bool {
-        let core = &self.semaphore.core;
-        let is_enough = |state: State| state.count() >= self.count || state.slot() == REMOVED;
-        if is_enough(state) {
+        let mapped = &self.semaphore.mapped;
+        let is_sufficient = |state: State| state.count() >= self.count || state.slot() == REMOVED;
+        if is_sufficient(state) {
             return true;
         }
-        if limit == WaitLimit::None || self.overslept {
+        if limit == WaitLimit::None || self.timed_out {
             return false;
         }
-        let longest = match limit {
+        let max_duration = match limit {
             WaitLimit::Until(deadline) => deadline.saturating_duration_since(Instant::now()),
             _ => Duration::MAX,
         };
-        let begin = if self.slept { Instant::now() } else { self.begin };
-        core.experience.look(core.layout(), begin, longest, is_enough)
+        let begin = if self.has_slept { Instant::now() } else { self.begin };
+        mapped.spin.spin_until(mapped.layout(), begin, max_duration, is_sufficient)
     }
 
     /// Sleeps until woken, unless the state has changed. (What it is then, is for the caller to see.)
-    fn sleep(&mut self, mut state: State, limit: WaitLimit) -> Result<(), Trouble> {
-        let core = &self.semaphore.core;
-        let layout = core.layout();
-        self.overslept = false;
-        let Some(longest) = self.longest_sleep(state) else { return Ok(()) };
+    fn sleep(&mut self, mut state: State, limit: WaitLimit) -> Result<(), EngineError> {
+        let mapped = &self.semaphore.mapped;
+        let layout = mapped.layout();
+        self.timed_out = false;
+        let Some(max_duration) = self.prepare_sleep(state) else { return Ok(()) };
         if self.count > 1 {
-            layout.several.store(1, Ordering::Relaxed);
+            layout.has_multi_waiters.store(1, Ordering::Relaxed);
         }
         // before the look at the state that the kernel takes; see `wake`
         fence(Ordering::SeqCst);
@@ -210,65 +210,67 @@ impl<W: DeathWatch> Waiter<'_, W> {
             state = state.with_waiters();
         }
         let duration = match limit {
-            WaitLimit::Until(deadline) => longest.min(deadline.saturating_duration_since(Instant::now())),
-            _ => longest,
+            WaitLimit::Until(deadline) => {
+                max_duration.min(deadline.saturating_duration_since(Instant::now()))
+            }
+            _ => max_duration,
         };
         let queue = if self.count == 1 { Queue::Single } else { Queue::Multi };
-        match core.file.park(&layout.state.word, state.futex_value(), queue, duration, None)? {
+        match mapped.file.park(&layout.state.word, state.futex_value(), queue, duration, None)? {
             Unparked::Woken => {
                 self.woken = true;
-                breakpoint::pass(breakpoint::Step::Woken);
+                failpoint::hit(Failpoint::Woken);
             }
-            Unparked::Ended => self.overslept = true,
+            Unparked::Ended => self.timed_out = true,
             Unparked::Changed => {}
         }
         Ok(())
     }
 
     /// How long to sleep at most, after what has to be done before; `None`: not at all, since something came back.
-    fn longest_sleep(&mut self, state: State) -> Option<Duration> {
-        let core = &self.semaphore.core;
+    fn prepare_sleep(&mut self, state: State) -> Option<Duration> {
+        let mapped = &self.semaphore.mapped;
         if self.must_queue(state) {
-            self.begin_to_sleep();
+            self.mark_sleeping();
             return Some(Duration::from_millis(FAIR_MS));
         }
-        let is_first = !self.slept;
-        self.begin_to_sleep();
+        let is_first = !self.has_slept;
+        self.mark_sleeping();
         let waited = self.begin.elapsed();
-        if self.woken && waited >= UNFAIR {
-            self.is_starving = true;
-            fairness::begin(core.layout());
+        if self.woken && waited >= FAIRNESS_DELAY {
+            self.requested_fairness = true;
+            fairness::begin(mapped.layout());
         }
         if let Some(watch) = &self.watch {
-            let came_back = watch.retry_setup() && came_back_before(watch, core);
-            return (!came_back).then(|| breakpoint::longest_sleep(watch.longest_sleep()));
+            let has_recovered = watch.retry_setup() && recover_missed_deaths(watch, mapped);
+            return (!has_recovered).then(|| failpoint::longest_sleep(watch.longest_sleep()));
         }
         // where an earlier wait has had deaths watched, this one need only join
-        self.watch = W::join(core);
+        self.watch = W::join(mapped);
         if let Some(watch) = &self.watch {
-            return Some(breakpoint::longest_sleep(watch.longest_sleep()));
+            return Some(failpoint::longest_sleep(watch.longest_sleep()));
         }
-        if is_first || waited < FIRST_SLEEP {
-            return Some(FIRST_SLEEP);
+        if is_first || waited < UNWATCHED_SLEEP {
+            return Some(UNWATCHED_SLEEP);
         }
-        let watch = self.watch.insert(W::start(core));
-        let longest = breakpoint::longest_sleep(watch.longest_sleep());
-        (!came_back_before(watch, core)).then_some(longest)
+        let watch = self.watch.insert(W::start(mapped));
+        let max_duration = failpoint::longest_sleep(watch.longest_sleep());
+        (!recover_missed_deaths(watch, mapped)).then_some(max_duration)
     }
 
-    fn begin_to_sleep(&mut self) {
-        if !self.slept {
-            self.semaphore.own().waiting_threads.fetch_add(1, Ordering::Relaxed);
-            self.slept = true;
-            self.queues = false;
+    fn mark_sleeping(&mut self) {
+        if !self.has_slept {
+            self.semaphore.slot().waiting_threads.fetch_add(1, Ordering::Relaxed);
+            self.has_slept = true;
+            self.may_queue = false;
         }
     }
 }
 
 /// Whether something comes back from somebody who has died before the watch was on.
-fn came_back_before(watch: &impl DeathWatch, core: &Core) -> bool {
-    let pass = if watch.is_watcher() { Pass::All } else { Pass::Users };
-    recover(core, pass).is_ok_and(|found| found > 0)
+fn recover_missed_deaths(watch: &impl DeathWatch, mapped: &MappedFile) -> bool {
+    let scope = if watch.is_watcher() { ScanScope::All } else { ScanScope::AllRateLimited };
+    recover(mapped, scope).is_ok_and(|found| found > 0)
 }
 
 /// However the wait ends: with a permit, without, or by a panic of the caller's hook.
@@ -277,18 +279,18 @@ impl<W> Drop for Waiter<'_, W> {
         if !self.semaphore.is_own() {
             return;
         }
-        if self.is_starving {
+        if self.requested_fairness {
             // the others need not go on in strict turns
-            fairness::end(self.semaphore.core.layout());
+            fairness::end(self.semaphore.mapped.layout());
         }
-        if self.is_wait {
-            self.semaphore.core.experience.note(self.begin.elapsed(), self.slept);
+        if self.may_block {
+            self.semaphore.mapped.spin.record_wait(self.begin.elapsed(), self.has_slept);
         }
-        if self.slept {
-            self.semaphore.own().waiting_threads.fetch_sub(1, Ordering::Relaxed);
+        if self.has_slept {
+            self.semaphore.slot().waiting_threads.fetch_sub(1, Ordering::Relaxed);
         }
         if self.woken {
-            wake(&self.semaphore.core, 1);
+            wake(&self.semaphore.mapped, 1);
         }
     }
 }

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use crate::backend::robust::algorithm::layout::WATCHER_BYTE;
-use crate::backend::robust::algorithm::mapped_file::Core;
-use crate::backend::robust::error::Trouble;
+use crate::backend::robust::algorithm::mapped_file::MappedFile;
+use crate::backend::robust::error::EngineError;
 use crate::backend::robust::platform::LivenessLocks;
 use crate::backend::robust::platform::Notices;
 use crate::backend::robust::platform::death_notices::{DeathNotices, Role};
@@ -18,7 +18,7 @@ pub(super) type Subscription = <Notices as DeathNotices>::Subscription;
 
 /// This process's part in the election for one semaphore.
 pub(super) struct Election {
-    pub(super) core: Arc<Core>,
+    pub(super) mapped: Arc<MappedFile>,
     /// The subscription to the closes of the semaphore's file. `None` if there is none yet or it
     /// failed.
     pub(super) subscription: Option<Subscription>,
@@ -28,8 +28,8 @@ pub(super) struct Election {
 
 impl Election {
     /// Creates the part of a process that has not subscribed.
-    pub(super) fn new(core: &Arc<Core>) -> Self {
-        Self { core: Arc::clone(core), subscription: None, standby_signal: None }
+    pub(super) fn new(mapped: &Arc<MappedFile>) -> Self {
+        Self { mapped: Arc::clone(mapped), subscription: None, standby_signal: None }
     }
 
     /// Returns whether this process is the watcher.
@@ -75,7 +75,7 @@ impl Election {
     /// Stops being the watcher, so that another process can become it.
     pub(super) fn step_down(&mut self) {
         if self.is_watcher()
-            && let Ok(file) = self.core.locks()
+            && let Ok(file) = self.mapped.ensure_locks()
         {
             // The order matters: the signal wakes the standbys, which then find the lock free.
             let _ = file.unlock(WATCHER_BYTE);
@@ -91,14 +91,14 @@ impl Election {
 
     fn subscribe(&mut self, notices: &Notices, role: Role) {
         self.subscription = None;
-        let Ok(file) = self.core.locks() else { return };
+        let Ok(file) = self.mapped.ensure_locks() else { return };
         self.subscription = notices.subscribe(&file, role).ok();
     }
 
     /// Takes the watcher's lock and opens the standby signal. Returns `false` if a process, perhaps
     /// this one, is the watcher already.
-    fn try_lock_watcher(&mut self, notices: &Notices) -> Result<bool, Trouble> {
-        let file = self.core.locks()?;
+    fn try_lock_watcher(&mut self, notices: &Notices) -> Result<bool, EngineError> {
+        let file = self.mapped.ensure_locks()?;
         if self.is_watcher() || !file.try_lock(WATCHER_BYTE)? {
             return Ok(false);
         }

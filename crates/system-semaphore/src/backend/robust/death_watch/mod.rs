@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::monitor::lock_monitor;
-use super::algorithm::mapped_file::Core;
+use super::algorithm::mapped_file::MappedFile;
 use super::algorithm::wait::DeathWatch;
 use super::platform::clock;
 #[cfg(doc)]
@@ -56,20 +56,20 @@ const POLLERS_PER_TICK: u64 = 8;
 const MAX_POLL_GROUPS: u64 = 8;
 
 /// A waiter's handle of the watch of its semaphore.
-pub(crate) struct WatchHandle(Arc<Core>);
+pub(crate) struct WatchHandle(Arc<MappedFile>);
 
 impl DeathWatch for WatchHandle {
-    fn join(core: &Arc<Core>) -> Option<Self> {
+    fn join(mapped: &Arc<MappedFile>) -> Option<Self> {
         let mut monitor = lock_monitor();
-        monitor.find(core).filter(|semaphore| semaphore.election.is_subscribed())?.waiters += 1;
-        Some(Self(Arc::clone(core)))
+        monitor.find(mapped).filter(|semaphore| semaphore.election.is_subscribed())?.waiters += 1;
+        Some(Self(Arc::clone(mapped)))
     }
 
-    fn start(core: &Arc<Core>) -> Self {
+    fn start(mapped: &Arc<MappedFile>) -> Self {
         let mut monitor = lock_monitor();
         thread::start(&mut monitor);
-        monitor.get_or_watch(core).waiters += 1;
-        Self(Arc::clone(core))
+        monitor.get_or_watch(mapped).waiters += 1;
+        Self(Arc::clone(mapped))
     }
 
     fn retry_setup(&self) -> bool {
@@ -88,7 +88,7 @@ impl DeathWatch for WatchHandle {
         let interval = if is_notified { CHECK_INTERVAL } else { POLL_INTERVAL };
         let (before, all) = self.0.waiting_processes();
         let groups = (all / POLLERS_PER_TICK).clamp(1, MAX_POLL_GROUPS);
-        clock::to_turn(before % groups, groups, interval)
+        clock::until_next_tick(before % groups, groups, interval)
     }
 
     fn is_watcher(&self) -> bool {
@@ -110,6 +110,6 @@ impl Drop for WatchHandle {
 }
 
 /// Ends the watch of a semaphore that this process closes.
-pub(crate) fn forget(core: &Arc<Core>) {
-    lock_monitor().unwatch_if(|semaphore| semaphore.is_of(core));
+pub(crate) fn forget(mapped: &Arc<MappedFile>) {
+    lock_monitor().unwatch_if(|semaphore| semaphore.is_of(mapped));
 }

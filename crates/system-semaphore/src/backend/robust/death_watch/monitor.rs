@@ -6,8 +6,8 @@ use std::time::Instant;
 use super::election::{Election, Subscription};
 use super::events::Events;
 use super::schedule::Schedule;
-use crate::backend::robust::algorithm::mapped_file::Core;
-use crate::backend::robust::algorithm::recovery::{is_crowd, recover};
+use crate::backend::robust::algorithm::mapped_file::MappedFile;
+use crate::backend::robust::algorithm::recovery::{has_many_users, recover};
 use crate::backend::robust::platform::Notices;
 use crate::backend::robust::platform::death_notices::DeathNotices;
 use crate::sys::fork::PerProcess;
@@ -39,15 +39,15 @@ pub(super) fn lock_monitor() -> MutexGuard<'static, Monitor> {
 
 impl Monitor {
     /// Returns a semaphore if this process watches it already.
-    pub(super) fn find(&mut self, core: &Arc<Core>) -> Option<&mut WatchedSemaphore> {
-        self.semaphores.iter_mut().find(|semaphore| semaphore.is_of(core))
+    pub(super) fn find(&mut self, mapped: &Arc<MappedFile>) -> Option<&mut WatchedSemaphore> {
+        self.semaphores.iter_mut().find(|semaphore| semaphore.is_of(mapped))
     }
 
     /// Returns a semaphore, and subscribes it if it has no subscription.
-    pub(super) fn get_or_watch(&mut self, core: &Arc<Core>) -> &mut WatchedSemaphore {
-        let index = self.semaphores.iter().position(|semaphore| semaphore.is_of(core));
+    pub(super) fn get_or_watch(&mut self, mapped: &Arc<MappedFile>) -> &mut WatchedSemaphore {
+        let index = self.semaphores.iter().position(|semaphore| semaphore.is_of(mapped));
         let index = index.unwrap_or_else(|| {
-            self.semaphores.push(WatchedSemaphore::new(core));
+            self.semaphores.push(WatchedSemaphore::new(mapped));
             self.semaphores.len() - 1
         });
         let semaphore = &mut self.semaphores[index];
@@ -100,14 +100,14 @@ impl Monitor {
 }
 
 impl WatchedSemaphore {
-    fn new(core: &Arc<Core>) -> Self {
+    fn new(mapped: &Arc<MappedFile>) -> Self {
         let now = Instant::now();
-        Self { waiters: 0, idle_since: now, election: Election::new(core), schedule: Schedule::new(now) }
+        Self { waiters: 0, idle_since: now, election: Election::new(mapped), schedule: Schedule::new(now) }
     }
 
     /// Returns whether this is the watch of that open semaphore.
-    pub(super) fn is_of(&self, core: &Arc<Core>) -> bool {
-        Arc::ptr_eq(&self.election.core, core)
+    pub(super) fn is_of(&self, mapped: &Arc<MappedFile>) -> bool {
+        Arc::ptr_eq(&self.election.mapped, mapped)
     }
 
     /// Makes the scan that is due. A standby only becomes the watcher if there is none, and leaves
@@ -119,8 +119,8 @@ impl WatchedSemaphore {
             self.schedule.skip_scan(now);
             return;
         }
-        let scan = self.schedule.start_scan(now, became_watcher, is_crowd(&self.election.core));
-        let found = recover(&self.election.core, scan.scope).unwrap_or(0);
+        let scan = self.schedule.start_scan(now, became_watcher, has_many_users(&self.election.mapped));
+        let found = recover(&self.election.mapped, scan.scope).unwrap_or(0);
         self.schedule.scan_ended(scan, Instant::now(), found);
     }
 }
@@ -129,11 +129,11 @@ impl WatchedSemaphore {
 mod tests {
     use super::*;
     use crate::backend::robust::platform::death_notices::{Notice, Role};
-    use crate::backend::robust::tests::core_of_nobody;
+    use crate::backend::robust::tests::unnamed_mapped_file;
 
     /// Watches a semaphore as a standby with this subscription.
     fn watch(monitor: &mut Monitor, subscription: Subscription) {
-        monitor.get_or_watch(&Arc::new(core_of_nobody())).election.subscription = Some(subscription);
+        monitor.get_or_watch(&Arc::new(unnamed_mapped_file())).election.subscription = Some(subscription);
     }
 
     /// Reports the close of a standby signal.

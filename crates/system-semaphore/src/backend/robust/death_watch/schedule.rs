@@ -16,7 +16,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::backend::robust::algorithm::recovery::Pass;
+use crate::backend::robust::algorithm::recovery::ScanScope;
 
 /// Delays between the scans that follow a close event, in reverse order: the last element comes
 /// first.
@@ -60,7 +60,7 @@ pub(super) struct Schedule {
     /// event.
     rescans_left: usize,
     /// The scope of an extra scan, [`STEP_DELAY`] after the previous one.
-    next_step: Option<Pass>,
+    next_step: Option<ScanScope>,
     /// When all apparently dead users were last scanned.
     last_suspect_scan: Instant,
     /// When all users were last scanned.
@@ -71,7 +71,7 @@ pub(super) struct Schedule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Scan {
     /// The slots to scan.
-    pub(super) scope: Pass,
+    pub(super) scope: ScanScope,
     started_at: Instant,
 }
 
@@ -117,13 +117,13 @@ impl Schedule {
                 && now.duration_since(self.last_full_scan) >= FULL_SCAN_INTERVAL;
         let scope = match step {
             Some(scope) => scope,
-            None if scans_all => Pass::All,
-            None if has_many_users => Pass::NextHolder,
-            None => Pass::Suspects,
+            None if scans_all => ScanScope::All,
+            None if has_many_users => ScanScope::FirstDeadHolder,
+            None => ScanScope::ApparentlyDead,
         };
         match scope {
-            Pass::All => (self.last_full_scan, self.last_suspect_scan) = (now, now),
-            Pass::Suspects => self.last_suspect_scan = now,
+            ScanScope::All => (self.last_full_scan, self.last_suspect_scan) = (now, now),
+            ScanScope::ApparentlyDead => self.last_suspect_scan = now,
             _ => {}
         }
         Scan { scope, started_at: now }
@@ -135,11 +135,14 @@ impl Schedule {
             // other users may have died at the same time
             self.rescans_left = self.rescans_left.min(FULL_RESCAN + 1);
         }
-        if scan.scope == Pass::NextHolder {
+        if scan.scope == ScanScope::FirstDeadHolder {
             let suspects_are_due =
                 scan.started_at.duration_since(self.last_suspect_scan) >= SUSPECT_SCAN_INTERVAL;
-            self.next_step =
-                if suspects_are_due { Some(Pass::Suspects) } else { (found > 0).then_some(Pass::NextHolder) };
+            self.next_step = if suspects_are_due {
+                Some(ScanScope::ApparentlyDead)
+            } else {
+                (found > 0).then_some(ScanScope::FirstDeadHolder)
+            };
         }
         self.schedule_next(now);
     }
@@ -156,7 +159,7 @@ impl Schedule {
     }
 
     /// Takes the extra step that is due, or counts a scan of the series.
-    fn take_step(&mut self) -> Option<Pass> {
+    fn take_step(&mut self) -> Option<ScanScope> {
         let step = self.next_step.take();
         if step.is_none() {
             self.rescans_left -= 1;
@@ -178,7 +181,7 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
-    use Pass::{All, NextHolder, Suspects};
+    use ScanScope::{All, ApparentlyDead, FirstDeadHolder};
 
     use super::*;
 
@@ -222,7 +225,7 @@ mod tests {
 
         /// Makes the next scan, which finds this number of dead users. Returns its time and scope.
         #[track_caller]
-        fn scan(&mut self, found: usize) -> (u64, Pass) {
+        fn scan(&mut self, found: usize) -> (u64, ScanScope) {
             let time = self.next().expect("a scan is scheduled");
             let now = self.at(time);
             let scan = self.schedule.start_scan(now, false, self.has_many_users);
@@ -238,7 +241,7 @@ mod tests {
         }
 
         /// Makes all scans that are left, which find nothing.
-        fn rest(&mut self) -> Vec<(u64, Pass)> {
+        fn rest(&mut self) -> Vec<(u64, ScanScope)> {
             let mut scans = Vec::new();
             while self.next().is_some() {
                 scans.push(self.scan(0));
@@ -249,7 +252,7 @@ mod tests {
 
         /// Makes all scans for a second in which an event is reported every millisecond. They find
         /// nothing.
-        fn second_of_events(&mut self) -> Vec<(u64, Pass)> {
+        fn second_of_events(&mut self) -> Vec<(u64, ScanScope)> {
             let mut scans = Vec::new();
             for event in (0..1_000_000).step_by(1000) {
                 self.event_at(event);
@@ -262,7 +265,7 @@ mod tests {
     }
 
     /// The times of the scans with this scope.
-    fn times(scans: &[(u64, Pass)], scope: Pass) -> Vec<u64> {
+    fn times(scans: &[(u64, ScanScope)], scope: ScanScope) -> Vec<u64> {
         scans.iter().filter(|scan| scan.1 == scope).map(|scan| scan.0).collect()
     }
 
@@ -290,13 +293,13 @@ mod tests {
     #[test]
     fn event_is_followed_by_scans_at_once_and_for_half_a_second() {
         let expected = [
-            (0, Suspects),
-            (50, Suspects),
-            (350, Suspects),
-            (2350, Suspects),
-            (6350, Suspects),
+            (0, ApparentlyDead),
+            (50, ApparentlyDead),
+            (350, ApparentlyDead),
+            (2350, ApparentlyDead),
+            (6350, ApparentlyDead),
             (20_350, All),
-            (100_350, Suspects),
+            (100_350, ApparentlyDead),
             (500_350, All),
         ];
         assert_eq!(Timeline::with_event_at(FEW, 0).rest(), expected);
@@ -314,15 +317,15 @@ mod tests {
     #[test]
     fn many_users_are_scanned_for_one_dead_holder_at_a_time() {
         let expected = [
-            (0, NextHolder),
-            (50, NextHolder),
-            (350, NextHolder),
-            (2350, NextHolder),
-            (6350, NextHolder),
+            (0, FirstDeadHolder),
+            (50, FirstDeadHolder),
+            (350, FirstDeadHolder),
+            (2350, FirstDeadHolder),
+            (6350, FirstDeadHolder),
             (20_350, All),
-            (100_350, NextHolder),
+            (100_350, FirstDeadHolder),
             // the last scan of all suspects was 80 ms ago
-            (100_400, Suspects),
+            (100_400, ApparentlyDead),
             (500_400, All),
         ];
         assert_eq!(Timeline::with_event_at(MANY, 0).rest(), expected);
@@ -330,9 +333,9 @@ mod tests {
 
     #[test]
     fn suspects_are_scanned_one_step_after_the_first_holder() {
-        for (event, second) in [(19_999, NextHolder), (20_000, Suspects)] {
+        for (event, second) in [(19_999, FirstDeadHolder), (20_000, ApparentlyDead)] {
             let mut timeline = Timeline::with_event_at(MANY, event);
-            assert_eq!(timeline.scan(0), (event, NextHolder));
+            assert_eq!(timeline.scan(0), (event, FirstDeadHolder));
             assert_eq!(timeline.scan(0), (event + 50, second));
         }
     }
@@ -340,11 +343,14 @@ mod tests {
     #[test]
     fn step_stays_a_step_when_a_full_scan_becomes_due() {
         let mut timeline = Timeline::with_event_at(MANY, 85_000);
-        assert_eq!([timeline.scan(0), timeline.scan(0)], [(85_000, NextHolder), (85_050, Suspects)]);
+        assert_eq!(
+            [timeline.scan(0), timeline.scan(0)],
+            [(85_000, FirstDeadHolder), (85_050, ApparentlyDead)]
+        );
         timeline.event_at(99_960);
-        assert_eq!(timeline.scan(1), (99_960, NextHolder));
+        assert_eq!(timeline.scan(1), (99_960, FirstDeadHolder));
         // the last full scan was 100 ms ago
-        assert_eq!(timeline.scan(0), (100_010, NextHolder));
+        assert_eq!(timeline.scan(0), (100_010, FirstDeadHolder));
     }
 
     #[test]
@@ -352,29 +358,29 @@ mod tests {
         let mut timeline = Timeline::with_event_at(MANY, 19_990);
         let scan = timeline.schedule.start_scan(timeline.at(19_990), false, MANY);
         timeline.schedule.scan_ended(scan, timeline.at(20_500), 0);
-        assert_eq!(timeline.scan(0), (20_550, NextHolder));
-        assert_eq!(timeline.scan(0), (20_600, Suspects));
+        assert_eq!(timeline.scan(0), (20_550, FirstDeadHolder));
+        assert_eq!(timeline.scan(0), (20_600, ApparentlyDead));
     }
 
     #[test]
     fn each_death_among_many_is_followed_by_another_step() {
         let mut timeline = Timeline::with_event_at(MANY, 0);
-        assert_eq!(timeline.scan(1), (0, NextHolder));
-        assert_eq!(timeline.scan(1), (50, NextHolder));
-        assert_eq!(timeline.scan(1), (100, NextHolder));
-        assert_eq!(timeline.scan(0), (150, NextHolder));
+        assert_eq!(timeline.scan(1), (0, FirstDeadHolder));
+        assert_eq!(timeline.scan(1), (50, FirstDeadHolder));
+        assert_eq!(timeline.scan(1), (100, FirstDeadHolder));
+        assert_eq!(timeline.scan(0), (150, FirstDeadHolder));
         // the series goes on where the first death put it
         assert_eq!(timeline.scan(0), (14_150, All));
-        assert_eq!(timeline.rest(), [(94_150, NextHolder), (94_200, Suspects), (494_200, All)]);
+        assert_eq!(timeline.rest(), [(94_150, FirstDeadHolder), (94_200, ApparentlyDead), (494_200, All)]);
     }
 
     #[test]
     fn series_of_deaths_among_many_does_not_delay_the_suspects() {
         let mut timeline = Timeline::with_event_at(MANY, 0);
         let steps: Vec<_> = (0..401).map(|_| timeline.scan(1)).collect();
-        assert!(steps.iter().all(|step| step.1 == NextHolder), "{steps:?}");
+        assert!(steps.iter().all(|step| step.1 == FirstDeadHolder), "{steps:?}");
         // the last of these steps, 20 ms after the first, found all suspects due
-        assert_eq!(timeline.scan(1), (20_050, Suspects));
+        assert_eq!(timeline.scan(1), (20_050, ApparentlyDead));
         // the steps end, and the series goes on
         assert_eq!(timeline.scan(0), (34_050, All));
     }
@@ -384,7 +390,7 @@ mod tests {
         let mut timeline = Timeline::with_event_at(MANY, 1_000_000);
         timeline.scan(0);
         let left = timeline.schedule.rescans_left;
-        assert_eq!(timeline.scan(0), (1_000_050, Suspects));
+        assert_eq!(timeline.scan(0), (1_000_050, ApparentlyDead));
         assert_eq!(timeline.schedule.rescans_left, left);
     }
 
@@ -392,8 +398,8 @@ mod tests {
     #[test]
     fn after_a_found_death_the_next_scan_is_the_one_before_the_full_scan() {
         let mut timeline = Timeline::with_event_at(FEW, 0);
-        assert_eq!(timeline.scan(1), (0, Suspects));
-        assert_eq!(timeline.rest(), [(14_000, All), (94_000, Suspects), (494_000, All)]);
+        assert_eq!(timeline.scan(1), (0, ApparentlyDead));
+        assert_eq!(timeline.rest(), [(14_000, All), (94_000, ApparentlyDead), (494_000, All)]);
     }
 
     #[test]
@@ -421,8 +427,8 @@ mod tests {
     fn events_before_the_scan_are_one_scan() {
         let mut timeline = Timeline::with_event_at(FEW, 0);
         (1..5).for_each(|time| timeline.event_at(time));
-        assert_eq!(timeline.scan(0), (4, Suspects));
-        assert_eq!(timeline.scan(0), (54, Suspects));
+        assert_eq!(timeline.scan(0), (4, ApparentlyDead));
+        assert_eq!(timeline.scan(0), (54, ApparentlyDead));
     }
 
     #[test]
@@ -440,11 +446,11 @@ mod tests {
     #[test]
     fn event_before_a_step_loses_neither() {
         let mut timeline = Timeline::with_event_at(MANY, 0);
-        assert_eq!(timeline.scan(1), (0, NextHolder));
+        assert_eq!(timeline.scan(1), (0, FirstDeadHolder));
         timeline.event_at(10);
-        assert_eq!(timeline.scan(0), (10, NextHolder));
+        assert_eq!(timeline.scan(0), (10, FirstDeadHolder));
         assert_eq!(timeline.schedule.rescans_left, RESCAN_DELAYS.len() + 1);
-        assert_eq!((timeline.next(), timeline.scan(0)), (Some(10), (10, NextHolder)));
+        assert_eq!((timeline.next(), timeline.scan(0)), (Some(10), (10, FirstDeadHolder)));
         assert_eq!(timeline.next(), Some(60));
     }
 
@@ -460,13 +466,13 @@ mod tests {
     #[test]
     fn scans_of_all_suspects_among_many_are_rate_limited() {
         let scans = Timeline::new(MANY).second_of_events();
-        let covering: Vec<_> = scans.into_iter().filter(|scan| scan.1 != NextHolder).collect();
+        let covering: Vec<_> = scans.into_iter().filter(|scan| scan.1 != FirstDeadHolder).collect();
         // a full scan puts the next one off, too
-        for pair in covering.windows(2).filter(|pair| pair[1].1 == Suspects) {
+        for pair in covering.windows(2).filter(|pair| pair[1].1 == ApparentlyDead) {
             let interval = pair[1].0 - pair[0].0;
             assert!((20_000..22_000).contains(&interval), "{covering:?}");
         }
-        assert!(times(&covering, Suspects).len() > 30, "{covering:?}");
+        assert!(times(&covering, ApparentlyDead).len() > 30, "{covering:?}");
     }
 
     #[test]
@@ -478,7 +484,7 @@ mod tests {
             let now = timeline.at(time);
             let scan = timeline.schedule.start_scan(now, true, FEW);
             // the first scan is never full
-            assert_eq!(scan.scope, Suspects);
+            assert_eq!(scan.scope, ApparentlyDead);
             timeline.schedule.scan_ended(scan, now, 0);
             let rest: Vec<u64> = timeline.rest().into_iter().map(|scan| scan.0 - time).collect();
             assert_eq!(rest, [50, 350, 2350, 6350, 20_350, 100_350, 500_350], "after {before} scans");

@@ -9,14 +9,14 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Resource, getrlimit};
 
 use super::file::map;
-use super::path::Place;
+use super::path::SemaphorePath;
 use super::slots::take_slot;
 use super::validate::{explain_at, write_name};
 use crate::backend::api::OpenRequest;
 use crate::backend::robust::algorithm::layout::{
     FILE_SIZE, INITIAL, Layout, MAGIC, MAX_PERMITS, MoreSlots, PAGE, VERSION,
 };
-use crate::backend::robust::algorithm::mapped_file::Core;
+use crate::backend::robust::algorithm::mapped_file::MappedFile;
 use crate::backend::robust::algorithm::state::State;
 use crate::backend::robust::platform::{SharedFile, SharedObject};
 use crate::error::{Cause, ErrorKind};
@@ -26,35 +26,35 @@ const MODE: u32 = 0o600;
 
 /// Makes a file without a name, completes it, and names it. `None` if the name or the directory came or went.
 pub(crate) fn create(
-    place: &Arc<Place>,
+    path: &Arc<SemaphorePath>,
     directory: &OwnedFd,
     request: &OpenRequest,
-) -> Result<Option<Core>, Cause> {
+) -> Result<Option<MappedFile>, Cause> {
     let max_permits = max_permits(request)?.unwrap_or(MAX_PERMITS);
     check_value(request.initial_value, max_permits)?;
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    let (core, data) = match map(place, || openat(directory, ".", flags, Mode::RUSR | Mode::WUSR)) {
+    let (mapped, data) = match map(path, || openat(directory, ".", flags, Mode::RUSR | Mode::WUSR)) {
         Ok(opened) => opened,
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
         Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => {
             let reason = format!(
                 "the file system of {} cannot make files without a name (O_TMPFILE)",
-                place.path().display()
+                path.full_path().display()
             );
             return Err(Cause::unsupported(reason));
         }
-        Err(error) => return Err(explain_at(place, error.into())),
+        Err(error) => return Err(explain_at(path, error.into())),
     };
-    let locks = core.new_locks();
+    let locks = mapped.new_locks();
     let file = locks.as_fd();
-    let full = |errno: Errno| explain_at(place, errno.into());
+    let full = |errno: Errno| explain_at(path, errno.into());
     // to pass that limit is a signal that ends the process
     if getrlimit(Resource::Fsize).current.is_some_and(|limit| limit < FILE_SIZE) {
-        let path = place.path();
+        let full_path = path.full_path();
         let reason = format!(
             "this process may not make files of {FILE_SIZE} bytes, as {} is to have (though it needs little memory); \
              raise its limit of file sizes (ulimit -f)",
-            path.display()
+            full_path.display()
         );
         return Err(Cause::new(ErrorKind::OutOfResources, reason));
     }
@@ -63,33 +63,33 @@ pub(crate) fn create(
         rustix::fs::fchmod(file, mode(request)).map_err(full)?;
     }
     retry_on_intr(|| rustix::fs::ftruncate(file, FILE_SIZE)).map_err(full)?;
-    SharedFile::<Layout, MoreSlots>::reserve(&locks, PAGE).map_err(|trouble| explain_at(place, trouble))?;
-    if let Some(name) = &place.hashed {
+    SharedFile::<Layout, MoreSlots>::reserve(&locks, PAGE).map_err(|error| explain_at(path, error))?;
+    if let Some(name) = &path.hashed {
         write_name(file, name).map_err(full)?;
     }
-    let layout = core.layout();
+    let layout = mapped.layout();
     layout.persistent.store(request.persistent.into(), Ordering::Relaxed);
-    layout.prepare(0, request.initial_value, max_permits);
+    layout.prepare_epoch(0, request.initial_value, max_permits);
     layout.state.word.store(State::new(INITIAL, 0, false, request.initial_value).0, Ordering::Relaxed);
     layout.version.store(VERSION, Ordering::Relaxed);
     layout.magic.store(MAGIC, Ordering::Release);
-    if !take_slot(&core, place, &locks)? {
+    if !take_slot(&mapped, path, &locks)? {
         return Ok(None);
     }
-    match link(file, directory, place) {
-        Ok(()) => Ok(Some(core)),
+    match link(file, directory, path) {
+        Ok(()) => Ok(Some(mapped)),
         Err(Errno::EXIST | Errno::NOENT) => Ok(None),
-        Err(errno) => Err(explain_at(place, errno.into())),
+        Err(errno) => Err(explain_at(path, errno.into())),
     }
 }
 
 /// Gives a file without a name this one.
-fn link(file: BorrowedFd<'_>, directory: &OwnedFd, place: &Place) -> Result<(), Errno> {
-    match linkat(file, "", directory, &*place.file, AtFlags::EMPTY_PATH) {
+fn link(file: BorrowedFd<'_>, directory: &OwnedFd, path: &SemaphorePath) -> Result<(), Errno> {
+    match linkat(file, "", directory, &*path.file, AtFlags::EMPTY_PATH) {
         // Before Linux 6.10 only the privileged may, and others are told this (linkat(2)).
         Err(Errno::NOENT) => {
-            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-            linkat(CWD, path, directory, &*place.file, AtFlags::SYMLINK_FOLLOW)
+            let proc_path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            linkat(CWD, proc_path, directory, &*path.file, AtFlags::SYMLINK_FOLLOW)
         }
         outcome => outcome,
     }

@@ -7,17 +7,17 @@ use std::sync::Arc;
 use rustix::fs::{OFlags, Stat, fstat};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::path::{Place, open_in};
+use super::path::{SemaphorePath, open_in};
 use super::validate::{check, explain, not_found};
-use crate::backend::robust::algorithm::mapped_file::Core;
-use crate::backend::robust::error::Trouble;
+use crate::backend::robust::algorithm::mapped_file::MappedFile;
+use crate::backend::robust::error::EngineError;
 use crate::backend::robust::platform::{Location, Object, SharedFile, SharedObject, file_id};
 use crate::error::Cause;
 
 /// The file of an existing semaphore, to be read.
-pub(crate) fn open_to_read(place: &Place) -> Result<OwnedFd, Cause> {
-    let directory = place.open_directory()?.ok_or_else(not_found)?;
-    let open = |access| retry_on_intr(|| open_in(place, &directory, access));
+pub(crate) fn open_to_read(path: &SemaphorePath) -> Result<OwnedFd, Cause> {
+    let directory = path.open_directory()?.ok_or_else(not_found)?;
+    let open = |access| retry_on_intr(|| open_in(path, &directory, access));
     // The close of a read-only descriptor wakes every standby; that of a writable one wakes only the
     // watcher.
     let opened = match open(OFlags::RDWR) {
@@ -26,36 +26,36 @@ pub(crate) fn open_to_read(place: &Place) -> Result<OwnedFd, Cause> {
     };
     let file = opened.map_err(|errno| match errno {
         Errno::NOENT => not_found(),
-        _ => explain(place, place.look(&directory), errno.into()),
+        _ => explain(path, path.stat(&directory), errno.into()),
     })?;
-    check(place, file.as_fd(), &fstat(&file).map_err(Trouble::from)?)?;
+    check(path, file.as_fd(), &fstat(&file).map_err(EngineError::from)?)?;
     Ok(file)
 }
 
 /// Opens a file by a function that may be called several times, and maps it; tells what the system says of it.
 pub(crate) fn map(
-    place: &Arc<Place>,
+    path: &Arc<SemaphorePath>,
     mut open: impl FnMut() -> Result<Object, Errno>,
-) -> io::Result<(Core, Stat)> {
+) -> io::Result<(MappedFile, Stat)> {
     let open = || {
         let file = retry_on_intr(&mut open)?;
         let data = fstat(&file)?;
         Ok((file, file_id(data.st_dev, data.st_ino), data))
     };
-    let (file, data) = SharedFile::open(Arc::clone(place) as Arc<dyn Location>, open)?;
-    Ok((Core::new(file), data))
+    let (file, data) = SharedFile::open(Arc::clone(path) as Arc<dyn Location>, open)?;
+    Ok((MappedFile::new(file), data))
 }
 
 /// The file, if there is one and it is a semaphore's.
-pub(crate) fn open_file(place: &Arc<Place>, directory: &OwnedFd) -> Result<Option<Core>, Cause> {
-    match map(place, || open_in(place, directory, OFlags::RDWR)) {
-        Ok((core, data)) => check(place, core.new_locks().as_fd(), &data).map(|()| Some(core)),
+pub(crate) fn open_file(path: &Arc<SemaphorePath>, directory: &OwnedFd) -> Result<Option<MappedFile>, Cause> {
+    match map(path, || open_in(path, directory, OFlags::RDWR)) {
+        Ok((mapped, data)) => check(path, mapped.new_locks().as_fd(), &data).map(|()| Some(mapped)),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
-        Err(error) => Err(explain(place, place.look(directory), error)),
+        Err(error) => Err(explain(path, path.stat(directory), error)),
     }
 }
 
 /// Whether the path still names this file.
-pub(crate) fn names(place: &Place, directory: &OwnedFd, core: &Core) -> bool {
-    place.look(directory).is_some_and(|data| file_id(data.st_dev, data.st_ino) == core.file.id())
+pub(crate) fn names(path: &SemaphorePath, directory: &OwnedFd, mapped: &MappedFile) -> bool {
+    path.stat(directory).is_some_and(|data| file_id(data.st_dev, data.st_ino) == mapped.file.id())
 }

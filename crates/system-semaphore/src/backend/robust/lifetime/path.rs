@@ -14,7 +14,7 @@ use rustix::io::{Errno, retry_on_intr};
 use sha1::{Digest, Sha1};
 
 use crate::backend::robust::algorithm::layout::MAX_NAME;
-use crate::backend::robust::error::Trouble;
+use crate::backend::robust::error::EngineError;
 use crate::backend::robust::platform::{Location, Object};
 use crate::error::{Cause, ErrorKind};
 use crate::sys::user;
@@ -34,7 +34,7 @@ const DIRECTORY_PREFIX: &str = "system-semaphore-";
 
 /// The name's file, which need not be there.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct SemaphorePath {
     /// The directory that the file is in.
     directory: PathBuf,
     /// Whose name it is, if not everybody's: it is in the directory of that user.
@@ -44,17 +44,17 @@ pub(crate) struct Place {
     pub(crate) hashed: Option<String>,
 }
 
-impl Place {
+impl SemaphorePath {
     pub(crate) fn of(native: &str) -> Result<Self, Cause> {
-        Self::of_in(root, native)
+        Self::in_root(root, native)
     }
 
     /// The same, if shared memory is where it should be. Who finds the file there need not look.
-    pub(crate) fn likely_of(native: &str) -> Result<Self, Cause> {
-        Self::of_in(|| Ok(SHARED_MEMORY), native)
+    pub(crate) fn assuming_dev_shm(native: &str) -> Result<Self, Cause> {
+        Self::in_root(|| Ok(SHARED_MEMORY), native)
     }
 
-    fn of_in(root: impl FnOnce() -> Result<&'static str, Cause>, native: &str) -> Result<Self, Cause> {
+    fn in_root(root: impl FnOnce() -> Result<&'static str, Cause>, native: &str) -> Result<Self, Cause> {
         let bad = |reason: &str| Err(Cause::new(ErrorKind::KeyError, reason.to_owned()));
         let (is_global, name) = match native.split_once('\\') {
             Some(("Global", name)) => (true, name),
@@ -96,18 +96,18 @@ impl Place {
     /// All files that are there, and that this user may see: those for all users, and those in the directories of these users.
     pub(crate) fn all(of: impl Fn(u32) -> bool) -> Result<Vec<Self>, Cause> {
         let root = root()?;
-        let mut places = Vec::new();
+        let mut paths = Vec::new();
         for file in file_names(Path::new(root)) {
             if file.starts_with(GLOBAL_PREFIX) {
-                places.push(Self::new(root, None, file, None));
+                paths.push(Self::new(root, None, file, None));
             } else if let Some(user) = file.strip_prefix(DIRECTORY_PREFIX).and_then(|user| user.parse().ok())
                 && of(user)
             {
                 let files = file_names(&Path::new(root).join(file)).into_iter();
-                places.extend(files.map(|file| Self::new(root, Some(user), file, None)));
+                paths.extend(files.map(|file| Self::new(root, Some(user), file, None)));
             }
         }
-        Ok(places)
+        Ok(paths)
     }
 
     /// The name that the file is of; `None` if it does not tell, being a hash or none that is made here.
@@ -136,7 +136,7 @@ impl Place {
         self.user.is_some()
     }
 
-    pub(crate) fn path(&self) -> PathBuf {
+    pub(crate) fn full_path(&self) -> PathBuf {
         self.directory.join(&self.file)
     }
 
@@ -148,38 +148,42 @@ impl Place {
             Ok(directory) => directory,
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::NOTDIR | Errno::LOOP) => {
-                return Err(squatted(path, "is no directory", owner(path)));
+                return Err(foreign_directory_error(path, "is no directory", owner(path)));
             }
-            Err(errno) => return Err(refused("open the directory", path, errno)),
+            Err(errno) => return Err(path_error("open the directory", path, errno)),
         };
         if let Some(user) = self.user {
-            let data = rustix::fs::fstat(&directory).map_err(Trouble::from)?;
+            let data = rustix::fs::fstat(&directory).map_err(EngineError::from)?;
             if data.st_uid != user {
-                return Err(squatted(path, "belongs to somebody else", Some(data.st_uid)));
+                return Err(foreign_directory_error(path, "belongs to somebody else", Some(data.st_uid)));
             }
             if data.st_mode & 0o077 != 0 {
-                return Err(squatted(path, "is open to others; make its mode 0700", Some(data.st_uid)));
+                return Err(foreign_directory_error(
+                    path,
+                    "is open to others; make its mode 0700",
+                    Some(data.st_uid),
+                ));
             }
         }
         Ok(Some(directory))
     }
 
     /// The same, after making it if need be. Notes in `made` that it was made.
-    pub(crate) fn make_directory(&self, made: &mut bool) -> Result<Option<OwnedFd>, Cause> {
+    pub(crate) fn ensure_directory(&self, created: &mut bool) -> Result<Option<OwnedFd>, Cause> {
         let existing = self.open_directory()?;
         if existing.is_some() || !self.is_private() {
             return Ok(existing);
         }
-        let is_new = match mkdirat(CWD, &self.directory, Mode::RWXU) {
+        let is_created = match mkdirat(CWD, &self.directory, Mode::RWXU) {
             Ok(()) => true,
             Err(Errno::EXIST) => false,
-            Err(errno) => return Err(refused("make the directory", &self.directory, errno)),
+            Err(errno) => return Err(path_error("make the directory", &self.directory, errno)),
         };
-        *made |= is_new;
+        *created |= is_created;
         // it may be gone again, or another one by now; the last of its users removes it
         let Some(directory) = self.open_directory()? else { return Ok(None) };
         let mode = |directory| rustix::fs::fstat(directory).map(|data| Mode::from_raw_mode(data.st_mode));
-        if is_new && !mode(&directory).is_ok_and(|mode| mode.contains(Mode::RWXU)) {
+        if is_created && !mode(&directory).is_ok_and(|mode| mode.contains(Mode::RWXU)) {
             // what the umask has taken off is needed; by number, since the path may name another one
             let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
             let _ = chmod(path, Mode::RWXU);
@@ -188,7 +192,7 @@ impl Place {
     }
 
     /// What stands at the place.
-    pub(crate) fn look(&self, directory: &OwnedFd) -> Option<Stat> {
+    pub(crate) fn stat(&self, directory: &OwnedFd) -> Option<Stat> {
         statat(directory, &*self.file, AtFlags::SYMLINK_NOFOLLOW).ok()
     }
 
@@ -203,7 +207,7 @@ impl Place {
     }
 
     /// Removes the user's directory if it is empty.
-    pub(crate) fn leave_no_directory(&self) {
+    pub(crate) fn remove_directory_if_empty(&self) {
         if self.is_private() {
             let _ = unlinkat(CWD, &self.directory, AtFlags::REMOVEDIR);
         }
@@ -211,21 +215,21 @@ impl Place {
 }
 
 /// Opens what stands there.
-pub(crate) fn open_in(place: &Place, directory: &OwnedFd, access: OFlags) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_in(path: &SemaphorePath, directory: &OwnedFd, access: OFlags) -> Result<OwnedFd, Errno> {
     let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    openat(directory, &*place.file, flags, Mode::empty())
+    openat(directory, &*path.file, flags, Mode::empty())
 }
 
 /// Opens what stands there now, whatever it is.
-pub(crate) fn open_by_name(place: &Place) -> Result<OwnedFd, Errno> {
-    let directory = place.open_directory();
+pub(crate) fn open_by_name(path: &SemaphorePath) -> Result<OwnedFd, Errno> {
+    let directory = path.open_directory();
     // what has no number is somebody else's directory, in which ours is not to be found
     let directory = directory.map_err(|cause| cause.os.map_or(Errno::NOENT, Errno::from_raw_os_error))?;
     let directory = directory.ok_or(Errno::NOENT)?;
-    retry_on_intr(|| open_in(place, &directory, OFlags::RDWR))
+    retry_on_intr(|| open_in(path, &directory, OFlags::RDWR))
 }
 
-impl Location for Place {
+impl Location for SemaphorePath {
     fn open(&self) -> io::Result<Object> {
         Ok(open_by_name(self)?)
     }
@@ -236,7 +240,7 @@ fn root() -> Result<&'static str, Cause> {
         Ok(_) => Ok(SHARED_MEMORY),
         Err(Errno::NOENT) => Ok(WITHOUT_SHARED_MEMORY),
         // it may be there for others, who would not be met elsewhere
-        Err(errno) => Err(refused("look at", Path::new(SHARED_MEMORY), errno)),
+        Err(errno) => Err(path_error("look at", Path::new(SHARED_MEMORY), errno)),
     }
 }
 
@@ -260,17 +264,17 @@ fn owner(path: &Path) -> Option<u32> {
     statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).ok().map(|data| data.st_uid)
 }
 
-fn squatted(path: &Path, trouble: &str, owner: Option<u32>) -> Cause {
+fn foreign_directory_error(path: &Path, problem: &str, owner: Option<u32>) -> Cause {
     let owner = owner.map(|owner| format!(" (its owner is user {owner})")).unwrap_or_default();
     let reason = format!(
-        "{} {trouble}{owner}; semaphores of this user are kept there: have it removed",
+        "{} {problem}{owner}; semaphores of this user are kept there: have it removed",
         path.display()
     );
     Cause::new(ErrorKind::PermissionDenied, reason)
 }
 
-fn refused(action: &str, path: &Path, errno: Errno) -> Cause {
-    let kind = Cause::from(Trouble::from(errno)).kind;
+fn path_error(action: &str, path: &Path, errno: Errno) -> Cause {
+    let kind = Cause::from(EngineError::from(errno)).kind;
     Cause::new(kind, format!("cannot {action} {}", path.display())).with_os(Some(errno.raw_os_error()))
 }
 

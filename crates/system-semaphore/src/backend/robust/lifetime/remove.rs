@@ -9,30 +9,30 @@ use rustix::io::Errno;
 
 use super::file::{names, open_file};
 use super::open::OPEN_ATTEMPTS;
-use super::path::Place;
-use super::registry_lock::Registered;
-use super::slots::is_anybody_here;
+use super::path::SemaphorePath;
+use super::registry_lock::RegistryLock;
+use super::slots::has_other_users;
 use super::validate::{explain_unlink, not_found};
 use crate::backend::robust::algorithm::layout::REMOVED;
-use crate::backend::robust::algorithm::mapped_file::Core;
+use crate::backend::robust::algorithm::mapped_file::MappedFile;
 use crate::backend::robust::algorithm::state::State;
-use crate::backend::robust::algorithm::wake as waiting;
-use crate::backend::robust::error::Trouble;
-use crate::backend::robust::failpoint as breakpoint;
+use crate::backend::robust::algorithm::wake;
+use crate::backend::robust::error::EngineError;
+use crate::backend::robust::failpoint::{self, Failpoint};
 use crate::error::{Cause, ErrorKind};
 
 /// Removes the semaphore, whoever uses it: they are told.
-pub(crate) fn remove(place: &Arc<Place>) -> Result<(), Cause> {
+pub(crate) fn remove(path: &Arc<SemaphorePath>) -> Result<(), Cause> {
     for _ in 0..OPEN_ATTEMPTS {
-        let Some(directory) = place.open_directory()? else { return Err(not_found()) };
-        let Some(core) = open_file(place, &directory)? else { return Err(not_found()) };
-        let registered = Registered::for_open(&core)?;
-        if !names(place, &directory, &core) {
+        let Some(directory) = path.open_directory()? else { return Err(not_found()) };
+        let Some(mapped) = open_file(path, &directory)? else { return Err(not_found()) };
+        let registry_lock = RegistryLock::for_open(&mapped)?;
+        if !names(path, &directory, &mapped) {
             continue;
         }
-        check_unlinkable(&core, place, &directory)?;
-        let layout = core.layout();
-        let is_leftover = layout.persistent.load(Ordering::Acquire) == 0 && !is_anybody_here(&core)?;
+        check_unlinkable(&mapped, path, &directory)?;
+        let layout = mapped.layout();
+        let is_stale = layout.persistent.load(Ordering::Acquire) == 0 && !has_other_users(&mapped)?;
         // first, so that nobody uses it any more when the name is free; who opens it in between unlinks it for us
         loop {
             let state = layout.state();
@@ -40,23 +40,25 @@ pub(crate) fn remove(place: &Arc<Place>) -> Result<(), Cause> {
                 break;
             }
         }
-        waiting::wake(&core, u32::MAX);
-        breakpoint::pass(breakpoint::Step::MarkedRemoved);
-        place.unlink(&directory).map_err(|errno| explain_unlink(place, errno))?;
-        drop(registered);
-        return if is_leftover { Err(not_found()) } else { Ok(()) };
+        wake::wake(&mapped, u32::MAX);
+        failpoint::hit(Failpoint::MarkedRemoved);
+        path.unlink(&directory).map_err(|errno| explain_unlink(path, errno))?;
+        drop(registry_lock);
+        return if is_stale { Err(not_found()) } else { Ok(()) };
     }
     Err(Cause::new(ErrorKind::Unknown, "others made and removed it again and again"))
 }
 
 /// In a directory where only owners may remove files, whether this user may.
-fn check_unlinkable(core: &Core, place: &Place, directory: &OwnedFd) -> Result<(), Cause> {
-    let (file, directory) =
-        (fstat(core.locks()?.as_fd()).map_err(Trouble::from)?, fstat(directory).map_err(Trouble::from)?);
+fn check_unlinkable(mapped: &MappedFile, path: &SemaphorePath, directory: &OwnedFd) -> Result<(), Cause> {
+    let (file, directory) = (
+        fstat(mapped.ensure_locks()?.as_fd()).map_err(EngineError::from)?,
+        fstat(directory).map_err(EngineError::from)?,
+    );
     let user = crate::sys::user::effective_id();
     let is_sticky = directory.st_mode & libc::S_ISVTX != 0;
     if is_sticky && user != 0 && ![file.st_uid, directory.st_uid].contains(&user) {
-        return Err(explain_unlink(place, Errno::PERM));
+        return Err(explain_unlink(path, Errno::PERM));
     }
     Ok(())
 }

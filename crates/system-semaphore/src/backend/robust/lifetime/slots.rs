@@ -2,61 +2,61 @@
 
 use std::sync::atomic::Ordering;
 
-use super::path::Place;
+use super::path::SemaphorePath;
 use super::validate::explain_at;
 use crate::backend::robust::algorithm::layout::SLOTS;
-use crate::backend::robust::algorithm::mapped_file::Core;
-use crate::backend::robust::algorithm::recovery::{Pass, recover_through};
-use crate::backend::robust::error::Trouble;
+use crate::backend::robust::algorithm::mapped_file::MappedFile;
+use crate::backend::robust::algorithm::recovery::{ScanScope, recover_through};
+use crate::backend::robust::error::EngineError;
 use crate::backend::robust::platform::{LivenessLocks, Locks};
-use crate::backend::robust::process_id::Identity;
+use crate::backend::robust::process_id::ProcessId;
 use crate::error::{Cause, ErrorKind};
 
 /// Recovers the dead, and becomes a user; `false` as in [`take_slot`]. It is known of one user that it lives.
 pub(crate) fn recover_and_take_slot(
-    core: &Core,
-    place: &Place,
+    mapped: &MappedFile,
+    path: &SemaphorePath,
     locks: &Locks,
     user: Option<u16>,
 ) -> Result<bool, Cause> {
-    let is_full = (0..SLOTS).all(|number| core.layout().is_used(number));
+    let is_full = (0..SLOTS).all(|number| mapped.layout().is_used(number));
     // before anybody is told that there is no place
-    recover_through(core, locks, user, if is_full { Pass::All } else { Pass::Users })?;
-    take_slot(core, place, locks)
+    recover_through(mapped, locks, user, if is_full { ScanScope::All } else { ScanScope::AllRateLimited })?;
+    take_slot(mapped, path, locks)
 }
 
 /// Makes a free slot this process's. The caller has the registry lock, or the file has no name yet. `false` if other code
 /// has closed the descriptor, and the lock is perhaps another file's.
-pub(crate) fn take_slot(core: &Core, place: &Place, locks: &Locks) -> Result<bool, Cause> {
-    let layout = core.layout();
+pub(crate) fn take_slot(mapped: &MappedFile, path: &SemaphorePath, locks: &Locks) -> Result<bool, Cause> {
+    let layout = mapped.layout();
     for number in (0..SLOTS).filter(|number| !layout.is_used(*number)) {
         // a recoverer may be about to free it
         if !locks.try_lock(number)? {
             continue;
         }
-        if !locks.is_ours() {
+        if !locks.check_still_ours() {
             let _ = locks.unlock(number);
             return Ok(false);
         }
-        let slot = match core.slot(number) {
+        let slot = match mapped.ensure_slot(number) {
             Ok(slot) => slot,
-            Err(trouble) => {
+            Err(error) => {
                 // nobody is to take it for a user's until the file is closed
                 let _ = locks.unlock(number);
-                return Err(explain_at(place, trouble));
+                return Err(explain_at(path, error));
             }
         };
         // The numbers go on: a helper that was stopped long ago must not take an operation of ours for one that it saw.
         slot.pending().with_amount(0).store(&slot.committed);
-        slot.epoch.store(core.epoch(), Ordering::Release);
-        let who = Identity::own();
-        slot.pid.store(who.pid, Ordering::Relaxed);
-        slot.pid_namespace.store(who.pid_namespace, Ordering::Relaxed);
-        slot.start_time.store(who.start_time, Ordering::Relaxed);
+        slot.epoch.store(mapped.resolve_epoch(), Ordering::Release);
+        let process = ProcessId::current();
+        slot.pid.store(process.pid, Ordering::Relaxed);
+        slot.pid_namespace.store(process.pid_namespace, Ordering::Relaxed);
+        slot.start_time.store(process.start_time, Ordering::Relaxed);
         slot.waiting_threads.store(0, Ordering::Relaxed);
         slot.recoverer.store(0, Ordering::Relaxed);
         layout.set_used(number, true);
-        core.set_own_slot(number);
+        mapped.set_own_slot(number);
         return Ok(true);
     }
     let reason = format!("{SLOTS} processes use it already; end some, or use several semaphores");
@@ -64,16 +64,16 @@ pub(crate) fn take_slot(core: &Core, place: &Place, locks: &Locks) -> Result<boo
 }
 
 /// Whether anybody but this open uses the semaphore.
-pub(crate) fn is_anybody_here(core: &Core) -> Result<bool, Trouble> {
-    find_user(core, &*core.locks()?).map(|user| user.is_some())
+pub(crate) fn has_other_users(mapped: &MappedFile) -> Result<bool, EngineError> {
+    find_other_user(mapped, &*mapped.ensure_locks()?).map(|user| user.is_some())
 }
 
 /// The slot of somebody else who uses the semaphore.
-pub(crate) fn find_user(core: &Core, locks: &Locks) -> Result<Option<u16>, Trouble> {
+pub(crate) fn find_other_user(mapped: &MappedFile, locks: &Locks) -> Result<Option<u16>, EngineError> {
     let find = |slots| locks.find_locked(slots);
     // Its own lock does not show, unless the descriptor had to be opened again. But while it closes, somebody else may
     // have taken the slot.
-    let own = core.own_slot().filter(|own| !core.layout().is_used(*own)).unwrap_or(SLOTS);
+    let own = mapped.own_slot().filter(|own| !mapped.layout().is_used(*own)).unwrap_or(SLOTS);
     Ok(match find(0..own)? {
         None => find(own + 1..SLOTS)?,
         user => user,

@@ -6,27 +6,27 @@ use std::path::Path;
 use rustix::fs::Stat;
 use rustix::io::{Errno, pread, pwrite, retry_on_intr};
 
-use super::path::{Place, describe_file_type};
+use super::path::{SemaphorePath, describe_file_type};
 use crate::backend::robust::algorithm::layout::{FILE_SIZE, MAGIC, NAME_AT, VERSION};
-use crate::backend::robust::error::Trouble;
+use crate::backend::robust::error::EngineError;
 use crate::error::{Cause, ErrorKind};
 
 /// Whether it is a semaphore's file. What is looked at here never changes.
-pub(crate) fn check(place: &Place, file: BorrowedFd<'_>, data: &Stat) -> Result<(), Cause> {
-    let bad = |trouble: &str| Err(corrupt(&place.path(), trouble));
-    if let Some(trouble) = describe_file_type(data) {
-        return bad(trouble);
+pub(crate) fn check(path: &SemaphorePath, file: BorrowedFd<'_>, data: &Stat) -> Result<(), Cause> {
+    let bad = |problem: &str| Err(corrupt(&path.full_path(), problem));
+    if let Some(problem) = describe_file_type(data) {
+        return bad(problem);
     }
-    if place.user().is_some_and(|user| user != data.st_uid) {
+    if path.user().is_some_and(|user| user != data.st_uid) {
         let reason = format!(
             "{} belongs to user {}, though the directory is another user's; remove it",
-            place.path().display(),
+            path.full_path().display(),
             data.st_uid
         );
         return Err(Cause::new(ErrorKind::PermissionDenied, reason));
     }
     let mut head = [0; 12];
-    let size = retry_on_intr(|| pread(file, &mut head, 0)).map_err(Trouble::from)?;
+    let size = retry_on_intr(|| pread(file, &mut head, 0)).map_err(EngineError::from)?;
     let magic = u64::from_ne_bytes(head[..8].try_into().expect("8 bytes"));
     let version = u32::from_ne_bytes(head[8..].try_into().expect("4 bytes"));
     if size < head.len() {
@@ -47,12 +47,14 @@ pub(crate) fn check(place: &Place, file: BorrowedFd<'_>, data: &Stat) -> Result<
             data.st_size
         ));
     }
-    if let Some(name) = &place.hashed
-        && read_name(file).map_err(Trouble::from)?.as_deref() != Some(name.as_bytes())
+    if let Some(name) = &path.hashed
+        && read_name(file).map_err(EngineError::from)?.as_deref() != Some(name.as_bytes())
     {
-        let path = place.path();
-        let reason =
-            format!("{} belongs to another name with the same hash; choose another name", path.display());
+        let full_path = path.full_path();
+        let reason = format!(
+            "{} belongs to another name with the same hash; choose another name",
+            full_path.display()
+        );
         return Err(Cause::new(ErrorKind::KeyError, reason));
     }
     Ok(())
@@ -80,49 +82,49 @@ pub(crate) fn not_found() -> Cause {
 }
 
 /// Why the file cannot be opened.
-pub(crate) fn explain(place: &Place, data: Option<Stat>, error: std::io::Error) -> Cause {
-    let path = place.path();
-    if let Some(trouble) = data.as_ref().and_then(describe_file_type) {
-        return corrupt(&path, trouble);
+pub(crate) fn explain(path: &SemaphorePath, data: Option<Stat>, error: std::io::Error) -> Cause {
+    let full_path = path.full_path();
+    if let Some(problem) = data.as_ref().and_then(describe_file_type) {
+        return corrupt(&full_path, problem);
     }
     match (error.raw_os_error(), data) {
         (Some(libc::EACCES | libc::EPERM), Some(data)) => Cause::new(
             ErrorKind::PermissionDenied,
             format!(
                 "{} belongs to user {}, who has not allowed it; who makes it gives the permissions",
-                path.display(),
+                full_path.display(),
                 data.st_uid
             ),
         )
         .with_os(error.raw_os_error()),
-        _ => explain_at(place, error.into()),
+        _ => explain_at(path, error.into()),
     }
 }
 
 /// Names the file that could not be made or used, and says what to do.
-pub(crate) fn explain_at(place: &Place, trouble: Trouble) -> Cause {
-    let path = place.path();
-    let path = path.display();
-    let cause = Cause::from(trouble);
+pub(crate) fn explain_at(path: &SemaphorePath, error: EngineError) -> Cause {
+    let full_path = path.full_path();
+    let full_path = full_path.display();
+    let cause = Cause::from(error);
     let reason = match cause.os {
         Some(libc::ENOSPC | libc::EDQUOT) => {
-            format!("there is no room for {path}; make some in its file system")
+            format!("there is no room for {full_path}; make some in its file system")
         }
         Some(libc::EACCES | libc::EPERM) => {
-            format!("the system does not allow to use {path}; look at the mode of its directory")
+            format!("the system does not allow to use {full_path}; look at the mode of its directory")
         }
-        Some(libc::EROFS) => format!("the file system of {path} is read-only"),
-        _ => return cause.context(path),
+        Some(libc::EROFS) => format!("the file system of {full_path} is read-only"),
+        _ => return cause.context(full_path),
     };
     Cause::new(cause.kind, reason).with_os(cause.os)
 }
 
-fn corrupt(path: &Path, trouble: &str) -> Cause {
-    let reason = format!("{} {trouble}; remove it if nobody needs it", path.display());
+fn corrupt(path: &Path, problem: &str) -> Cause {
+    let reason = format!("{} {problem}; remove it if nobody needs it", path.display());
     Cause::new(ErrorKind::Corrupt, reason)
 }
 
-pub(crate) fn explain_unlink(place: &Place, errno: Errno) -> Cause {
-    let cause = Cause::from(Trouble::from(errno));
-    Cause::new(cause.kind, format!("cannot unlink {}", place.path().display())).with_os(cause.os)
+pub(crate) fn explain_unlink(path: &SemaphorePath, errno: Errno) -> Cause {
+    let cause = Cause::from(EngineError::from(errno));
+    Cause::new(cause.kind, format!("cannot unlink {}", path.full_path().display())).with_os(cause.os)
 }

@@ -16,11 +16,11 @@ use rustix::io::{Errno, retry_on_intr};
 use super::{
     Interrupt, LivenessLocks, Location, LockId, ObjectId, Parking, Queue, SharedObject, Unparked, clock,
 };
-use crate::backend::robust::error::Trouble;
+use crate::backend::robust::error::EngineError;
 use crate::sys::atomic::AtomicU64;
-use crate::sys::private_fd::{PrivateDescriptor, undisturbed};
+use crate::sys::private_fd::{PrivateFd, retry_if_forked};
 use crate::sys::shared_memory::{Mapping, Part, Shared};
-use crate::sys::{byte_lock as lock, futex};
+use crate::sys::{byte_lock, futex};
 
 /// A handle of a shared object.
 pub(crate) type Object = OwnedFd;
@@ -54,9 +54,9 @@ impl<T: Shared, R: Shared> SharedObject<T, R> for SharedFile<T, R> {
         location: Arc<dyn Location>,
         mut open: impl FnMut() -> io::Result<(Object, ObjectId, M)>,
     ) -> io::Result<(Self, M)> {
-        undisturbed(|| {
+        retry_if_forked(|| {
             let (file, id, data) = open()?;
-            let file = PrivateDescriptor::of_file(file, (id.0 >> 64) as u64, id.0 as u64)?;
+            let file = PrivateFd::of_file(file, (id.0 >> 64) as u64, id.0 as u64)?;
             let map = Mapping::new(file.as_fd())?;
             let locks = Mutex::new(Arc::new(Locks(file)));
             Ok((Self { map, locks, id, location: Arc::clone(&location) }, data))
@@ -84,7 +84,7 @@ impl<T: Shared, R: Shared> SharedObject<T, R> for SharedFile<T, R> {
         self.map.part(choose)
     }
 
-    fn reserve(locks: &Locks, length: u64) -> Result<(), Trouble> {
+    fn reserve(locks: &Locks, length: u64) -> Result<(), EngineError> {
         match retry_on_intr(|| fallocate(locks, FallocateFlags::empty(), 0, length)) {
             // The file system cannot reserve. That of shared memory can.
             Err(Errno::OPNOTSUPP) => Ok(()),
@@ -92,19 +92,19 @@ impl<T: Shared, R: Shared> SharedObject<T, R> for SharedFile<T, R> {
         }
     }
 
-    fn locks(&self) -> Result<Arc<Locks>, Trouble> {
+    fn ensure_locks(&self) -> Result<Arc<Locks>, EngineError> {
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-        if !locks.is_ours() {
-            let again = undisturbed(|| PrivateDescriptor::new(self.location.open()?));
-            let again = again.map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => Trouble::LostDescriptor,
+        if !locks.check_still_ours() {
+            let reopened = retry_if_forked(|| PrivateFd::new(self.location.open()?));
+            let reopened = reopened.map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => EngineError::LostDescriptor,
                 _ => error.into(),
             })?;
-            let data = fstat(&again)?;
+            let data = fstat(&reopened)?;
             if file_id(data.st_dev, data.st_ino) != self.id {
-                return Err(Trouble::LostDescriptor);
+                return Err(EngineError::LostDescriptor);
             }
-            *locks = Arc::new(Locks(again));
+            *locks = Arc::new(Locks(reopened));
         }
         Ok(Arc::clone(&locks))
     }
@@ -121,12 +121,12 @@ impl<T: Shared, R: Shared> SharedObject<T, R> for SharedFile<T, R> {
 
 /// A file, as a set of locks on its bytes.
 #[derive(Debug)]
-pub(crate) struct Locks(PrivateDescriptor);
+pub(crate) struct Locks(PrivateFd);
 
 impl Locks {
     /// The locks of a file that is only observed.
-    pub(crate) fn of_observed(file: BorrowedFd<'_>, lock: LockId) -> Result<bool, Trouble> {
-        Ok(lock::is_locked(file, lock..lock + 1)?)
+    pub(crate) fn of_observed(file: BorrowedFd<'_>, lock: LockId) -> Result<bool, EngineError> {
+        Ok(byte_lock::is_locked(file, lock..lock + 1)?)
     }
 }
 
@@ -137,20 +137,20 @@ impl AsFd for Locks {
 }
 
 impl LivenessLocks for Locks {
-    fn try_lock(&self, lock: LockId) -> Result<bool, Trouble> {
-        Ok(lock::try_lock(self.as_fd(), lock)?)
+    fn try_lock(&self, lock: LockId) -> Result<bool, EngineError> {
+        Ok(byte_lock::try_lock(self.as_fd(), lock)?)
     }
 
-    fn unlock(&self, lock: LockId) -> Result<(), Trouble> {
-        Ok(lock::unlock(self.as_fd(), lock)?)
+    fn unlock(&self, lock: LockId) -> Result<(), EngineError> {
+        Ok(byte_lock::unlock(self.as_fd(), lock)?)
     }
 
-    fn find_locked(&self, locks: Range<LockId>) -> Result<Option<LockId>, Trouble> {
-        Ok(lock::find_locked(self.as_fd(), locks)?)
+    fn find_locked(&self, locks: Range<LockId>) -> Result<Option<LockId>, EngineError> {
+        Ok(byte_lock::find_locked(self.as_fd(), locks)?)
     }
 
-    fn is_ours(&self) -> bool {
-        self.0.is_ours()
+    fn check_still_ours(&self) -> bool {
+        self.0.check_still_ours()
     }
 }
 
@@ -172,7 +172,7 @@ impl<T: Shared, R: Shared> Parking for SharedFile<T, R> {
         queue: Queue,
         limit: Duration,
         _interrupt: Option<&Interrupt>,
-    ) -> Result<Unparked, Trouble> {
+    ) -> Result<Unparked, EngineError> {
         match futex::wait(word, expected, &clock::after(limit), queue.bits()) {
             Ok(()) => Ok(Unparked::Woken),
             Err(Errno::AGAIN) => Ok(Unparked::Changed),

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 pub(crate) use self::linux::inotify::Inotify as Notices;
 pub(crate) use self::linux::{Locks, Object, SharedFile, file_id};
-use super::error::Trouble;
+use super::error::EngineError;
 use crate::sys::atomic::AtomicU64;
 use crate::sys::shared_memory::{Part, Shared};
 
@@ -76,17 +76,17 @@ pub(crate) trait SharedObject<T: Shared, R: Shared>: Sized {
     ) -> Part<P>;
 
     /// Reserves the memory of the first `length` bytes, so that an access cannot fail for lack of it.
-    fn reserve(locks: &Self::Locks, length: u64) -> Result<(), Trouble>;
+    fn reserve(locks: &Self::Locks, length: u64) -> Result<(), EngineError>;
 
     /// The locks. If other code of the process has closed the handle, the object is opened again at its location; locks that
     /// were taken stay, because they live as long as the mapping.
     ///
     /// # Errors
-    /// [`LostDescriptor`](Trouble::LostDescriptor) if another object is there now, or none.
-    fn locks(&self) -> Result<Arc<Self::Locks>, Trouble>;
+    /// [`LostDescriptor`](EngineError::LostDescriptor) if another object is there now, or none.
+    fn ensure_locks(&self) -> Result<Arc<Self::Locks>, EngineError>;
 
     /// The locks of an object that was opened just now, without the check whether the handle is still ours. The caller checks
-    /// [`is_ours`](LivenessLocks::is_ours) before it relies on a lock that was free or could be taken.
+    /// [`check_still_ours`](LivenessLocks::check_still_ours) before it relies on a lock that was free or could be taken.
     fn new_locks(&self) -> Arc<Self::Locks>;
 
     /// The handle alone, for another program: locks that were taken stay with it. `None` if it is lost or in use.
@@ -100,22 +100,22 @@ pub(crate) trait LivenessLocks {
     /// Takes a lock; returns `false` if another open has it.
     ///
     /// A platform may also return `false` while another process checks the lock.
-    fn try_lock(&self, lock: LockId) -> Result<bool, Trouble>;
+    fn try_lock(&self, lock: LockId) -> Result<bool, EngineError>;
 
     /// Releases a lock. Nothing happens if this open does not have it.
-    fn unlock(&self, lock: LockId) -> Result<(), Trouble>;
+    fn unlock(&self, lock: LockId) -> Result<(), EngineError>;
 
     /// Returns one of these locks that another open has.
-    fn find_locked(&self, locks: Range<LockId>) -> Result<Option<LockId>, Trouble>;
+    fn find_locked(&self, locks: Range<LockId>) -> Result<Option<LockId>, EngineError>;
 
     /// Returns whether another open has the lock.
-    fn is_locked(&self, lock: LockId) -> Result<bool, Trouble> {
+    fn is_locked(&self, lock: LockId) -> Result<bool, EngineError> {
         Ok(self.find_locked(lock..lock + 1)?.is_some())
     }
 
     /// Returns whether other code of the process has left the handle alone. If it has not, the locks may be those of
     /// another object.
-    fn is_ours(&self) -> bool;
+    fn check_still_ours(&self) -> bool;
 }
 
 /// Which threads an unpark wakes.
@@ -159,7 +159,7 @@ pub(crate) trait Parking {
         queue: Queue,
         limit: Duration,
         interrupt: Option<&Interrupt>,
-    ) -> Result<Unparked, Trouble>;
+    ) -> Result<Unparked, EngineError>;
 
     /// Wakes at least `count` of the threads that are parked in a queue, or all if there are fewer.
     fn unpark(&self, word: &AtomicU64, queue: Queue, count: u32);

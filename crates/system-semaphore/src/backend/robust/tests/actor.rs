@@ -15,9 +15,9 @@ use std::{env, fs};
 use rustix::fs::{MemfdFlags, memfd_create};
 use test_support::{Puppet, TEST_TIMEOUT, process, wait_until};
 
-use super::super::failpoint::Step;
+use super::super::failpoint::Failpoint;
 use super::TestSemaphore;
-use crate::sys::private_fd as descriptor;
+use crate::sys::private_fd;
 use crate::{AccessMode, ErrorKind, NativeIpcKey, OwnedPermit, SystemSemaphore};
 
 /// The variable that makes this program an actor.
@@ -26,7 +26,7 @@ const ROLE: &str = "SYSTEM_SEMAPHORE_UNIT_TEST_ACTOR";
 /// At which step this process is to halt next.
 static HALT: Mutex<Option<String>> = Mutex::new(None);
 
-pub(crate) fn pass(step: Step) {
+pub(crate) fn hit(step: Failpoint) {
     let mut halt = HALT.lock().expect("nobody panics with it");
     if halt.as_deref() == Some(&*format!("{step:?}")) {
         *halt = None;
@@ -44,7 +44,7 @@ pub(crate) fn pass(step: Step) {
 }
 
 /// What an actor says when it halts.
-pub(super) fn halted(step: Step) -> String {
+pub(super) fn halted(step: Failpoint) -> String {
     format!("halted at {step:?}")
 }
 
@@ -68,7 +68,7 @@ fn lose_descriptors_of(name: &str) {
     for entry in fs::read_dir("/proc/self/fd").expect("it is there").flatten() {
         if fs::read_link(entry.path()).is_ok_and(|path| path.ends_with(name)) {
             let number = entry.file_name().to_string_lossy().parse().expect("a number");
-            descriptor::lose(number, other.as_fd()).expect("it is open");
+            private_fd::steal_fd(number, other.as_fd()).expect("it is open");
         }
     }
 }
@@ -234,7 +234,7 @@ impl Actor {
 
     /// Tells it to do something, in which it comes to a halt.
     #[track_caller]
-    pub(super) fn halt_in(&mut self, command: &str, step: Step) {
+    pub(super) fn halt_in(&mut self, command: &str, step: Failpoint) {
         self.must(&format!("halt\t{step:?}"));
         self.send(command);
         assert_eq!(self.answer(), Ok(halted(step)), "{command:?}");
@@ -242,14 +242,14 @@ impl Actor {
 
     /// Tells it to do something, in which it is killed.
     #[track_caller]
-    pub(super) fn die_in(mut self, command: &str, step: Step) {
+    pub(super) fn die_in(mut self, command: &str, step: Failpoint) {
         self.halt_in(command, step);
         self.kill();
     }
 
     /// Waits until it has come to the step at which it is to halt.
     #[track_caller]
-    pub(super) fn assert_halts(&mut self, step: Step) {
+    pub(super) fn assert_halts(&mut self, step: Failpoint) {
         assert_eq!(self.answer(), Ok(halted(step)));
     }
 

@@ -1,8 +1,8 @@
 //! Processes that die or stop in the middle of an operation.
 
-use super::super::algorithm::mapped_file::Core;
-use super::super::algorithm::operation::{Operation, Waiters};
-use super::super::failpoint::Step;
+use super::super::algorithm::mapped_file::MappedFile;
+use super::super::algorithm::operation::{Operation, WaitersFlag};
+use super::super::failpoint::Failpoint;
 use super::actor::Actor;
 use super::{MANY, Meanwhile, TestSemaphore, operate, take_one};
 
@@ -18,7 +18,7 @@ fn death_mid_operation_is_atomic() {
         (&["acquire\ts\t3", "forget\ts", "acquire\ts\t1"], "drop\ts", 7, 7),
     ];
     for (before, operation, undone, done) in cases {
-        for (step, free) in [(Step::BeforeSwap, undone), (Step::AfterSwap, done)] {
+        for (step, free) in [(Failpoint::BeforeSwap, undone), (Failpoint::AfterSwap, done)] {
             for meanwhile in Meanwhile::ALL {
                 let test = TestSemaphore::new(10);
                 let mut actor = Actor::with(&test);
@@ -35,7 +35,7 @@ fn death_mid_operation_is_atomic() {
 
 #[test]
 fn helped_process_completes_its_operation() {
-    for step in [Step::BeforeSwap, Step::AfterSwap] {
+    for step in [Failpoint::BeforeSwap, Failpoint::AfterSwap] {
         for meanwhile in Meanwhile::ALL {
             let test = TestSemaphore::new(10);
             let mut actor = Actor::with(&test);
@@ -44,7 +44,7 @@ fn helped_process_completes_its_operation() {
             actor.must("go");
             let context = format!("{step:?}, meanwhile {meanwhile:?}");
             // an acquire that was applied before the reset is void
-            let held = if meanwhile == Meanwhile::Reset && step == Step::AfterSwap { 0 } else { 2 };
+            let held = if meanwhile == Meanwhile::Reset && step == Failpoint::AfterSwap { 0 } else { 2 };
             let taken_after_reset = if meanwhile == Meanwhile::Reset { held } else { 0 };
             test.assert_permits(meanwhile.free(10 - held) - taken_after_reset, held, &context);
             actor.must("drop\ts");
@@ -57,7 +57,7 @@ fn helped_process_completes_its_operation() {
 fn permits_of_holders_that_die_together_come_back() {
     for number_of_others in [0, MANY] {
         let test = TestSemaphore::new(3 + number_of_others as u32);
-        let others: Vec<_> = (0..number_of_others).map(|_| test.core()).collect();
+        let others: Vec<_> = (0..number_of_others).map(|_| test.open_mapped()).collect();
         others.iter().for_each(take_one);
         let mut holders: Vec<Actor> = (0..3).map(|_| Actor::with(&test)).collect();
         holders.iter_mut().for_each(|holder| drop(holder.must("acquire\ts\t1")));
@@ -69,23 +69,23 @@ fn permits_of_holders_that_die_together_come_back() {
         waiter.resume();
         assert_eq!(waiter.answer(), Ok(String::new()), "among {number_of_others} others");
         test.assert_permits(0, 3 + number_of_others as u32, "it has what they had");
-        let epoch = others.first().map_or(0, Core::epoch);
-        let give_back = Operation::give_back(1, epoch, Waiters::Keep);
+        let epoch = others.first().map_or(0, MappedFile::resolve_epoch);
+        let give_back = Operation::release(1, epoch, WaitersFlag::Keep);
         others.iter().for_each(|user| operate(user, &give_back));
-        others.iter().for_each(|core| test.close(core));
+        others.iter().for_each(|mapped| test.close(mapped));
         test.assert_permits(number_of_others as u32, 3, "the others have gone");
     }
 }
 
 #[test]
 fn stopped_process_blocks_nobody() {
-    let cases: [(&str, Step); 6] = [
-        ("acquire\ts\t1", Step::BeforeSwap),
-        ("acquire\ts\t1", Step::AfterSwap),
-        ("drop\ts", Step::AfterSwap),
-        ("release\ts\t1", Step::AfterSwap),
-        ("available\ts", Step::RecoverySettled),
-        ("available\ts", Step::AfterSwap),
+    let cases: [(&str, Failpoint); 6] = [
+        ("acquire\ts\t1", Failpoint::BeforeSwap),
+        ("acquire\ts\t1", Failpoint::AfterSwap),
+        ("drop\ts", Failpoint::AfterSwap),
+        ("release\ts\t1", Failpoint::AfterSwap),
+        ("available\ts", Failpoint::RecoveryResolved),
+        ("available\ts", Failpoint::AfterSwap),
     ];
     for (command, step) in cases {
         let test = TestSemaphore::new(5);
@@ -107,7 +107,7 @@ fn stopped_process_blocks_nobody() {
         actor.resume();
         actor.must("go");
         let context = format!("{command:?} {step:?}");
-        if command == "acquire\ts\t1" && step == Step::BeforeSwap {
+        if command == "acquire\ts\t1" && step == Failpoint::BeforeSwap {
             test.assert_permits(6, 1, context);
         } else if command == "release\ts\t1" {
             test.assert_permits(7, 0, context);

@@ -6,8 +6,8 @@ use std::{fs, thread};
 
 use test_support::Failure;
 
-use super::super::failpoint::Step;
-use super::super::lifetime::path::Place;
+use super::super::failpoint::Failpoint;
+use super::super::lifetime::path::SemaphorePath;
 use super::super::lifetime::registry_lock;
 use super::TestSemaphore;
 use super::actor::Actor;
@@ -24,7 +24,7 @@ fn opener_completes_removal_of_dead_remover() {
     let test = TestSemaphore::new(3);
     let (mut waiter, mut remover) = (Actor::with(&test), Actor::start());
     waiter.fall_asleep("acquire\ts\t4", &test);
-    remover.halt_in(&format!("remove\t{}", test.key), Step::MarkedRemoved);
+    remover.halt_in(&format!("remove\t{}", test.key), Failpoint::MarkedRemoved);
     assert_says(waiter.answer(), "removed");
     remover.kill();
     let new = SystemSemaphore::new(&test.key, 7, AccessMode::CreateNew).expect("the name is free");
@@ -61,13 +61,13 @@ fn permits_of_removed_semaphore_keep_no_descriptor_open() {
 fn opener_or_closer_killed_with_registry_lock_blocks_nobody() {
     let test = TestSemaphore::new(3);
     let mut opener = Actor::start();
-    opener.halt_in(&test.opening(0, "Open"), Step::Registered);
+    opener.halt_in(&test.opening(0, "Open"), Failpoint::RegistryLocked);
     let closer = Actor::with_patience(&test, opener);
     test.assert_permits(3, 0, "who was opening has gone");
     let key = test.key.clone();
     // who is not the last one closes without the lock
     drop(test);
-    closer.die_in("close\ts", Step::Registered);
+    closer.die_in("close\ts", Failpoint::RegistryLocked);
     let error = SystemSemaphore::new(&key, 0, AccessMode::OpenExisting).expect_err("it is gone");
     assert_eq!(error.kind(), ErrorKind::NotFound);
 }
@@ -77,11 +77,11 @@ fn open_starts_over_after_loss_of_its_descriptor() {
     // what is there, and the file that the number is of by then, look alike: nobody has a lock there
     for persistent in [false, true] {
         let test = TestSemaphore::new(3);
-        let core = test.core();
-        core.layout().persistent.store(persistent.into(), Ordering::Relaxed);
+        let mapped = test.open_mapped();
+        mapped.layout().persistent.store(persistent.into(), Ordering::Relaxed);
         let held = test.semaphore.acquire().expect("one is free");
         let mut opener = Actor::start();
-        opener.halt_in(&test.opening(9, "Open"), Step::Registered);
+        opener.halt_in(&test.opening(9, "Open"), Failpoint::RegistryLocked);
         opener.send(&format!("lose\t{}", test.name));
         opener.send("go");
         assert_eq!(opener.answer(), Ok(String::new()), "persistent: {persistent}");
@@ -89,9 +89,9 @@ fn open_starts_over_after_loss_of_its_descriptor() {
         opener.must("acquire\ts\t1");
         opener.kill();
         test.assert_permits(2, 1, format_args!("it had a slot and a lock (persistent: {persistent})"));
-        core.layout().persistent.store(0, Ordering::Relaxed);
+        mapped.layout().persistent.store(0, Ordering::Relaxed);
         drop(held);
-        test.close(&core);
+        test.close(&mapped);
     }
 }
 
@@ -109,23 +109,23 @@ impl Actor {
 #[test]
 fn open_waits_for_any_number_of_registry_owners() {
     let test = TestSemaphore::new(3);
-    let core = test.core();
-    let registered = registry_lock::Registered::for_open(&core).expect("nobody has it");
+    let mapped = test.open_mapped();
+    let registry_lock = registry_lock::RegistryLock::for_open(&mapped).expect("nobody has it");
     let key = test.key.clone();
     let opener = thread::spawn(move || SystemSemaphore::new(&key, 0, AccessMode::OpenExisting).map(drop));
     // as if one after the other had it, together for longer than one alone may
-    let end = Instant::now() + registry_lock::OPEN_PATIENCE * 3 / 2;
+    let end = Instant::now() + registry_lock::OPEN_TIMEOUT * 3 / 2;
     for owner in 1.. {
-        core.layout().registrar.store(owner, Ordering::Relaxed);
+        mapped.layout().registry_owner_pid.store(owner, Ordering::Relaxed);
         assert!(!opener.is_finished(), "it has given up while others had their turns");
         if Instant::now() >= end {
             break;
         }
         thread::sleep(Duration::from_millis(50));
     }
-    drop(registered);
+    drop(registry_lock);
     opener.join().expect("it does not panic").expect("its turn came");
-    test.close(&core);
+    test.close(&mapped);
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn last_closer_killed_in_close_leaves_stale_file() {
     closer.must("acquire\ts\t1");
     closer.must("forget\ts");
     drop(test);
-    closer.die_in("close\ts", Step::Registered);
+    closer.die_in("close\ts", Failpoint::RegistryLocked);
     // what it left is a leftover
     let again = SystemSemaphore::new(&key, 7, AccessMode::Open).expect("it can be made");
     assert_eq!(again.available_permits().expect("it is told"), 7);
@@ -146,9 +146,9 @@ fn last_closer_killed_in_close_leaves_stale_file() {
 #[test]
 fn failed_open_removes_file_left_by_last_closer() {
     let test = TestSemaphore::new(1);
-    let path = Place::of(&test.name).expect("it is a good name").path();
+    let path = SemaphorePath::of(&test.name).expect("it is a good name").full_path();
     let mut opener = Actor::start();
-    opener.halt_in(&test.opening(u32::MAX, "Open"), Step::Registered);
+    opener.halt_in(&test.opening(u32::MAX, "Open"), Failpoint::RegistryLocked);
     drop(test);
     opener.send("go on");
     let answer = opener.answer();

@@ -15,24 +15,24 @@ use std::thread;
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
-pub(crate) use self::actor::{longest_sleep, pass};
+pub(crate) use self::actor::{hit, longest_sleep};
 use super::algorithm::layout::FILE_SIZE;
-use super::algorithm::mapped_file::Core;
-use super::algorithm::operation::{self, Operation, Outcome, Waiters};
+use super::algorithm::mapped_file::MappedFile;
+use super::algorithm::operation::{self, Operation, Outcome, WaitersFlag};
 use super::lifetime::file::map;
-use super::lifetime::path::Place;
+use super::lifetime::path::SemaphorePath;
 use super::lifetime::{close, open};
 use crate::backend::api::OpenRequest;
 use crate::{AccessMode, KeyType, NativeIpcKey, SystemSemaphore};
 
 /// An open file that has no name, and nothing in it.
-pub(super) fn core_of_nobody() -> Core {
-    let place = Arc::new(Place::of("of nobody").expect("a good name"));
+pub(super) fn unnamed_mapped_file() -> MappedFile {
+    let path = Arc::new(SemaphorePath::of("of nobody").expect("a good name"));
     let open = || {
         let file = memfd_create("of nobody", MemfdFlags::CLOEXEC)?;
         ftruncate(&file, FILE_SIZE).map(|()| file)
     };
-    map(&place, open).expect("there is memory").0
+    map(&path, open).expect("there is memory").0
 }
 
 /// A semaphore of the test's own.
@@ -60,11 +60,11 @@ impl TestSemaphore {
     /// What the books say when the dead are buried: what is free, and what is held in the current epoch.
     fn permits(&self) -> (u32, u32) {
         let free = self.semaphore.available_permits().expect("it is told");
-        let core = self.core();
-        let epoch = core.epoch();
-        let slots = core.layout().used_slots();
-        let held = slots.map(|slot| core.slot(slot).expect("it is there").held(epoch)).sum();
-        self.close(&core);
+        let mapped = self.open_mapped();
+        let epoch = mapped.resolve_epoch();
+        let slots = mapped.layout().used_slots();
+        let held = slots.map(|slot| mapped.ensure_slot(slot).expect("it is there").held(epoch)).sum();
+        self.close(&mapped);
         (free, held)
     }
 
@@ -74,20 +74,20 @@ impl TestSemaphore {
     }
 
     /// A look at the file, with a slot of its own.
-    fn core(&self) -> Core {
-        let place = self.place();
+    fn open_mapped(&self) -> MappedFile {
+        let path = self.path();
         let request = OpenRequest { mode: AccessMode::OpenExisting, ..OpenRequest::default() };
-        let core = open::open(&place, &request).expect("it is there");
-        Arc::into_inner(core).expect("nobody else has it")
+        let mapped = open::open(&path, &request).expect("it is there");
+        Arc::into_inner(mapped).expect("nobody else has it")
     }
 
-    fn place(&self) -> Arc<Place> {
-        Arc::new(Place::of(&self.name).expect("it is a good name"))
+    fn path(&self) -> Arc<SemaphorePath> {
+        Arc::new(SemaphorePath::of(&self.name).expect("it is a good name"))
     }
 
-    /// Closes what [`core`](Self::core) has opened.
-    fn close(&self, core: &Core) {
-        close::close(core, &self.place());
+    /// Closes what [`mapped`](Self::mapped) has opened.
+    fn close(&self, mapped: &MappedFile) {
+        close::close(mapped, &self.path());
     }
 
     fn create(&self, count: u32) -> SystemSemaphore {
@@ -140,14 +140,14 @@ impl Meanwhile {
 }
 
 /// Takes a permit for a user that has no semaphore around it.
-fn take_one(user: &Core) {
-    operate(user, &Operation::acquire(1, false, Waiters::Keep));
+fn take_one(user: &MappedFile) {
+    operate(user, &Operation::acquire(1, false, WaitersFlag::Keep));
 }
 
 #[track_caller]
-fn operate(user: &Core, operation: &Operation) {
-    let actor = operation::Actor::new(user, user.own_slot().expect("it has one")).expect("it is there");
-    assert!(matches!(actor.operate(operation), Ok(Outcome::Done { .. })));
+fn operate(user: &MappedFile, operation: &Operation) {
+    let writer = operation::SlotWriter::new(user, user.own_slot().expect("it has one")).expect("it is there");
+    assert!(matches!(writer.operate(operation), Ok(Outcome::Done { .. })));
 }
 
 /// More users than are all looked at without much thought, and more than one page has slots for.

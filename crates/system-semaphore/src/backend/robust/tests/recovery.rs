@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use test_support::wait_until;
 
-use super::super::failpoint::Step;
+use super::super::failpoint::Failpoint;
 use super::actor::Actor;
 use super::{MANY, Meanwhile, TestSemaphore, take_one};
 use crate::ErrorKind;
 
-const RECOVERY: [Step; 7] = [
-    Step::RecoveryBegins,
-    Step::RecoverySettled,
-    Step::BeforeSwap,
-    Step::AfterSwap,
-    Step::RecoveryGaveBack,
-    Step::BeforeWake,
-    Step::RecoveryWoke,
+const RECOVERY: [Failpoint; 7] = [
+    Failpoint::RecoveryBegins,
+    Failpoint::RecoveryResolved,
+    Failpoint::BeforeSwap,
+    Failpoint::AfterSwap,
+    Failpoint::RecoveryReleased,
+    Failpoint::BeforeWake,
+    Failpoint::RecoveryWoke,
 ];
 
 #[test]
@@ -67,9 +67,9 @@ fn waiter_gets_permit_of_recoverer_killed_at_any_step() {
             let open = test.opening(0, "Open");
             holder.kill();
             // before the waiter's process can be first
-            recoverer.halt_in(if is_user { "available\ts" } else { &open }, Step::RecoveryBegins);
+            recoverer.halt_in(if is_user { "available\ts" } else { &open }, Failpoint::RecoveryBegins);
             waiter.fall_asleep("acquire\ts\t1", &test);
-            if step != Step::RecoveryBegins {
+            if step != Failpoint::RecoveryBegins {
                 recoverer.send(&format!("go\t{step:?}"));
                 recoverer.assert_halts(step);
             }
@@ -88,7 +88,7 @@ fn timeout_error_names_stopped_recoverer() {
     let dead_pid = dead.pid();
     let mut recoverer = Actor::with(&test);
     dead.kill();
-    recoverer.halt_in("available\ts", Step::RecoverySettled);
+    recoverer.halt_in("available\ts", Failpoint::RecoveryResolved);
     recoverer.stop();
     let timeout = Duration::from_millis(20);
     let error = test.semaphore.acquire_timeout(timeout).expect_err("it is not yet given back");
@@ -105,21 +105,21 @@ fn timeout_error_names_stopped_recoverer() {
 #[test]
 fn dead_users_are_found_among_many() {
     let test = TestSemaphore::new(3);
-    let mut users: Vec<_> = (0..MANY).map(|_| test.core()).collect();
+    let mut users: Vec<_> = (0..MANY).map(|_| test.open_mapped()).collect();
     [7, MANY - 2, MANY - 1].iter().for_each(|index| take_one(&users[*index]));
     // Nothing of it is written down: as if it had been killed. (A process that another test is just starting has a copy of
     // its descriptor until it executes its program.)
     drop(users.pop());
     drop(users.remove(7));
     wait_until("two of three have died", || test.permits() == (2, 1));
-    let core = test.core();
+    let mapped = test.open_mapped();
     // the test's, and the one that looks
-    assert_eq!(core.living_slots().expect("it can be looked at").len(), users.len() + 2);
-    assert_eq!(core.layout().used_slots().count(), users.len() + 2);
+    assert_eq!(mapped.living_slots().expect("it can be looked at").len(), users.len() + 2);
+    assert_eq!(mapped.layout().used_slots().count(), users.len() + 2);
     // a dead one that nobody has recovered yet is none of the living
     drop(users.pop());
-    let living = || core.living_slots().expect("it can be looked at").len();
+    let living = || mapped.living_slots().expect("it can be looked at").len();
     wait_until("it is none of the living", || living() == users.len() + 2);
-    users.iter().for_each(|core| test.close(core));
-    test.close(&core);
+    users.iter().for_each(|mapped| test.close(mapped));
+    test.close(&mapped);
 }

@@ -1,6 +1,6 @@
 //! Resets that are not finished by the process that began them.
 
-use super::super::failpoint::Step;
+use super::super::failpoint::Failpoint;
 use super::actor::Actor;
 use super::{Meanwhile, TestSemaphore};
 
@@ -12,7 +12,7 @@ fn others_complete_reset_of_dead_resetter() {
         holder.must("acquire\ts\t4");
         let old = test.semaphore.acquire_many(3).expect("there are enough");
         let mut resetter = Actor::start();
-        resetter.halt_in(&test.opening(20, "Create"), Step::ResetSwapped);
+        resetter.halt_in(&test.opening(20, "Create"), Failpoint::ResetSwapped);
         if meanwhile == Meanwhile::Reset {
             // another one has to wait for the lock until the first is dead
             resetter.kill();
@@ -38,7 +38,7 @@ fn reset_killed_before_its_swap_changes_nothing() {
     let mut holder = Actor::with(&test);
     holder.must("acquire\ts\t4");
     let resetter = Actor::start();
-    resetter.die_in(&test.opening(20, "Create"), Step::ResetBegins);
+    resetter.die_in(&test.opening(20, "Create"), Failpoint::ResetPrepared);
     test.assert_permits(6, 4, "as before");
     holder.must("drop\ts");
     test.assert_permits(10, 0, "the permits were good");
@@ -55,7 +55,7 @@ fn with_maximum(max: &str) -> TestSemaphore {
 fn reset_killed_before_its_swap_keeps_the_maximum() {
     let test = with_maximum("3");
     let resetter = Actor::start();
-    resetter.die_in(&format!("reset\t{}\t20", test.key), Step::ResetBegins);
+    resetter.die_in(&format!("reset\t{}\t20", test.key), Failpoint::ResetPrepared);
     test.assert_permits(3, 0, "as before");
     assert_eq!(test.semaphore.capabilities().max_permits, 3);
 }
@@ -64,7 +64,7 @@ fn reset_killed_before_its_swap_keeps_the_maximum() {
 fn reset_killed_after_its_swap_has_set_the_maximum() {
     let test = with_maximum("20");
     let resetter = Actor::start();
-    resetter.die_in(&format!("reset\t{}\t3", test.key), Step::ResetSwapped);
+    resetter.die_in(&format!("reset\t{}\t3", test.key), Failpoint::ResetSwapped);
     drop(test.semaphore.acquire().expect("there are enough"));
     assert_eq!(test.semaphore.capabilities().max_permits, 3);
 }
@@ -73,7 +73,7 @@ fn reset_killed_after_its_swap_has_set_the_maximum() {
 fn add_during_reset_respects_new_maximum() {
     let test = with_maximum("20");
     let mut resetter = Actor::start();
-    resetter.halt_in(&format!("reset\t{}\t3", test.key), Step::ResetSwapped);
+    resetter.halt_in(&format!("reset\t{}\t3", test.key), Failpoint::ResetSwapped);
     // the reset has happened: it would be void otherwise
     let added = test.semaphore.add_permits(1).is_ok();
     resetter.send("go on");

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::super::algorithm::layout::{MAX_PERMITS, SLOTS};
 use super::super::format::{self, Field, StateWord};
-use super::{TestSemaphore, core_of_nobody};
+use super::{TestSemaphore, unnamed_mapped_file};
 use crate::{ErrorKind, SystemSemaphore};
 
 /// A single release can be of more than any count.
@@ -30,8 +30,8 @@ fn release_of_more_than_the_maximum_is_refused() {
 /// Who looks for the dead begins about the last one, and misses none.
 #[test]
 fn slots_in_use_are_found_from_any_start() {
-    let core = core_of_nobody();
-    let (layout, used) = (core.layout(), [0, 3, 63, 64, 70, 200, SLOTS - 1]);
+    let mapped = unnamed_mapped_file();
+    let (layout, used) = (mapped.layout(), [0, 3, 63, 64, 70, 200, SLOTS - 1]);
     used.iter().for_each(|number| layout.set_used(*number, true));
     // of no slots: the bits behind the last one
     layout.used[usize::from(SLOTS / 64)].fetch_or(!0 << (SLOTS % 64), Ordering::Relaxed);
@@ -48,7 +48,7 @@ fn slots_in_use_are_found_from_any_start() {
 /// Two builds that share a semaphore agree on all of this. A change needs another version.
 #[test]
 fn format_is_the_one_of_version_2() {
-    let places = |fields: &[Field]| fields.iter().map(|field| (field.offset, field.size)).collect::<Vec<_>>();
+    let paths = |fields: &[Field]| fields.iter().map(|field| (field.offset, field.size)).collect::<Vec<_>>();
     assert_eq!((format::MAGIC, format::VERSION, format::SLOTS), (*b"SYSSEMA4", 2, 4093));
     assert_eq!((format::REGISTRY_BYTE, format::WATCHER_BYTE), (4093, 4094));
     assert_eq!((format::REMOVED, format::INITIAL, format::RESET), (4093, 4094, 4095));
@@ -69,9 +69,9 @@ fn format_is_the_one_of_version_2() {
         (80, 8),
         (128, 512),
     ];
-    assert_eq!(places(format::header::FIELDS), header);
+    assert_eq!(paths(format::header::FIELDS), header);
     let slot = [(0, 8), (8, 8), (16, 4), (20, 4), (24, 4), (28, 4), (32, 8), (40, 4), (48, 8), (56, 4)];
-    assert_eq!(places(format::slot::FIELDS), slot);
+    assert_eq!(paths(format::slot::FIELDS), slot);
     let state = StateWord { slot: 0xABC, seq: 0x12345, waiters: true, count: 0x789_ABCD };
     assert_eq!(state.encode(), 0x1234_5ABC_8789_ABCD);
     assert_eq!(StateWord::decode(state.encode()), state);

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use test_support::wait_until;
 
-use super::super::algorithm::fairness::{self, UNFAIR, is_fair_now};
+use super::super::algorithm::fairness::{self, FAIRNESS_DELAY, is_fair_now};
 use super::super::algorithm::wake::announce_and_wake;
-use super::super::failpoint::Step;
+use super::super::failpoint::Failpoint;
 use super::actor::{Actor, halted};
 use super::{MANY, TestSemaphore};
 use crate::ErrorKind;
@@ -19,7 +19,7 @@ fn waiter_gets_permit_of_releaser_killed_before_its_wake() {
         let (mut releaser, mut waiter) = (Actor::with(&test), Actor::with(&test));
         releaser.must(before);
         waiter.fall_asleep("acquire\ts\t1", &test);
-        releaser.die_in(release, Step::BeforeWake);
+        releaser.die_in(release, Failpoint::BeforeWake);
         assert_eq!(waiter.answer(), Ok(String::new()), "{release:?}");
         test.assert_permits(1 - initial, 1, release);
     }
@@ -29,24 +29,24 @@ fn waiter_gets_permit_of_releaser_killed_before_its_wake() {
 fn next_waiter_gets_permit_of_killed_woken_waiter() {
     for (need, others) in [(1, 0), (3, 0), (1, MANY), (3, MANY)] {
         let test = TestSemaphore::new(0);
-        let others: Vec<_> = (0..others).map(|_| test.core()).collect();
+        let others: Vec<_> = (0..others).map(|_| test.open_mapped()).collect();
         let (mut first, mut second) = (Actor::with(&test), Actor::with(&test));
         first.must("halt\tWoken");
         first.fall_asleep("acquire\ts\t1", &test);
         second.fall_asleep(&format!("acquire\ts\t{need}"), &test);
         if need == 1 {
             test.semaphore.add_permits(1).expect("there is room");
-            first.assert_halts(Step::Woken);
+            first.assert_halts(Failpoint::Woken);
         } else {
             // who needs several is woken by each, and sleeps on
             test.semaphore.add_permits(2).expect("there is room");
-            first.assert_halts(Step::Woken);
+            first.assert_halts(Failpoint::Woken);
             test.semaphore.add_permits(1).expect("there is room");
         }
         first.kill();
         assert_eq!(second.answer(), Ok(String::new()), "{need}, and {} others", others.len());
         test.assert_permits(0, need, need);
-        others.iter().for_each(|core| test.close(core));
+        others.iter().for_each(|mapped| test.close(mapped));
     }
 }
 
@@ -62,7 +62,7 @@ fn woken_waiter_that_times_out_passes_its_wake_up_on() {
     second.fall_asleep("acquire\ts\t1", &test);
     // if the first one's time is up before it is woken, it has no duty, and this says nothing
     test.semaphore.add_permits(1).expect("there is room");
-    if first.answer() == Ok(halted(Step::Woken)) {
+    if first.answer() == Ok(halted(Failpoint::Woken)) {
         let overtaker = test.semaphore.try_acquire().expect("it is free");
         wait_until("the first one's time is up", || begin.elapsed() > TIME);
         first.send("go");
@@ -118,23 +118,23 @@ fn waiter_woken_in_vain_is_not_overtaken_again() {
     waiter.must("halt\tWoken");
     waiter.fall_asleep("acquire\ts\t1", &test);
     let begin = Instant::now();
-    wait_until("it has waited for long", || begin.elapsed() > UNFAIR);
+    wait_until("it has waited for long", || begin.elapsed() > FAIRNESS_DELAY);
     test.semaphore.add_permits(1).expect("there is room");
-    waiter.assert_halts(Step::Woken);
+    waiter.assert_halts(Failpoint::Woken);
     overtaker.must("acquire\ts\t1");
     waiter.send("go\tWoken");
-    let core = test.core();
-    wait_until("the waiter asks for fairness", || is_fair_now(core.layout()));
+    let mapped = test.open_mapped();
+    wait_until("the waiter asks for fairness", || is_fair_now(mapped.layout()));
     waiter.wait_until_asleep();
     overtaker.must("drop\ts");
-    waiter.assert_halts(Step::Woken);
-    assert_eq!(core.layout().state().count(), 1);
+    waiter.assert_halts(Failpoint::Woken);
+    assert_eq!(mapped.layout().state().count(), 1);
     overtaker.block_on("acquire\ts\t1", &test);
-    test.close(&core);
+    test.close(&mapped);
     waiter.must("go");
-    let core = test.core();
-    assert!(!is_fair_now(core.layout()), "it has what it asked for");
-    test.close(&core);
+    let mapped = test.open_mapped();
+    assert!(!is_fair_now(mapped.layout()), "it has what it asked for");
+    test.close(&mapped);
     waiter.must("drop\ts");
     assert_eq!(overtaker.answer(), Ok(String::new()));
     test.assert_permits(0, 1, "each had its turn");
@@ -144,15 +144,15 @@ fn waiter_woken_in_vain_is_not_overtaken_again() {
 #[test]
 fn acquire_without_wait_takes_free_permits_despite_fairness() {
     let test = TestSemaphore::new(3);
-    let core = test.core();
-    fairness::begin(core.layout());
-    announce_and_wake(&core);
-    assert!(is_fair_now(core.layout()) && core.layout().state().waiters());
+    let mapped = test.open_mapped();
+    fairness::begin(mapped.layout());
+    announce_and_wake(&mapped);
+    assert!(is_fair_now(mapped.layout()) && mapped.layout().state().waiters());
     drop(test.semaphore.acquire_many_timeout(3, Duration::ZERO).expect("they are free"));
-    assert!(is_fair_now(core.layout()) && core.layout().state().waiters());
+    assert!(is_fair_now(mapped.layout()) && mapped.layout().state().waiters());
     let error = test.semaphore.acquire_many_timeout(4, Duration::ZERO).expect_err("there are three");
     assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
-    test.close(&core);
+    test.close(&mapped);
     test.assert_permits(3, 0, "all is given back");
 }
 
@@ -185,7 +185,7 @@ fn next_waiter_gets_permit_while_woken_waiter_is_stopped() {
     first.fall_asleep("acquire\ts\t1", &test);
     second.block_on("acquire\ts\t1", &test);
     test.semaphore.add_permits(1).expect("there is room");
-    first.assert_halts(Step::Woken);
+    first.assert_halts(Failpoint::Woken);
     first.stop();
     assert_eq!(second.answer(), Ok(String::new()));
     second.must("drop\ts");

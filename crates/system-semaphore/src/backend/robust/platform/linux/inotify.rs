@@ -17,21 +17,21 @@ use rustix::io::Errno;
 
 use super::Locks;
 use crate::backend::robust::platform::death_notices::{DeathNotices, Disconnected, Notice, Role};
-use crate::sys::private_fd::{PrivateDescriptor, undisturbed};
+use crate::sys::private_fd::{PrivateFd, retry_if_forked};
 
 /// An inotify instance.
-pub(crate) struct Inotify(PrivateDescriptor);
+pub(crate) struct Inotify(PrivateFd);
 
 impl DeathNotices for Inotify {
     type Object = Locks;
     /// The watch descriptor.
     type Subscription = i32;
     /// A descriptor of the file that can only read.
-    type StandbySignal = PrivateDescriptor;
+    type StandbySignal = PrivateFd;
 
     fn new() -> io::Result<Self> {
         let flags = CreateFlags::CLOEXEC | CreateFlags::NONBLOCK;
-        undisturbed(|| PrivateDescriptor::new(init(flags)?)).map(Self)
+        retry_if_forked(|| PrivateFd::new(init(flags)?)).map(Self)
     }
 
     fn subscribe(&self, file: &Locks, role: Role) -> io::Result<i32> {
@@ -47,11 +47,11 @@ impl DeathNotices for Inotify {
         let _ = remove_watch(&self.0, watch);
     }
 
-    fn open_standby_signal(&self, file: &Locks) -> io::Result<PrivateDescriptor> {
+    fn open_standby_signal(&self, file: &Locks) -> io::Result<PrivateFd> {
         let path = path(file);
-        undisturbed(|| {
+        retry_if_forked(|| {
             let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-            PrivateDescriptor::new(open(&*path, flags, Mode::empty())?)
+            PrivateFd::new(open(&*path, flags, Mode::empty())?)
         })
     }
 
@@ -59,7 +59,7 @@ impl DeathNotices for Inotify {
         let mut descriptors = [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)];
         let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: timeout.subsec_nanos().into() };
         match poll(&mut descriptors, Some(&timeout)) {
-            Ok(0) if self.0.is_ours() => Ok(()),
+            Ok(0) if self.0.check_still_ours() => Ok(()),
             Ok(_) | Err(Errno::INTR) => self.read(receive),
             Err(_) => Err(Disconnected),
         }
@@ -72,7 +72,7 @@ impl Inotify {
     fn read(&self, mut receive: impl FnMut(Notice<i32>)) -> Result<(), Disconnected> {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = Reader::new(&self.0, &mut buffer);
-        if !self.0.is_ours() {
+        if !self.0.check_still_ours() {
             return Err(Disconnected);
         }
         loop {
@@ -108,14 +108,14 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     fn file() -> Locks {
-        let make = || PrivateDescriptor::new(memfd_create("notices", MemfdFlags::CLOEXEC)?);
-        Locks(undisturbed(make).expect("there is memory"))
+        let make = || PrivateFd::new(memfd_create("notices", MemfdFlags::CLOEXEC)?);
+        Locks(retry_if_forked(make).expect("there is memory"))
     }
 
     /// Another open file description of the same file, that can write.
     fn user_of(file: &Locks) -> Locks {
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
-        let user = undisturbed(|| PrivateDescriptor::new(open(path(file), flags, Mode::empty())?));
+        let user = retry_if_forked(|| PrivateFd::new(open(path(file), flags, Mode::empty())?));
         Locks(user.expect("it is there"))
     }
 
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn instance_that_other_code_replaced_is_disconnected() {
         let (inotify, other) = (Inotify::new().expect("an instance is left"), file());
-        crate::sys::private_fd::lose(inotify.0.as_fd().as_raw_fd(), other.as_fd()).expect("it is open");
+        crate::sys::private_fd::steal_fd(inotify.0.as_fd().as_raw_fd(), other.as_fd()).expect("it is open");
         assert_eq!(inotify.wait(NOT_LONG, |notice| panic!("{notice:?}")), Err(Disconnected));
     }
 }
