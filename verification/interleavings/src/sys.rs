@@ -1,10 +1,10 @@
-//! Stand-ins for the library's rooms.
+//! Stand-ins for the library's modules that contain unsafe code.
 
 pub(crate) mod atomic {
     pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, fence};
 }
 
-/// What the two halves are together.
+/// Both halves as one fence.
 pub(crate) mod asymmetric_fence {
     use std::sync::atomic::Ordering;
 
@@ -24,7 +24,7 @@ pub(crate) mod asymmetric_fence {
 }
 
 pub(crate) mod fork {
-    /// Who dies has no generation; see the crate's documentation.
+    /// A dying process has no generation; see the crate's documentation.
     pub(crate) fn generation() -> u32 {
         u32::from(!std::thread::panicking())
     }

@@ -1,8 +1,9 @@
-//! A fence of two unequal halves: who passes often pays nothing, who passes rarely pays for both (membarrier(2), Linux 4.14).
+//! A fence of two unequal halves: the frequent side pays nothing, and the rare side pays for both
+//! (membarrier(2), Linux 4.14).
 //!
-//! Between a [`light`] fence in one thread and a [`heavy`] one in another thread of the same process there is an order, as there is
-//! between two sequentially consistent fences: if each thread stores before its fence and loads what the other has stored after
-//! it, at least one of them sees the other's store.
+//! A [`light`] fence in one thread and a [`heavy`] one in another thread of the same process are
+//! ordered like two sequentially consistent fences. If each thread stores before its fence and then
+//! loads what the other one has stored, at least one of them sees the other's store.
 
 use std::sync::atomic::{AtomicBool, Ordering, compiler_fence};
 use std::time::Duration;
@@ -12,20 +13,22 @@ use rustix::thread::{MembarrierCommand, MembarrierQuery, membarrier, membarrier_
 
 use super::thread::SingleThreaded;
 
-/// No processor keeps a store to itself for so long.
+/// Longest time after which a store is certainly visible to other CPUs.
 const STORE_DELAY_LIMIT: Duration = Duration::from_millis(20);
 
-/// Whether there is such a fence here. While the process has one thread, it is registered for it, which costs nothing then, and
-/// milliseconds later.
+/// Returns whether the kernel has the fence.
+///
+/// While the process has one thread, this registers the process for it. The registration costs
+/// nothing then, and milliseconds later.
 pub(crate) fn is_available() -> bool {
-    // No lock guards them, as a fork could leave it locked; all find the same.
+    // No lock guards these, because a fork could leave it taken. All threads find the same.
     static IS_KNOWN: AtomicBool = AtomicBool::new(false);
     static IS_AVAILABLE: AtomicBool = AtomicBool::new(false);
     if !IS_KNOWN.load(Ordering::Acquire) {
         let needed = MembarrierQuery::PRIVATE_EXPEDITED | MembarrierQuery::REGISTER_PRIVATE_EXPEDITED;
         let is_available = membarrier_query().contains(needed);
         if is_available && SingleThreaded::get_flag().get() {
-            // if it fails, that is found out when it is needed
+            // if this fails, `heavy` registers
             let _ = register();
         }
         IS_AVAILABLE.store(is_available, Ordering::Relaxed);
@@ -34,19 +37,19 @@ pub(crate) fn is_available() -> bool {
     IS_AVAILABLE.load(Ordering::Relaxed)
 }
 
-/// What the frequent side passes: the compiler keeps the order, and the other side makes the processor do so.
+/// The frequent side's half. The compiler keeps the order, and [`heavy`] makes the CPU keep it.
 #[inline(always)]
 pub(crate) fn light() {
     compiler_fence(Ordering::SeqCst);
 }
 
-/// What the rare side passes, in some microseconds.
+/// The rare side's half. It takes some microseconds.
 #[cold]
 pub(crate) fn heavy() {
     let barrier = || membarrier(MembarrierCommand::PrivateExpedited);
-    // it must be registered, by a system call that may take some milliseconds once
+    // the process must be registered, which takes some milliseconds once
     if barrier().is_err() && register().and_then(|()| Ok(barrier()?)).is_err() {
-        // It was there before: a sandbox was entered since.
+        // The call was available before: the process has entered a sandbox since.
         thread::sleep(STORE_DELAY_LIMIT);
     }
 }
@@ -62,7 +65,8 @@ mod tests {
 
     const ROUNDS: usize = 20_000;
 
-    /// In each round, both sides store, pass their fence, and load what the other has stored.
+    /// In each round, both sides store, execute their fence, and load what the other side has
+    /// stored.
     #[test]
     fn of_two_sides_one_sees_the_other() {
         assert!(super::is_available(), "this test needs the system call membarrier");
@@ -75,7 +79,8 @@ mod tests {
                 while arrived.load(Ordering::Acquire) < 2 * (round + 1) {
                     std::hint::spin_loop();
                 }
-                // who comes first sees the other's arrival later: now the one is behind, now the other
+                // the first side to arrive sees the other one's arrival late, so the two sides lag
+                // in turn
                 (0..round / 2 % 64 * usize::from(round % 2 == side)).for_each(|_| std::hint::black_box(()));
                 stored[side][round].store(true, Ordering::Relaxed);
                 fence();

@@ -1,8 +1,8 @@
 //! Locks on single bytes of a file (open-file-description locks, Linux 3.15).
 //!
-//! Such a lock belongs to the open file description: it is gone when the last descriptor *and* the last mapping of that
-//! open are, which the kernel sees to however a process ends. Bytes are mere numbers here; the file need not have
-//! them.
+//! Such a lock belongs to the open file description. It ends with the last descriptor *and* the
+//! last mapping of that description, however a process ends. A byte is only a number here: the file
+//! need not contain it.
 
 use std::io;
 use std::ops::Range;
@@ -11,10 +11,10 @@ use std::thread;
 
 use libc::c_int;
 
-/// How often it is tried to give up a lock.
+/// Maximum number of attempts to release a lock.
 const MAX_UNLOCK_TRIES: u32 = 100;
 
-/// Takes the lock, unless another open of the file has it.
+/// Takes the lock unless another open of the file has it. Returns whether it took the lock.
 pub(crate) fn try_lock(file: BorrowedFd<'_>, byte: u16) -> io::Result<bool> {
     match set(file, libc::F_WRLCK, byte) {
         Ok(()) => Ok(true),
@@ -23,10 +23,10 @@ pub(crate) fn try_lock(file: BorrowedFd<'_>, byte: u16) -> io::Result<bool> {
     }
 }
 
-/// Gives the lock up; nothing happens to who has it not.
+/// Releases the lock. Does nothing if this open does not have it.
 pub(crate) fn unlock(file: BorrowedFd<'_>, byte: u16) -> io::Result<()> {
-    // The kernel may need memory for it (`ENOLCK`), and there is little that its owner could do about that but this: who
-    // keeps a lock by mistake is in everybody's way.
+    // The kernel may need memory for this (`ENOLCK`). The caller could only retry, too: a lock that
+    // is kept by mistake blocks every other process.
     let mut tries = 0;
     loop {
         match set(file, libc::F_UNLCK, byte) {
@@ -39,21 +39,21 @@ pub(crate) fn unlock(file: BorrowedFd<'_>, byte: u16) -> io::Result<()> {
     }
 }
 
-/// Whether another open of the file has a lock on one of these bytes.
+/// Returns whether another open of the file has a lock on one of these bytes.
 pub(crate) fn is_locked(file: BorrowedFd<'_>, bytes: Range<u16>) -> io::Result<bool> {
     find_locked(file, bytes).map(|found| found.is_some())
 }
 
-/// One of these bytes that another open of the file has a lock on.
+/// Returns one of these bytes on which another open of the file has a lock.
 pub(crate) fn find_locked(file: BorrowedFd<'_>, bytes: Range<u16>) -> io::Result<Option<u16>> {
     if bytes.is_empty() {
-        // to the kernel, no length means all that follow
+        // for the kernel, a length of 0 means all bytes that follow
         return Ok(None);
     }
     let mut lock = flock(libc::F_WRLCK, bytes.clone());
     // SAFETY: the description is live
     retry_if_interrupted(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) })?;
-    // the lock that was found may begin before them
+    // the lock that was found may begin before the range
     let first = u16::try_from(lock.l_start).map_or(bytes.start, |first| first.max(bytes.start));
     Ok((c_int::from(lock.l_type) != libc::F_UNLCK).then_some(first))
 }
@@ -64,7 +64,7 @@ fn set(file: BorrowedFd<'_>, kind: c_int, byte: u16) -> io::Result<()> {
     retry_if_interrupted(|| unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) })
 }
 
-/// A signal can come between, says fcntl(2), though these never wait.
+/// fcntl(2) says that a signal can interrupt these calls, although they never block.
 fn retry_if_interrupted(mut call: impl FnMut() -> c_int) -> io::Result<()> {
     loop {
         match super::check(call()) {
@@ -81,7 +81,7 @@ fn flock(kind: c_int, bytes: Range<u16>) -> libc::flock {
         l_whence: libc::SEEK_SET as _,
         l_start: bytes.start.into(),
         l_len: bytes.len() as _,
-        // must be 0 for these locks
+        // must be 0 for such locks
         l_pid: 0,
     }
 }

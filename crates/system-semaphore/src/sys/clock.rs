@@ -1,12 +1,12 @@
-//! What time it is. By the C library: rustix looks for the kernel's fast way by itself, also under valgrind, where that ends
-//! in a crash.
+//! The time, from the C library. rustix finds the kernel's vDSO by itself, which crashes under
+//! valgrind.
 
 use std::mem::MaybeUninit;
 use std::ptr;
 
 use rustix::time::Timespec;
 
-/// The monotonic clock.
+/// Returns the time of the monotonic clock.
 #[inline]
 #[allow(clippy::useless_conversion, reason = "the fields have 32 bits on some systems")]
 pub(crate) fn monotonic() -> Timespec {
@@ -18,8 +18,8 @@ pub(crate) fn monotonic() -> Timespec {
     Timespec { tv_sec: now.tv_sec.into(), tv_nsec: now.tv_nsec.into() }
 }
 
-/// The time of day, in seconds since 1970, for as long as 32 bits can tell. The C library reads it in a nanosecond, in which no
-/// other clock is read.
+/// Returns the time of day in seconds since 1970, as long as 32 bits can represent it. The C
+/// library reads it in a nanosecond, faster than any other clock.
 #[inline]
 pub(crate) fn seconds_since_1970() -> u32 {
     // SAFETY: stores the time nowhere else

@@ -10,14 +10,21 @@ use rustix::time::Timespec;
 
 use super::atomic::AtomicU64;
 
-/// Sleeps on the less significant half of a word while it has this value, until that moment of the monotonic clock.
-/// Errors: `TIMEDOUT`, `INTR`, and `AGAIN` if the value is another.
+/// Sleeps on the less significant half of a word while it has this value, until this time of the
+/// monotonic clock.
+///
+/// # Errors
+/// - `TIMEDOUT`: the time has come.
+/// - `INTR`: a signal handler has run.
+/// - `AGAIN`: the word has another value.
 pub(crate) fn wait(word: &AtomicU64, value: u32, until: &Timespec, bits: NonZeroU32) -> Result<(), Errno> {
     futex::wait_bitset(low_half(word), futex::Flags::empty(), value, Some(until), bits)
 }
 
-/// Wakes up to so many who sleep on the less significant half of a word, on any of these bits. (It fails only where there
-/// is no memory, which a reference rules out.)
+/// Wakes up to `count` threads that sleep on the less significant half of a word, on any of these
+/// bits.
+///
+/// The call fails only if there is no memory at the address, which a reference rules out.
 pub(crate) fn wake(word: &AtomicU64, count: u32, bits: NonZeroU32) {
     // the kernel takes the number as a signed one
     let count = count.min(i32::MAX as u32);

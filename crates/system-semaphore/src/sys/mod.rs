@@ -41,7 +41,7 @@ pub(crate) mod user;
 #[cfg(windows)]
 pub(crate) mod windows;
 
-/// The atomics of what processes share. `verification/interleavings` compiles the same source over loom's.
+/// The atomics of shared memory. `verification/interleavings` compiles the same source over loom's.
 #[cfg(target_os = "linux")]
 pub(crate) mod atomic {
     pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, fence};
@@ -53,14 +53,15 @@ fn check(result: std::ffi::c_int) -> std::io::Result<std::ffi::c_int> {
     if result == -1 { Err(std::io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// A duration as `timespec`; what is too long for one becomes the longest (292 billion years).
+/// Converts a duration to `timespec`. A duration that is too long becomes the longest one (292
+/// billion years).
 #[allow(deprecated, reason = "the libc crate announces a wider time_t for musl in this way")]
 #[cfg(all(unix, not(target_vendor = "apple")))]
 fn timespec(duration: std::time::Duration) -> libc::timespec {
     let mut spec = libc::timespec { tv_sec: libc::time_t::MAX, tv_nsec: 0 };
     if let Ok(seconds) = duration.as_secs().try_into() {
         spec.tv_sec = seconds;
-        // below 10^9, which every type that `tv_nsec` has holds
+        // below 10^9, which every type of `tv_nsec` can represent
         spec.tv_nsec = duration.subsec_nanos() as _;
     }
     spec

@@ -1,12 +1,14 @@
-//! Descriptors that a forked child must not keep.
+//! Descriptors that a forked child does not keep.
 //!
-//! A lock lives as long as anyone has the open file description, so a child that inherits the descriptor, or a mapping of
-//! it, would keep its parent's locks alive. Every private descriptor is in a table, at its number, and is closed in a child by
-//! a `pthread_atfork` handler, or, where none runs (a raw `clone`), at the child's first use of this library. What is made
-//! while another thread forks is made again ([`retry_if_forked`]).
+//! A lock lives as long as a process has the open file description. A child that inherits the
+//! descriptor, or a mapping of it, would keep its parent's locks alive. A table therefore has every
+//! private descriptor, at its number. A `pthread_atfork` handler closes it in a child. If no
+//! handler runs (after a raw `clone`), the child's first use of this library closes it. A
+//! descriptor that was opened while another thread forked is opened again ([`retry_if_forked`]).
 //!
-//! Other code of the process may close any descriptor, and the system gives its number to the next one opened. So each
-//! remembers which file it was, and is only used, or closed, while it is that.
+//! Other code of the process may close any descriptor, and the kernel gives its number to the next
+//! file that is opened. A private descriptor therefore remembers the identity of its file, and is
+//! used and closed only if the number still has that file.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::io;
@@ -20,7 +22,7 @@ use std::time::Duration;
 use super::fork;
 use super::standard_descriptors::{Reservation, raise};
 
-/// A descriptor that closes itself in a forked child.
+/// A descriptor that is closed in a forked child.
 #[derive(Debug)]
 pub(crate) struct PrivateFd {
     descriptor: ManuallyDrop<OwnedFd>,
@@ -29,45 +31,48 @@ pub(crate) struct PrivateFd {
     owner_id: u64,
 }
 
-/// Which file it is.
+/// Identifies a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileId {
     device: u64,
     inode: u64,
 }
 
-/// What is at a number in the table.
+/// The table's entry of a descriptor number.
 #[derive(Debug)]
 struct Entry {
-    /// Which descriptor has the number, no two have the same; or [`FREE`]. Who changes the others is the only one to have the
-    /// number, and nobody else looks at them but in a child, where this tells whether they still are what was seen.
+    /// Unique id of the [`PrivateFd`] that owns this number, or [`FREE`].
+    ///
+    /// Only that owner writes the other fields. They are read only in a forked child, which rereads
+    /// this field to detect a concurrent change.
     owner_id: AtomicU64,
     device: AtomicU64,
     inode: AtomicU64,
-    /// The process that listed it.
+    /// The generation of the process that registered the descriptor.
     generation: AtomicU32,
 }
 
-/// What a new entry has.
+/// The owner's id in an entry without an owner.
 const FREE: u64 = 0;
 
 impl PrivateFd {
-    /// Takes a new descriptor over. To be called in [`retry_if_forked`].
+    /// Registers a new descriptor. The caller calls this in [`retry_if_forked`].
     pub(crate) fn new(descriptor: OwnedFd) -> io::Result<Self> {
         let file = FileId::of(descriptor.as_raw_fd())?;
         Self::of_file(descriptor, file.device, file.inode)
     }
 
-    /// The same, if it is known which file it is.
+    /// Registers a new descriptor of a file whose identity is known. The caller calls this in
+    /// [`retry_if_forked`].
     pub(crate) fn of_file(descriptor: OwnedFd, device: u64, inode: u64) -> io::Result<Self> {
         static LAST_OWNER_ID: AtomicU64 = AtomicU64::new(FREE);
         let generation = fork::generation();
         let descriptor = raise(descriptor)?;
         let entry = make_entry(descriptor.as_raw_fd())?;
-        // before the entry can be seen in a child
+        // before a child can find the entry
         fork::on_new_generation(&CLOSE_INHERITED);
         let owner_id = LAST_OWNER_ID.fetch_add(1, Ordering::Relaxed) + 1;
-        // whoever is listed with this number has lost it
+        // a previous owner of this number has lost it
         entry.owner_id.store(FREE, Ordering::Relaxed);
         entry.device.store(device, Ordering::Release);
         entry.inode.store(inode, Ordering::Release);
@@ -81,13 +86,13 @@ impl PrivateFd {
         })
     }
 
-    /// Whether the number still is this descriptor's.
+    /// Returns whether the number still is this descriptor's. This is an `fstat`.
     pub(crate) fn check_still_ours(&self) -> bool {
         self.entry.owner_id.load(Ordering::Acquire) == self.owner_id
             && self.file.is_of(self.descriptor.as_raw_fd())
     }
 
-    /// The plain descriptor, which children inherit; `None` if it is lost.
+    /// Returns the plain descriptor, which children inherit, or `None` if it is lost.
     pub(crate) fn into_inner(mut self) -> Option<OwnedFd> {
         self.unregister().then(|| {
             // SAFETY: `drop` finds it unregistered, so nobody uses it again
@@ -95,7 +100,7 @@ impl PrivateFd {
         })
     }
 
-    /// Takes it out of the table, if it still is ours.
+    /// Removes the entry from the table, and returns whether the descriptor was still ours.
     fn unregister(&mut self) -> bool {
         self.check_still_ours() && self.entry.unregister(self.owner_id)
     }
@@ -109,7 +114,7 @@ impl AsFd for PrivateFd {
 
 impl Drop for PrivateFd {
     fn drop(&mut self) {
-        // else somebody else has closed it: other code, or this is a forked child
+        // otherwise other code has closed the descriptor, or this process is a forked child
         if self.unregister() {
             // SAFETY: nobody uses it again
             unsafe { ManuallyDrop::drop(&mut self.descriptor) };
@@ -118,7 +123,7 @@ impl Drop for PrivateFd {
 }
 
 impl FileId {
-    /// Which one a descriptor is of. May be called in a signal handler.
+    /// Returns the identity of a descriptor's file. A signal handler may call this.
     fn of(descriptor: RawFd) -> io::Result<Self> {
         let mut data = MaybeUninit::<libc::stat>::uninit();
         // SAFETY: the buffer is live, and any number may be asked about
@@ -127,23 +132,25 @@ impl FileId {
         let data = unsafe { data.assume_init() };
         #[allow(clippy::unnecessary_cast, reason = "they have 32 bits on some systems")]
         let (device, inode) = (data.st_dev as u64, data.st_ino as u64);
-        // Linux has one inode for all that is no file: inotify instances, event counters, timers, and more
+        // Linux has one inode for inotify instances, event counters, timers and other descriptors
+        // without a file.
         let is_file = data.st_mode & libc::S_IFMT != 0;
         Ok(Self { device, inode: if is_file || !is_readable(descriptor) { inode } else { !inode } })
     }
 
-    /// Whether the number is one of this file.
+    /// Returns whether the descriptor is one of this file.
     fn is_of(self, descriptor: RawFd) -> bool {
         match Self::of(descriptor) {
             Ok(file) => file == self,
-            // That it cannot be looked at (for lack of memory) does not mean that somebody has closed it: who took it for
-            // lost would keep its locks.
+            // An error for lack of memory does not mean that the descriptor was closed. If it were
+            // taken for lost, its locks would stay.
             Err(error) => error.raw_os_error() != Some(libc::EBADF),
         }
     }
 }
 
-/// Whether it says how many bytes there are to be read, which of what is no file only notification queues (inotify's) do.
+/// Returns whether the descriptor reports a number of readable bytes. Among descriptors without a
+/// file only notification queues (inotify's) do so.
 fn is_readable(descriptor: RawFd) -> bool {
     let mut bytes: libc::c_int = 0;
     // SAFETY: the number is written to a live place, by those that know the question
@@ -151,29 +158,30 @@ fn is_readable(descriptor: RawFd) -> bool {
 }
 
 impl Entry {
-    /// Makes it free, if it is this one's.
+    /// Frees the entry if its owner has this id.
     fn unregister(&self, owner_id: u64) -> bool {
         self.owner_id.compare_exchange(owner_id, FREE, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 }
 
-/// The table, in parts that are made when they are needed and never freed: the first has room for [`FIRST_PART`] numbers,
-/// and each next one for twice as many. So a look never waits for anybody, not even in a child forked in the midst of another's.
+/// The table, in parts that are allocated when they are needed and never freed. The first part has
+/// [`FIRST_PART`] entries, and each next one has twice as many. A lookup therefore never blocks,
+/// not even in a child that was forked during another thread's lookup.
 static TABLE: [AtomicPtr<Entry>; PARTS] = [const { AtomicPtr::new(ptr::null_mut()) }; PARTS];
-/// All numbers that there can be.
+/// Number of parts for all descriptor numbers.
 const PARTS: usize = 26;
 const FIRST_PART: usize = 64;
 
-/// The highest number that was ever listed.
+/// The highest number that was ever registered.
 static HIGHEST: AtomicU32 = AtomicU32::new(0);
 
-/// In which part a number is, and where in it.
+/// Returns the part of a number and the index in it.
 fn position(number: u32) -> (usize, usize) {
     let part = (number as usize / FIRST_PART + 1).ilog2() as usize;
     (part, number as usize - FIRST_PART * ((1 << part) - 1))
 }
 
-/// The entry of a number, if its part is there.
+/// Returns the entry of a number, if its part is allocated.
 fn entry(number: u32) -> Option<&'static Entry> {
     let (part, index) = position(number);
     let part = NonNull::new(TABLE[part].load(Ordering::Acquire))?;
@@ -183,7 +191,7 @@ fn entry(number: u32) -> Option<&'static Entry> {
     Some(unsafe { entry.as_ref() })
 }
 
-/// The entry of a new descriptor's number.
+/// Returns the entry of a new descriptor's number, after allocating its part.
 fn make_entry(descriptor: RawFd) -> io::Result<&'static Entry> {
     let number = descriptor as u32;
     HIGHEST.fetch_max(number, Ordering::AcqRel);
@@ -208,9 +216,10 @@ fn make_entry(descriptor: RawFd) -> io::Result<&'static Entry> {
     entry(number).ok_or_else(no_memory)
 }
 
-/// Closes what was listed by another generation than `keep`. May be called in a new child.
+/// Closes the descriptors that another generation than `keep` has registered. A new child may call
+/// this.
 fn close_inherited(keep: Option<u32>) {
-    // before 2^31, as all descriptors
+    // descriptor numbers are below 2^31
     for number in 0..=HIGHEST.load(Ordering::Acquire) {
         let Some(entry) = entry(number) else { continue };
         let owner_id = entry.owner_id.load(Ordering::Acquire);
@@ -229,20 +238,21 @@ fn close_inherited(keep: Option<u32>) {
     }
 }
 
-/// The hook by which a new child closes what it has inherited.
+/// The hook by which a new child closes the inherited descriptors.
 static CLOSE_INHERITED: fork::Hook = close_inherited;
 
-/// Makes something that a forked child must not inherit, in a time without forks: else it is thrown away and made anew.
+/// Runs `make`, which creates something that a forked child must not inherit. If another thread has
+/// forked meanwhile, the result is dropped, and `make` runs again.
 pub(crate) fn retry_if_forked<T, E>(mut make: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let _reservation = Reservation::new();
-    // the handlers count
+    // the handlers count forks
     let _ = fork::generation();
     let mut tries = 0u32;
     loop {
         let started = fork::started();
-        // if the handlers were set up during a fork, one more has ended than begun
+        // if the handlers were installed during a fork, one more fork has ended than begun
         let is_undisturbed = started.wrapping_sub(fork::ended()) as i32 <= 0;
-        // a handler of somebody else's that takes so long must not keep us
+        // another library's handler that takes so long must not block this process
         if is_undisturbed || tries > 2000 {
             let made = make();
             if made.is_err() || fork::started() == started || tries > 4000 {
@@ -258,7 +268,7 @@ pub(crate) fn retry_if_forked<T, E>(mut make: impl FnMut() -> Result<T, E>) -> R
     }
 }
 
-/// What other code of a process may do: makes the number another file's.
+/// Gives the number to another file, as other code of a process may do.
 #[cfg(test)]
 pub(crate) fn steal_fd(number: RawFd, other: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: who has the number is to see that it is not its own any more; that is what is tested
@@ -275,7 +285,7 @@ mod tests {
 
     use super::*;
 
-    /// Neither is a file, and to `fstat` they are the same.
+    /// `fstat` reports the same for both, because neither is a file.
     #[test]
     fn an_inotify_instance_is_not_taken_for_an_event_counter() {
         let inotify = inotify::init(inotify::CreateFlags::CLOEXEC).expect("there is one to be had");

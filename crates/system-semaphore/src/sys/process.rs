@@ -1,10 +1,13 @@
-//! What can be seen of other processes.
+//! What a process can see of other processes.
 
 use std::mem::MaybeUninit;
 use std::ptr;
 
-/// Whether the process seems to be alive: the list of robust mutexes that its first thread has told the kernel of is there. That goes before
-/// anything else when it dies, and a zombie has none. `false` if it cannot be seen, as the list of a process of 64 bits cannot by one of 32.
+/// Returns whether the process appears alive: the list of robust mutexes that its first thread has
+/// registered exists.
+///
+/// A dying process loses the list before anything else, and a zombie has none. Returns `false` if
+/// the caller cannot see the list. A process of 32 bits cannot see that of one of 64 bits.
 pub(crate) fn seems_alive(pid: u32) -> bool {
     let mut list = MaybeUninit::<*const u8>::new(ptr::null());
     let mut length = MaybeUninit::<usize>::new(0);
@@ -27,7 +30,7 @@ mod tests {
 
     const CHILD: &str = "SYSTEM_SEMAPHORE_TEST_CHILD";
 
-    /// The child is this program, since to one of 32 bits all others seem to be dead.
+    /// The child is this program, because all others appear dead to a program of 32 bits.
     #[test]
     fn living_process_differs_from_dead_one() {
         if env::var_os(CHILD).is_some() {
@@ -38,7 +41,7 @@ mod tests {
         let mut child = Command::new(env::current_exe().expect("it is known"));
         child.args(["living_process_differs_from_dead_one", "--nocapture"]).env(CHILD, "");
         let mut child = child.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it can be started");
-        // its C library has to begin first
+        // the child's C library has to start first
         wait_until("it lives", || seems_alive(child.id()));
         child.kill().expect("it lives");
         wait_until("it is a zombie", || !seems_alive(child.id()));

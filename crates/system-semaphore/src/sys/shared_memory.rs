@@ -1,4 +1,4 @@
-//! A file mapped into memory that other processes write at any moment.
+//! A file that is mapped into memory and that other processes write at any time.
 
 use std::ffi::c_void;
 use std::fmt;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::atomic::{AtomicU32, AtomicU64};
 use super::fork::{self, PerProcess};
 
-/// What may lie in memory that others write.
+/// A type that may lie in memory that other processes write.
 ///
 /// # Safety
 /// Every bit pattern is valid, and every part that is read or written is an atomic.
@@ -24,7 +24,7 @@ unsafe impl Shared for AtomicU64 {}
 // SAFETY: nothing but its elements
 unsafe impl<T: Shared, const N: usize> Shared for [T; N] {}
 
-/// Declares a struct of shared parts, laid out as C does, at the beginning of a cache line.
+/// Declares a struct of shared parts, with C's layout and the alignment of a cache line.
 macro_rules! shared {
     ($(#[$attribute:meta])* struct $name:ident { $($(#[$doc:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$attribute])*
@@ -40,25 +40,28 @@ pub(crate) use shared;
 
 /// A file, mapped as a `T` and an `R` that follows it.
 ///
-/// The mapping keeps the descriptor's open file description, and with it its locks, alive until it is unmapped; so
-/// whoever can touch the memory has the locks, even if other code of the process closes the descriptor.
+/// The mapping keeps the open file description and its locks alive until it is unmapped. A process
+/// that can access the memory therefore has the locks, even if other code of it has closed the
+/// descriptor.
 ///
-/// A forked child does not inherit it (else the child would keep the locks of its parent), so there the memory
-/// is not to be touched: whoever has one of these compares generations first. Dropping it there does nothing.
+/// A forked child does not inherit the mapping, because the child would keep the locks of its
+/// parent. The memory must not be accessed there: a caller compares generations first. Dropping a
+/// mapping in a child does nothing.
 ///
-/// Of [many](MANY) files, the beginnings lie side by side, in a page each, and what follows is mapped elsewhere: so eight
-/// of them share a line of the page table, where each of the others has one for itself.
+/// From the file after the first [`SPLIT_THRESHOLD`] on, each file is mapped in two parts: the
+/// first pages of all such files side by side, the rest elsewhere. Eight first pages then share one
+/// cache line of page-table entries.
 pub(crate) struct Mapping<T: Shared, R: Shared> {
     beginning: NonNull<T>,
     rest: NonNull<R>,
     owner: Arc<Owner>,
 }
 
-/// What is unmapped when the mapping, and its parts, are dropped.
+/// The memory that is unmapped when the mapping and its parts are dropped.
 struct Owner {
     #[expect(dead_code, reason = "it is mapped as long as this lives")]
     areas: (Area, Option<Area>),
-    /// To be given back last.
+    /// Dropped last.
     #[expect(dead_code, reason = "it is taken as long as this lives")]
     placement: Placement,
 }
@@ -69,9 +72,11 @@ unsafe impl<T: Shared, R: Shared> Send for Mapping<T, R> {}
 unsafe impl<T: Shared, R: Shared> Sync for Mapping<T, R> {}
 
 impl<T: Shared, R: Shared> Mapping<T, R> {
-    /// Maps the file, which must be as long as both before anybody looks, and stay so: to touch what is not there is
-    /// SIGBUS, as with every mapped file. To be called in
-    /// [`retry_if_forked`](super::private_fd::retry_if_forked): a child forked in the middle would inherit the mapping.
+    /// Maps the file. The file must be as long as both types before the first access, and must stay
+    /// so: an access beyond its end raises SIGBUS, as with every mapped file.
+    ///
+    /// The caller calls this in [`retry_if_forked`](super::private_fd::retry_if_forked), because a
+    /// child that was forked in between would inherit the mapping.
     pub(crate) fn new(file: BorrowedFd<'_>) -> io::Result<Self> {
         const { assert!(size_of::<T>().is_multiple_of(align_of::<R>())) };
         let (first, second) = (size_of::<T>(), size_of::<R>());
@@ -90,14 +95,14 @@ impl<T: Shared, R: Shared> Mapping<T, R> {
         Ok(Self { beginning, rest, owner: Arc::new(Owner { areas: (area, Some(following)), placement }) })
     }
 
-    /// What follows the beginning.
+    /// Returns the part that follows the first one.
     #[inline(always)]
     pub(crate) fn rest(&self) -> &R {
         // SAFETY: mapped as long as the owner lives, aligned, long enough, and valid whatever it contains
         unsafe { self.rest.as_ref() }
     }
 
-    /// A part, by itself.
+    /// Returns a part that keeps the mapping alive.
     pub(crate) fn part<P: Shared>(&self, choose: impl for<'a> FnOnce(&'a T, &'a R) -> &'a P) -> Part<P> {
         Part { part: NonNull::from(choose(self, self.rest())), owner: Arc::clone(&self.owner) }
     }
@@ -119,7 +124,7 @@ impl<T: Shared, R: Shared> fmt::Debug for Mapping<T, R> {
     }
 }
 
-/// A part of a mapping, which lives as long as any of its parts.
+/// A part of a mapping. The mapping lives as long as any of its parts.
 pub(crate) struct Part<P: Shared> {
     part: NonNull<P>,
     #[expect(dead_code, reason = "it keeps the memory")]
@@ -147,7 +152,7 @@ impl<P: Shared> fmt::Debug for Part<P> {
     }
 }
 
-/// Memory in which a part of a file is mapped, until it is dropped.
+/// Memory in which a part of a file is mapped. Dropping it unmaps the memory.
 struct Area {
     start: NonNull<c_void>,
     length: usize,
@@ -160,7 +165,7 @@ unsafe impl Send for Area {}
 unsafe impl Sync for Area {}
 
 impl Area {
-    /// At this address, if that is free, or else wherever the system likes.
+    /// Maps a part of the file at this address if the address is free, and elsewhere otherwise.
     fn map(file: BorrowedFd<'_>, address: *mut c_void, from: libc::off_t, length: usize) -> io::Result<Self> {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping, in place of no other
@@ -184,32 +189,34 @@ impl Drop for Area {
     }
 }
 
-/// So many files are mapped as they are: their lines of the page table are few enough to stay in the cache.
+/// Number of files that are mapped in one part. Their page-table entries are few enough to stay in
+/// the cache.
 const SPLIT_THRESHOLD: usize = 256;
-/// So far below what is mapped otherwise are the beginnings of many; farther, if something is there already.
+/// Distance in bytes from the other mappings down to the first pages of split files. It grows if
+/// the addresses there are taken.
 const PLACEMENT_DISTANCE: u64 = 1 << 34;
-/// It is doubled so often at most.
+/// Maximum number of times that the distance is doubled.
 const MAX_DISTANCE_DOUBLINGS: u32 = 10;
-/// What a page of the page table is about.
+/// Number of bytes that one page of the page table maps.
 const PAGE_TABLE_SPAN: usize = 1 << 21;
 
-/// Where the beginnings of many files are.
+/// The addresses of the first pages of split files.
 static PLACEMENTS: PerProcess<Mutex<Placements>> = PerProcess::new();
 
 #[derive(Default)]
 struct Placements {
-    /// Files that are mapped.
+    /// Number of mapped files.
     files: usize,
-    /// Where the next one is to be.
+    /// Address of the next first page.
     next: Option<usize>,
-    /// How often all from there on was taken.
+    /// Number of times that all addresses from `next` on were taken.
     misses: u32,
-    /// Where others have been.
+    /// Addresses of first pages that were unmapped.
     free: Vec<usize>,
 }
 
 impl Placements {
-    /// An address beside those of others, or else far below this one.
+    /// Returns an address beside those of other first pages, or far below `other` if there is none.
     fn choose_address(&mut self, other: usize) -> Option<usize> {
         self.free.pop().or_else(|| {
             let far =
@@ -220,7 +227,7 @@ impl Placements {
         })
     }
 
-    /// Something else was there.
+    /// Records that another mapping was at this address.
     fn record_miss(&mut self, address: usize) {
         if self.next == Some(address + page_size()) {
             self.next = None;
@@ -236,23 +243,23 @@ struct Placement {
 }
 
 impl Placement {
-    /// Tells also whether the file is one of many.
+    /// Counts a file. Returns also whether the file must be split.
     fn register() -> (Self, bool) {
         let generation = fork::generation();
         let mut placements = placements();
         placements.files += 1;
-        // an address space of 32 bits has no room for it
+        // an address space of 32 bits has no room for split files
         let must_split = cfg!(target_pointer_width = "64") && placements.files > SPLIT_THRESHOLD;
         (Self { generation, address: None }, must_split)
     }
 
-    /// Chooses where it is to be, if that is not the system's choice.
+    /// Returns an address for the first page, or null if the kernel must choose it.
     fn choose_address(&mut self, other: NonNull<c_void>) -> *mut c_void {
         self.address = placements().choose_address(other.addr().get());
         self.address.map_or(ptr::null_mut(), ptr::without_provenance_mut)
     }
 
-    /// Learns where it is.
+    /// Records the address that the first page got.
     fn record_address(&mut self, start: NonNull<c_void>) {
         if let Some(missed) = self.address.take_if(|address| *address != start.addr().get()) {
             placements().record_miss(missed);
@@ -303,7 +310,7 @@ mod tests {
         Mapping::new(file.as_fd()).expect("there is memory")
     }
 
-    /// Whether the file's beginning is far from the rest.
+    /// Returns whether the first part is mapped apart from the rest.
     fn is_split(mapping: &Mapping<Beginning, Rest>) -> bool {
         mapping.rest.addr().get() != mapping.beginning.addr().get() + size_of::<Beginning>()
     }
@@ -344,7 +351,8 @@ mod tests {
             return;
         }
         let (mut lowest, mut highest) = (usize::MAX, 0);
-        // the later ones where the first ones were; between them are perhaps some of another test's
+        // later mappings reuse the addresses of earlier ones; another test's mappings may lie
+        // between them
         for _ in 0..20 {
             let mappings: Vec<_> = (0..SPLIT_THRESHOLD + 80).map(|_| map(&file)).collect();
             for mapping in &mappings[SPLIT_THRESHOLD..] {
@@ -355,7 +363,7 @@ mod tests {
         assert!(highest - lowest <= 2 * PAGE_TABLE_SPAN, "from {lowest:#x} to {highest:#x}");
     }
 
-    /// What is where they are to be may be large, and at any distance.
+    /// Another mapping at these addresses may be large, and at any distance.
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn where_something_else_is_they_go_elsewhere() {

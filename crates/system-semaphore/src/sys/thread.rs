@@ -1,4 +1,4 @@
-//! Which thread this is, whether there are others, and waiting for them.
+//! The current thread, whether the process has others, and waiting for other threads.
 
 use std::ffi::{CStr, c_void};
 use std::mem::MaybeUninit;
@@ -7,16 +7,17 @@ use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 use std::time::Duration;
 use std::{ptr, thread};
 
-/// Whether this process certainly has no other thread. Asks the C library (glibc 2.32, `__libc_single_threaded`).
+/// Whether this process certainly has a single thread, as the C library reports it (glibc 2.32,
+/// `__libc_single_threaded`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SingleThreaded(&'static AtomicU8);
 
 impl SingleThreaded {
-    /// Finds out whom to ask.
+    /// Finds the C library's flag.
     pub(crate) fn get_flag() -> Self {
         static NO_ANSWER: AtomicU8 = AtomicU8::new(0);
-        // To look a symbol up takes as long as a system call or two. No lock guards the first look, as a fork could leave it
-        // locked; all find the same.
+        // The lookup of a symbol takes as long as a system call or two. No lock guards the first
+        // lookup, because a fork could leave the lock taken. All lookups find the same.
         static FOUND: AtomicPtr<AtomicU8> = AtomicPtr::new(ptr::null_mut());
         let mut variable = FOUND.load(Ordering::Relaxed);
         if variable.is_null() {
@@ -29,7 +30,7 @@ impl SingleThreaded {
         Self(unsafe { &*variable })
     }
 
-    /// Asks this instead.
+    /// Uses this flag instead of the C library's.
     #[cfg(test)]
     pub(crate) fn with_flag(variable: &'static AtomicU8) -> Self {
         Self(variable)
@@ -41,20 +42,20 @@ impl SingleThreaded {
     }
 }
 
-/// An even number, not 0, that no other living thread of this process has.
+/// Returns an even number, not 0, that no other living thread of this process has.
 #[inline]
 pub(crate) fn current() -> usize {
     thread_local!(static MARK: u16 = const { 0 });
-    // the variable lives in the thread's own block, so that this works until the thread's very end
+    // the variable lies in the thread's own block, so this works until the very end of the thread
     MARK.with(|mark| std::ptr::from_ref(mark).addr())
 }
 
-/// Lets time pass, each time more of it.
+/// Waits for a moment that grows with the number of tries.
 pub(crate) fn back_off(tries: &mut u32) {
     match *tries {
         0..100 => std::hint::spin_loop(),
         100..110 => thread::yield_now(),
-        // a thread of lower real-time priority may be what is waited for, and the processor is to be left to it
+        // the thread that is waited for may have a lower real-time priority, and needs the CPU
         _ => thread::sleep(Duration::from_micros(50) * (*tries - 109).min(20)),
     }
     *tries = tries.saturating_add(1);
@@ -62,14 +63,15 @@ pub(crate) fn back_off(tries: &mut u32) {
 
 type Run = Box<dyn FnOnce() + Send>;
 
-/// As much as the standard library gives, whatever the limit for the first thread is: programs may have it all in memory
-/// (`mlockall`).
+/// As large as the standard library's, whatever the limit of the first thread is. A program may
+/// keep the whole stack in memory (`mlockall`).
 const STACK_SIZE: usize = 2 << 20;
 
-/// Starts a thread that no signal interrupts: handlers are for the program's own threads. `false` if there can be none.
+/// Starts a thread that no signal interrupts, because handlers are for the program's own threads.
+/// Returns `false` if the thread cannot be created.
 ///
-/// Not by the standard library: once its threads run, they need more memory (for a signal stack), and where there is none, they
-/// abort the process.
+/// The standard library cannot start it: a thread of the standard library needs more memory when it
+/// runs (for a signal stack), and aborts the process if there is none.
 pub(crate) fn spawn_without_signals(name: &'static CStr, run: impl FnOnce() + Send + 'static) -> bool {
     let run: Run = Box::new(move || {
         // SAFETY: cannot fail
@@ -96,7 +98,7 @@ pub(crate) fn spawn_without_signals(name: &'static CStr, run: impl FnOnce() + Se
     created
 }
 
-/// Creates a thread that [`start`]s with this, and that nobody waits for.
+/// Creates a detached thread that runs [`start`] with this argument.
 fn create_detached(run: *mut c_void) -> bool {
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
     let attributes = attributes.as_mut_ptr();
@@ -119,7 +121,7 @@ fn create_detached(run: *mut c_void) -> bool {
 extern "C" fn start(run: *mut c_void) -> *mut c_void {
     // SAFETY: from `into_raw` in `spawn_without_signals`, for this thread alone
     let run = unsafe { Box::from_raw(run.cast::<Run>()) };
-    // a panic has been reported, and ends the thread
+    // the panic was reported, and ends only this thread
     let _ = catch_unwind(AssertUnwindSafe(run));
     ptr::null_mut()
 }

@@ -1,4 +1,4 @@
-//! What can go wrong deep in the engine: small, so that the fast path's results are.
+//! The errors of the engine, in one word each, so that the results of the fast path stay small.
 
 use std::io;
 
@@ -6,13 +6,14 @@ use crate::error::{Cause, ErrorKind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EngineError {
-    /// Somebody removed the semaphore.
+    /// The semaphore was removed.
     Removed,
-    /// The file's content makes no sense.
+    /// The content of the file makes no sense.
     Corrupt,
-    /// A signal handler came upon an operation that its own thread has begun.
+    /// A signal handler used the semaphore during an operation of its own thread.
     Reentered,
-    /// An operation of this process has happened and is not written down: the same, or the file's content makes no sense.
+    /// An operation of this process was applied and is not committed. A signal handler has
+    /// interrupted it, or the content of the file makes no sense.
     Unfinished,
     /// Other code of this process has closed the descriptor.
     LostDescriptor,

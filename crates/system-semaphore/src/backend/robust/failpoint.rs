@@ -1,33 +1,35 @@
-//! Places at which a test lets a process stop or die, and a way to leave it in its sleep. Outside of this crate's own
-//! tests there is nothing here.
+//! Points at which a test stops or kills a process, and a way to let its waiters sleep without a
+//! bound.
+//!
+//! Outside this crate's unit tests all of this is empty.
 
 #[cfg(not(test))]
 use std::time::Duration;
 
-/// A place between two steps.
+/// A point between two steps of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failpoint {
     BeforeSwap,
     AfterSwap,
-    /// Permits are given, waiters are not yet woken.
+    /// A releaser has released permits and has not woken waiters.
     BeforeWake,
-    /// A waiter was woken and has not looked yet.
+    /// A waiter was woken and has not loaded the state.
     Woken,
-    /// A recoverer has the dead slot's lock and has done nothing yet;
+    /// A recoverer has the lock of the dead user's slot and has done nothing.
     RecoveryBegins,
-    /// has settled its last operation;
+    /// A recoverer has resolved the last operation.
     RecoveryResolved,
-    /// has given back what it held;
+    /// A recoverer has released the held permits.
     RecoveryReleased,
-    /// has woken;
+    /// A recoverer has woken a waiter.
     RecoveryWoke,
-    /// An opener or closer has the registry lock.
+    /// An opener or a closer has the registry lock.
     RegistryLocked,
-    /// A reset has not replaced the state yet;
+    /// A resetter has prepared the next epoch and has not replaced the state.
     ResetPrepared,
-    /// has, but not the epoch.
+    /// A resetter has replaced the state and has not changed the header's epoch.
     ResetSwapped,
-    /// A remover has told the users, the name is still there.
+    /// A remover has marked the state and has not unlinked the file.
     MarkedRemoved,
 }
 
@@ -35,7 +37,7 @@ pub(crate) enum Failpoint {
 #[inline(always)]
 pub(crate) fn hit(_: Failpoint) {}
 
-/// How long a waiter sleeps at most, if it is to sleep this long.
+/// Returns the bound of a waiter's sleep. A test replaces it.
 #[cfg(not(test))]
 #[inline(always)]
 pub(crate) fn longest_sleep(sleep: Duration) -> Duration {

@@ -22,7 +22,7 @@ use crate::sys::standard_descriptors::move_up_inheritable;
 /// activation) use by convention.
 const INHERITABLE: RawFd = 100;
 
-/// Opens another description of the same file, with a slot of its own.
+/// Opens a second description of the same file, with a slot of its own.
 pub(crate) fn open_second_description(
     mapped: &MappedFile,
     path: &Arc<SemaphorePath>,

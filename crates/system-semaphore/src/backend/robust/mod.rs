@@ -1,12 +1,14 @@
-//! The crash-safe engine: the best type of semaphore on Linux.
+//! The crash-safe engine: the default type of semaphore on Linux.
 //!
-//! A semaphore is a file in shared memory ([`layout`](algorithm::layout)). Taking and giving back is one compare-and-swap in it
-//! ([`operation`]). Each process that uses it has a slot, in which stands what it holds, and a lock on one byte of the
-//! file, which the kernel drops when the process is gone. Whoever finds such a slot gives back what is in it
-//! ([`recovery`](algorithm::recovery)); waiters sleep on a futex ([`wait`](algorithm::wait)) and are woken by deaths ([`death_watch`]). The file comes
-//! and goes with its users ([`lifetime`]), at a [`path`](lifetime::path) that its name says.
+//! A semaphore is a file in shared memory ([`layout`](algorithm::layout)). Acquiring and releasing
+//! is one compare-and-swap in it ([`operation`]). Each user has a slot, which contains the number
+//! of its permits, and a lock on one byte of the file. The kernel releases that lock when the user
+//! dies. A process that finds the slot of a dead user releases its permits
+//! ([`recovery`](algorithm::recovery)). Waiters sleep on a futex ([`wait`](algorithm::wait)), and a
+//! death wakes them ([`death_watch`]). The first user creates the file, and the last one removes it
+//! ([`lifetime`]). Its [`path`](lifetime::path) is derived from the name.
 //!
-//! docs/design.md tells why, and what of it is tested where.
+//! docs/design.md has the reasons, and names the tests.
 
 mod algorithm;
 mod death_watch;
@@ -47,7 +49,7 @@ use super::api::{Backend, Identity, Namespace, Observe, OpenRequest, Opened, Wai
 use crate::error::{Cause, ErrorKind};
 use crate::types::{AccessMode, Capabilities, Epoch, Holder, Listed, Owners};
 
-/// Files in shared memory, at the [`path`](lifetime::path) that the name says.
+/// The files in shared memory, at the [`path`](lifetime::path) of their name.
 pub(super) struct Files;
 
 impl Namespace for Files {
@@ -87,7 +89,7 @@ fn open(name: &str, request: &OpenRequest) -> Result<Opened, Cause> {
     Ok(RobustSemaphore::new(mapped, &path, request)?.opened())
 }
 
-/// What to say where there is no room.
+/// Returns the error of a release that would pass the maximum.
 fn no_room(mapped: &MappedFile) -> Cause {
     let max = mapped.resolve_max_permits();
     Cause::new(ErrorKind::OutOfResources, format!("it can have at most {max} permits"))
@@ -141,7 +143,7 @@ impl Backend for RobustSemaphore {
     fn release_and_add(&self, held: u32, epoch: Epoch, added: u32) -> Result<(), Cause> {
         match self.participant.release_and_wake(&Operation::release_and_add(held, epoch, added))? {
             Outcome::Overflow => Err(no_room(&self.participant.mapped)),
-            // what was held was voided by a reset
+            // a reset has voided the held permits
             Outcome::Stale if added > 0 => self.release_and_add(0, epoch, added),
             _ => Ok(()),
         }
@@ -209,7 +211,7 @@ impl Backend for RobustSemaphore {
     fn reopen_after_fork(&self) -> Option<Result<Opened, Cause>> {
         let mode = match self.request.mode {
             AccessMode::OpenExisting => AccessMode::OpenExisting,
-            // what its parent has made or reset, the child opens
+            // a child opens what its parent has created or reset
             _ => AccessMode::Open,
         };
         let request = OpenRequest { mode, ..self.request.clone() };
@@ -221,7 +223,7 @@ impl Backend for RobustSemaphore {
         let again = inheritable::open_second_description(&self.participant.mapped, &self.path)?;
         let own = Self::new(Arc::new(again), &self.path, &self.request)?;
         let epoch = own.acquire(count, wait)?;
-        // if other code has closed the descriptor meanwhile, the lock is that of the mapping alone
+        // if other code has closed the descriptor meanwhile, only the mapping keeps the lock
         if let Err(error) = inheritable::check_lock_by_descriptor(&own) {
             own.release(count, epoch)?;
             return Err(error.into());

@@ -1,7 +1,8 @@
-//! Looking at a semaphore without using it.
+//! Observing a semaphore without using it.
 //!
-//! The file is read, not mapped: a hole of a full file system reads as zeros, and a file that gets shorter is an error. No
-//! slot is taken and nothing is written or locked, so nobody notices but, when the file is closed, who listens for that.
+//! The file is read, not mapped: a hole of a full file system reads as zeros, and a file that was
+//! truncated is an error. An observer takes no slot, writes nothing and locks nothing. Other
+//! processes notice only the close of its descriptor.
 
 use std::fs;
 use std::mem::offset_of;
@@ -38,7 +39,7 @@ impl Observe for FileObserver {
         let header: Image<{ offset_of!(Layout, slots) }> = self.read(0)?;
         let state = State(header.u64_at(offset_of!(Layout, state)));
         let data = fstat(&self.0).map_err(EngineError::from)?;
-        // its last user has taken it along, or somebody has removed it
+        // the last user has closed it, or it was removed
         if data.st_nlink == 0 || state.slot() == REMOVED {
             return Err(EngineError::Removed.into());
         }
@@ -96,7 +97,7 @@ impl FileObserver {
     }
 }
 
-/// A part of the file as it was when it was read.
+/// A copy of a part of the file.
 struct Image<const SIZE: usize>([u8; SIZE]);
 
 type SlotImage = Image<{ size_of::<Slot>() }>;
@@ -153,14 +154,15 @@ pub(crate) fn describe_holder(process: ProcessId, since: Record, committed: Reco
     }
 }
 
-/// Lists what is there. What may not be seen is left out: the directories of other users, for who is not root.
+/// Lists the semaphores. Those that this process may not see are missing: the directories of other
+/// users, unless the process is root's.
 pub(crate) fn list(owners: Owners) -> Vec<Listed> {
     let is_wanted = |owner| owners == Owners::All || owner == user::effective_id();
     let paths = SemaphorePath::all(is_wanted).unwrap_or_default();
     paths.into_iter().filter_map(list_file).filter(|listed| is_wanted(listed.owner)).collect()
 }
 
-/// What is in a file; `None` if that is gone.
+/// Describes the semaphore of a file, or returns `None` if the file has disappeared.
 fn list_file(path: SemaphorePath) -> Option<Listed> {
     let full_path = path.full_path();
     let owner = fs::symlink_metadata(&full_path).ok()?.uid();

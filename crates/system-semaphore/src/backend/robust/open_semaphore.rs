@@ -12,14 +12,14 @@ use super::lifetime::path::SemaphorePath;
 use crate::backend::api::{OpenRequest, Opened};
 use crate::error::Cause;
 
-/// A process's open semaphore.
+/// A semaphore that this process has open.
 #[derive(Debug)]
 pub(crate) struct RobustSemaphore {
     pub(crate) participant: Participant,
     pub(crate) path: Arc<SemaphorePath>,
-    /// What it was opened by.
+    /// The options of the open.
     pub(crate) request: OpenRequest,
-    /// Whether the slot goes on without this.
+    /// Whether the slot outlives this value.
     pub(crate) keeps_slot: AtomicBool,
 }
 
@@ -58,7 +58,7 @@ impl Drop for RobustSemaphore {
             return;
         }
         if self.participant.slot().held(mapped.resolve_epoch()) > 0 {
-            // by guards that nobody will drop: these permits come back when the process ends
+            // by guards that will not be dropped: these permits are released when the process ends
             std::mem::forget(Arc::clone(mapped));
         } else {
             close(mapped, &self.path);

@@ -1,4 +1,6 @@
-//! What is told to people: which process is who, and what it is doing. Nothing else depends on it, but for whom to look at first.
+//! The identity of a process, for diagnostics.
+//!
+//! Nothing else depends on it, except the order in which a recoverer checks slots.
 
 use std::fs;
 use std::io::Read;
@@ -8,18 +10,19 @@ use std::sync::OnceLock;
 use crate::sys::fork::PerProcess;
 use crate::sys::process;
 
-/// How a process is written down.
+/// Identifies a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProcessId {
     pub(crate) pid: u32,
-    /// The inode number of its PID namespace; 0 if that is not known.
+    /// Inode number of the PID namespace, or 0 if it is unknown.
     pub(crate) pid_namespace: u32,
-    /// When it started, in the kernel's ticks: who has the same pid later started later. 0 if that is not known.
+    /// Start time in the kernel's ticks, or 0 if it is unknown. A later process with the same PID
+    /// has a later start time.
     pub(crate) start_time: u64,
 }
 
 impl ProcessId {
-    /// This process.
+    /// Returns the identity of this process.
     pub(crate) fn current() -> Self {
         static CURRENT: PerProcess<OnceLock<ProcessId>> = PerProcess::new();
         *CURRENT.get().get_or_init(|| Self {
@@ -29,12 +32,12 @@ impl ProcessId {
         })
     }
 
-    /// The pid, if it is one here.
+    /// Returns the PID if the process is in this PID namespace.
     pub(crate) fn visible_pid(self) -> Option<u32> {
         (self.pid_namespace == Self::current().pid_namespace).then_some(self.pid)
     }
 
-    /// The name of its program, if it is still this process that has the pid.
+    /// Returns the name of the process's program, if the PID is still this process's.
     pub(crate) fn command(self) -> Option<String> {
         let pid = self.visible_pid()?;
         let is_same = || stat(&pid.to_string()).is_some_and(|stat| stat.start_time == self.start_time);
@@ -43,12 +46,13 @@ impl ProcessId {
     }
 }
 
-/// Whether a process of that number seems to be alive. It may be another one by now, or none that has the semaphore open any more.
+/// Returns whether a process of this PID appears alive. It may be another process, or one that has
+/// closed the semaphore.
 pub(crate) fn seems_alive(process: &ProcessId) -> bool {
     process.visible_pid().is_some_and(process::seems_alive)
 }
 
-/// Whether the process is stopped, as far as that can be seen.
+/// Returns whether the process is stopped, as far as this process may see that.
 pub(crate) fn is_stopped(pid: u32) -> bool {
     stat(&pid.to_string()).is_some_and(|stat| matches!(stat.state, 'T' | 't'))
 }
@@ -59,15 +63,15 @@ struct ProcessStat {
 }
 
 fn stat(process: &str) -> Option<ProcessStat> {
-    // what is wanted is among the first 22 fields, of which none is longer than 20 bytes
+    // The fields that are used are among the first 22, and each is at most 20 bytes long.
     let mut buffer = [0; 1024];
     let length =
         fs::File::open(format!("/proc/{process}/stat")).and_then(|mut file| file.read(&mut buffer)).ok()?;
-    // behind the command, which may contain anything, in parentheses
+    // after the command, which is in parentheses and may contain any character
     let end = buffer[..length].iter().rposition(|byte| *byte == b')')?;
     let mut fields = std::str::from_utf8(&buffer[end + 1..length]).ok()?.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
-    // the 22nd of all, so the 19th behind the state
+    // field 22, which is the 19th after the state
     let start_time = fields.nth(18)?.parse().ok()?;
     Some(ProcessStat { state, start_time })
 }

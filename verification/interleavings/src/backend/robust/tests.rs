@@ -1,4 +1,4 @@
-//! What is explored.
+//! The explored scenes.
 
 use std::cell::Cell;
 use std::env;
@@ -30,17 +30,18 @@ use crate::sys::thread as threads;
 use crate::types::Epoch;
 
 loom::thread_local! {
-    /// Which process this is: the number of its slot.
+    /// The slot of this process.
     static ME: Cell<u16> = Cell::new(u16::MAX);
-    /// At which step it dies.
+    /// The failpoint at which this process dies.
     static DEATH: Cell<Option<Death>> = Cell::new(None);
 }
 
-/// When a process dies: at a step, after it has passed it so many times.
+/// The death of a process: the failpoint, and the number of times that the process passes it
+/// before.
 #[derive(Clone, Copy)]
 struct Death(Failpoint, u32);
 
-/// What a dying process unwinds with.
+/// The panic of a dying process.
 struct Died;
 
 pub(crate) fn me() -> u16 {
@@ -85,15 +86,16 @@ impl DeathWatch for WatchHandle {
 }
 
 const MAX_PERMITS: u32 = 10;
-/// The slot of the main thread, which looks at what the others leave.
+/// The slot of the main thread, which checks what the others leave.
 const MAIN: u16 = 0;
 
-/// Explores a scene with so many permits. In the end all must be free, once who died is buried.
+/// Explores a scene with this many permits. In the end all must be free, after a recovery of the
+/// dead.
 fn explore(preemptions: usize, permits: u32, scene: impl Fn(&Arc<Layout>) + Send + Sync + 'static) {
     explore_until(preemptions, permits, permits, scene);
 }
 
-/// The same where so many are to be free in the end.
+/// Explores a scene in whose end this many permits must be free.
 fn explore_until(
     preemptions: usize,
     permits: u32,
@@ -139,7 +141,7 @@ impl Process {
         Self { participant, fast_path }
     }
 
-    /// Starts one that does this, and may die.
+    /// Starts a process that does this, and that may die.
     fn start(
         layout: &Arc<Layout>,
         number: u16,
@@ -160,7 +162,7 @@ impl Process {
         })
     }
 
-    /// As the library does.
+    /// Acquires as the library does.
     fn try_acquire(&self, count: u32, queues: bool) -> Result<Epoch, State> {
         if let Some(epoch) = self.fast_path.acquire_single_threaded(count) {
             return Ok(epoch);
@@ -209,7 +211,7 @@ fn join<const N: usize>(processes: [JoinHandle<()>; N]) {
     }
 }
 
-/// Each dies before it has written down that it has a permit; the others may have overtaken it by then.
+/// Each process dies before it commits its acquire. The others may have overtaken it by then.
 #[test]
 fn operations_of_three_processes_that_die() {
     explore(2, 2, |layout| {
@@ -232,7 +234,7 @@ fn operations_of_two_processes_that_help_each_other() {
     });
 }
 
-/// The dead one is overtaken or not, helped or not.
+/// The dead process is overtaken or not, helped or not.
 #[test]
 fn a_death_among_operations() {
     for step in [Failpoint::BeforeSwap, Failpoint::AfterSwap] {
@@ -290,7 +292,7 @@ fn recoverers_of_one_dead_process() {
     }
 }
 
-/// Two that wait, and the main thread gives back what they wait for.
+/// Two processes wait, and the main thread releases the permits that they wait for.
 fn explore_waiting(permits: u32, first: (u32, Option<Death>), second: u32) {
     explore(2, permits, move |layout| {
         let holder = Process::of(layout, MAIN);
@@ -299,7 +301,8 @@ fn explore_waiting(permits: u32, first: (u32, Option<Death>), second: u32) {
         let one = Process::start(layout, 1, death, move |process| process.visit(count));
         let other = Process::start(layout, 2, None, move |process| process.visit(second));
         holder.give_back(permits, epoch);
-        // the first never needs a recovery to come to its end; the second does, if the first died with what it waits for
+        // The first process never needs a recovery to finish. The second one does if the first has
+        // died with the permit that it waits for.
         join([one]);
         holder.recover();
         join([other]);
@@ -316,7 +319,8 @@ fn waiters_for_two_permits() {
     explore_waiting(2, (1, None), 1);
 }
 
-/// The second release finds no mark, as the first has cleared it, and wakes nobody: that is left to whom the first has woken.
+/// The first release clears WAITERS. The second one therefore wakes no process: the process that
+/// the first one has woken must.
 #[test]
 fn the_baton_goes_on() {
     explore_until(2, 2, 0, |layout| {
@@ -324,7 +328,7 @@ fn the_baton_goes_on() {
         let epoch = holder.acquire(2);
         let waiters = [1, 2].map(|number| {
             Process::start(layout, number, None, |process| {
-                // for ever: it wakes nobody by giving back
+                // never released, so that no release wakes a waiter
                 let epoch = process.acquire(1);
                 forget(process.participant.slot(), 1, epoch);
             })
@@ -340,7 +344,7 @@ fn a_waiter_for_several() {
     explore_waiting(2, (2, None), 1);
 }
 
-/// The permit is free, the one that was woken for it is dead, and another sleeps.
+/// The permit is free, the process that was woken for it is dead, and another one sleeps.
 #[test]
 fn a_death_between_waking_up_and_taking() {
     explore_waiting(1, (1, Some(Death(Failpoint::Woken, 0))), 1);
@@ -360,7 +364,7 @@ fn a_death_between_release_and_wake() {
     }
 }
 
-/// Permits of before are void; waiters get the new ones.
+/// A reset voids the permits of before, and waiters get the new ones.
 #[test]
 fn a_reset_among_operations() {
     explore_until(1, 1, 2, |layout| {
@@ -384,7 +388,7 @@ fn a_reset_and_a_death() {
     }
 }
 
-/// Where the resetter dies, others go on from what it left.
+/// If the resetter dies, another process completes the reset.
 #[test]
 fn the_resetter_dies() {
     explore_until(2, 1, 2, |layout| {
@@ -415,7 +419,7 @@ fn two_threads_of_one_process() {
     });
 }
 
-/// Each comes often enough to be the favourite.
+/// Each thread locks often enough to get the bias.
 #[test]
 fn two_threads_exclude_each_other() {
     threads::set_single(false);

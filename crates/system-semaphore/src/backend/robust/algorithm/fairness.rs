@@ -1,4 +1,4 @@
-//! When waiters go before others, and for how long.
+//! The fairness rule: when waiters go before running threads, and for how long.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -6,16 +6,18 @@ use std::time::Duration;
 use super::layout::Layout;
 use crate::backend::robust::platform::clock;
 
-/// Who has waited so long in vain, and was woken, asks for fairness,
+/// A waiter requests fairness if it was woken without getting its permits and has waited for this
+/// long. A smaller value costs more context switches.
 pub(crate) const FAIRNESS_DELAY: Duration = Duration::from_millis(10);
-/// for so long.
+/// Duration of a fairness request, in milliseconds. A waiter that dies leaves the rule fair for
+/// this long at most. Tests use a longer one, so that they can observe it.
 pub(crate) const FAIR_MS: u64 = if cfg!(test) { 60_000 } else { 5 };
 
-/// Whether who has not waited lets those go first who have.
+/// Returns whether threads that have not slept must yield to waiters.
 #[cold]
 pub(crate) fn is_fair_now(layout: &Layout) -> bool {
     let until = layout.fair_until.load(Ordering::Relaxed);
-    // a moment far ahead is none that anybody has written
+    // no process writes a time so far ahead
     until != 0 && (1..=FAIR_MS).contains(&until.wrapping_sub(clock::milliseconds()))
 }
 

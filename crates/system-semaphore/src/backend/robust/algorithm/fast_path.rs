@@ -1,7 +1,8 @@
-//! The way that most operations go: nobody else has used the semaphore since this process did, and nobody waits.
+//! The fast path: an operation of the process that also did the last one, while no process waits.
 //!
-//! It is [`super::operation`] with all that is not needed then left out, and all that it needs near at hand. Whenever
-//! something is in the way, nothing has happened, and the whole operation is done instead.
+//! It does the same as [`super::operation`], without the steps that such an operation does not
+//! need. If any condition fails, the fast path changes nothing, and the caller does the whole
+//! operation instead.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,13 +18,13 @@ use crate::sys::shared_memory::Part;
 use crate::sys::thread::SingleThreaded;
 use crate::types::Epoch;
 
-/// What the quick way needs of an open semaphore.
+/// The parts of an open semaphore that the fast path needs.
 #[derive(Debug)]
 pub(crate) struct FastPath {
     state: Part<StateCell>,
     own: Part<Slot>,
     single_threaded: SingleThreaded,
-    /// An empty state of its slot.
+    /// A state with this process's slot and with zeros for everything else.
     tag_base: State,
     slot_lock: Arc<SlotLock>,
 }
@@ -39,10 +40,12 @@ impl FastPath {
         }
     }
 
-    /// Does something with the slot if it is this thread's turn at once, which it always is if there is no other thread.
+    /// Runs `operate` with the slot lock, or returns `None` if the lock is not free at once. A
+    /// process with one thread needs no lock.
     ///
-    /// (A signal handler must not use semaphores; one that takes or gives here is done before we go on, and the comparisons
-    /// show it what we have begun, and us what it has done.)
+    /// A signal handler must not use semaphores. An operation in a handler finishes before the
+    /// interrupted one continues. The compare-and-swap and the sequence numbers show each of them
+    /// the other.
     #[inline(always)]
     fn with_slot_lock<T>(&self, operate: impl FnOnce() -> T) -> Option<T> {
         if self.single_threaded.get() {
@@ -52,38 +55,38 @@ impl FastPath {
         Some(operate())
     }
 
-    /// Takes permits if this process has no other thread; tells of which epoch they are.
+    /// Acquires permits if this process has no other thread. Returns their epoch.
     #[inline(always)]
     pub(crate) fn acquire_single_threaded(&self, count: u32) -> Option<Epoch> {
         if self.single_threaded.get() { self.acquire_impl(count) } else { None }
     }
 
-    /// Takes permits; tells of which epoch they are.
+    /// Acquires permits. Returns their epoch.
     #[inline(always)]
     pub(crate) fn acquire(&self, count: u32) -> Option<Epoch> {
         self.with_slot_lock(|| self.acquire_impl(count))?
     }
 
-    /// Gives permits of this epoch back if this process has no other thread.
+    /// Releases permits of this epoch if this process has no other thread.
     #[inline(always)]
     pub(crate) fn release_single_threaded(&self, count: u32, epoch: Epoch) -> bool {
         self.single_threaded.get() && self.release_impl(count, epoch)
     }
 
-    /// Gives permits of this epoch back.
+    /// Releases permits of this epoch.
     #[inline(always)]
     pub(crate) fn release(&self, count: u32, epoch: Epoch) -> bool {
         self.with_slot_lock(|| self.release_impl(count, epoch)).unwrap_or(false)
     }
 
-    /// Creates permits.
+    /// Adds permits.
     #[inline]
     pub(crate) fn add(&self, count: u32) -> bool {
         let is_allowed = |free, epoch| count <= MAX_PERMITS && self.has_room(free, count, epoch);
         self.with_slot_lock(|| self.operate(count.into(), 0, is_allowed)).flatten().is_some()
     }
 
-    /// Stops holding permits of this epoch, without giving them back.
+    /// Disowns permits of this epoch, without releasing them.
     #[inline]
     pub(crate) fn forget(&self, count: u32, epoch: Epoch) -> bool {
         self.with_slot_lock(|| operation::forget(&self.own, count, epoch)).is_some()
@@ -105,13 +108,15 @@ impl FastPath {
     #[inline(always)]
     fn has_room(&self, free: u32, count: u32, epoch: Epoch) -> bool {
         let max = self.state.max_permits[layout::epoch_index(epoch)].load(Ordering::Relaxed);
-        // a process can hold more than can be free
+        // a process can hold more permits than the count of free ones can represent
         free.checked_add(count).is_some_and(|sum| sum <= MAX_PERMITS && sum <= max)
     }
 
-    /// Adds to what is free, and to what is held, if that is possible with so many free ones in this epoch.
+    /// Adds `free` to the free permits and `held` to the held ones, if `is_allowed` accepts the
+    /// number of free permits and the epoch.
     ///
-    /// The next state depends on nothing but the state, and so does the swap: that is half of the speed.
+    /// The next state is computed from the state alone, so the compare-and-swap waits for no other
+    /// load. This is half of the speed.
     #[inline(always)]
     fn operate(&self, free: i64, held: i64, is_allowed: impl FnOnce(u32, Epoch) -> bool) -> Option<Epoch> {
         let state = State(self.state.word.load(Ordering::Acquire));

@@ -1,6 +1,7 @@
-//! What is in the file.
+//! The layout of the file.
 //!
-//! All of it is atomics of fixed size, and nothing in it is trusted as an index, a length or a bound.
+//! The file consists of atomics of fixed size. No value in it is trusted as an index, a length or a
+//! bound.
 
 use std::iter;
 use std::sync::atomic::Ordering;
@@ -10,102 +11,111 @@ use crate::backend::robust::process_id::ProcessId;
 use crate::sys::atomic::{AtomicU32, AtomicU64};
 use crate::sys::shared_memory::shared;
 
-/// `"SYSSEMA4"`: which file this is. It differs where the byte order does.
+/// `"SYSSEMA4"` identifies the file. A machine of the other byte order reads another number.
 pub(crate) const MAGIC: u64 = u64::from_ne_bytes(*b"SYSSEMA4");
-/// The version of what this module describes.
+/// Version of the layout that this module describes.
 pub(crate) const VERSION: u32 = 2;
 
-/// How many processes can use one semaphore at once.
+/// Maximum number of processes that use one semaphore.
 pub(crate) const SLOTS: u16 = if cfg!(loom) { 4 } else { 4093 };
-/// The slots in the file's first page, which is there if there is anything.
+/// Number of slots in the first page. That page is always allocated.
 pub(crate) const FIRST_SLOTS: u16 = if cfg!(loom) { SLOTS } else { 54 };
-/// Instead of a slot, in the tag of a state that no process wrote: the semaphore was removed,
+/// Slot number in the tag of a removed semaphore. No process has this slot.
 pub(crate) const REMOVED: u16 = SLOTS;
-/// has just been made,
+/// Slot number in the tag of a new semaphore. No process has this slot.
 pub(crate) const INITIAL: u16 = SLOTS + 1;
-/// or was reset; the tag's number is the new epoch.
+/// Slot number in the tag of a reset. No process has this slot. The tag's sequence number is the
+/// new epoch.
 pub(crate) const RESET: u16 = SLOTS + 2;
 
-/// The bytes of the file that are locked, all of them beyond doubt: who uses slot *i* has a lock on byte *i*.
+/// The byte that the owner of the registry lock has locked. The user of slot *i* has locked byte
+/// *i*.
 pub(crate) const REGISTRY_BYTE: u16 = SLOTS;
-/// Who has this one is the watcher.
+/// The byte that the watcher has locked.
 pub(crate) const WATCHER_BYTE: u16 = SLOTS + 1;
 
-/// The largest count.
+/// Largest number of free permits.
 pub(crate) const MAX_PERMITS: u32 = i32::MAX as u32;
 pub(crate) const PAGE: u64 = 4096;
-/// The longest name, in bytes.
+/// Maximum length of a name, in bytes.
 pub(crate) const MAX_NAME: usize = if cfg!(loom) { 1 } else { 1024 };
-/// The name, where the file's name is only its hash: a length (4 bytes) and the text.
+/// Offset of the name, which the file contains if the file name is only a hash: a length (4 bytes)
+/// and the text.
 pub(crate) const NAME_AT: u64 = (size_of::<Layout>() + size_of::<MoreSlots>()) as u64;
-/// The length of the file, which is sparse.
+/// Length of the file, which is sparse.
 pub(crate) const FILE_SIZE: u64 = (NAME_AT + 4 + MAX_NAME as u64).next_multiple_of(PAGE);
 
 shared! {
-    /// The file's first page; what follows are the other slots.
+    /// The first page of the file. The other slots follow it.
     struct Layout {
         magic: AtomicU64,
         version: AtomicU32,
-        /// 1: stays when its last user leaves.
+        /// 1 if the semaphore stays when its last user closes it.
         persistent: AtomicU32,
-        /// How many resets there were. A slot of another epoch holds nothing.
+        /// Number of resets. A slot of another epoch holds nothing.
         epoch: AtomicU32,
-        /// 1: somebody has waited for several permits at once, at some time.
+        /// 1 if a waiter has waited for several permits at once.
         has_multi_waiters: AtomicU32,
-        /// Who has the registry lock, for messages.
+        /// PID of the owner of the registry lock, for messages.
         registry_owner_pid: AtomicU32,
-        /// How many dead holders were recovered.
+        /// Number of dead holders that were recovered.
         recoveries: AtomicU64,
-        /// When somebody last looked for dead holders among many, in milliseconds of the monotonic clock.
+        /// Time of the last full scan of many slots, in milliseconds of the monotonic clock.
         last_full_scan: AtomicU64,
-        /// Until when who has not waited lets those go first who have, on the same clock.
+        /// End of the current fairness request, in milliseconds of the monotonic clock. Until then
+        /// a thread that has not slept yields to waiters.
         fair_until: AtomicU64,
         state: StateCell,
-        /// One bit a slot: it is in use. A slot whose bit was never set may lie in a hole of the file.
+        /// One bit for each slot in use. A slot whose bit was never set may lie in a hole of the
+        /// file.
         used: [AtomicU64; USED_WORDS],
         slots: [Slot; FIRST_SLOTS as usize],
     }
 }
 
-/// The slots that are not in the first page.
+/// The slots after the first page.
 pub(crate) type MoreSlots = [Slot; (SLOTS - FIRST_SLOTS) as usize];
 
 const USED_WORDS: usize = (SLOTS as usize).div_ceil(64);
 
 shared! {
-    /// The one word that decides, on a cache line with nothing but what those ask for who change it, and what only a reset changes.
+    /// The state word. Its cache line also holds `max_permits`, which every release reads, and
+    /// `initial`, which only a reset writes.
     struct StateCell {
         word: AtomicU64,
-        /// The largest count, in even epochs and in odd ones: so the next one's can be written before it begins.
+        /// Largest number of free permits, for even epochs and for odd ones. A reset writes the
+        /// value of the next epoch before that epoch begins.
         max_permits: [AtomicU32; 2],
-        /// For people: how many permits it was made with, or reset to, in the same way.
+        /// Number of permits at the beginning of the epoch, for even epochs and for odd ones. For
+        /// diagnostics.
         initial: [AtomicU32; 2],
     }
 }
 
 shared! {
-    /// What is known of one process that uses the semaphore. Written by that process, by who recovers it when it is
-    /// dead, and (`helped` only) by anybody.
+    /// The record of one user. The user writes it, and its recoverer writes it after the user's
+    /// death. Every process may write `helped`.
     struct Slot {
-        /// What the process holds after its last operation: a [`Record`] with the permits held.
+        /// The permits that the user holds after its last operation, as a [`Record`].
         committed: AtomicU64,
-        /// What `committed` is to be after the operation that was begun last.
+        /// The value that `committed` will have after the operation that the user has begun.
         pending: AtomicU64,
-        /// The number of an operation that somebody else saw applied.
+        /// Sequence number of an operation that another process saw applied.
         helped: AtomicU32,
-        /// The epoch in which `committed` counts.
+        /// The epoch in which `committed` is valid.
         epoch: AtomicU32,
-        /// For people: who it is,
+        /// PID of the user, for diagnostics.
         pid: AtomicU32,
-        /// as seen from this PID namespace (its inode number),
+        /// Inode number of the user's PID namespace.
         pid_namespace: AtomicU32,
-        /// and which process of that number (field 22 of `/proc/PID/stat`);
+        /// Start time of the user (field 22 of `/proc/PID/stat`), to detect PID reuse.
         start_time: AtomicU64,
-        /// how many of its threads wait,
+        /// Number of the user's threads that wait.
         waiting_threads: AtomicU32,
-        /// since when it holds what it holds: a [`Record`] of the operation and the seconds of that moment;
+        /// Time since when the user holds its permits, in seconds since 1970, as a [`Record`] of
+        /// the operation.
         since: AtomicU64,
-        /// which process gives back what this one, dead, has held.
+        /// PID of the process that is recovering this slot, or 0.
         recoverer: AtomicU32,
     }
 }
@@ -114,7 +124,7 @@ shared! {
 const _: () = assert!(size_of::<Slot>() == 64 && size_of::<Layout>() == PAGE as usize);
 
 impl Slot {
-    /// Whose it is, or was.
+    /// Returns the identity of the slot's user, or of its last one.
     pub(crate) fn process_id(&self) -> ProcessId {
         ProcessId {
             pid: self.pid.load(Ordering::Relaxed),
@@ -133,7 +143,7 @@ impl Slot {
         Record::load(&self.pending, Ordering::Acquire)
     }
 
-    /// What the process holds, if its epoch is the current one.
+    /// Returns the number of permits that the user holds in this epoch.
     pub(crate) fn held(&self, epoch: u32) -> u32 {
         if self.epoch.load(Ordering::Acquire) == epoch { self.committed().amount() } else { 0 }
     }
@@ -164,12 +174,12 @@ impl Layout {
         }
     }
 
-    /// The slots in use.
+    /// Returns the slots in use.
     pub(crate) fn used_slots(&self) -> impl Iterator<Item = u16> {
         self.used_slots_from(0)
     }
 
-    /// The same, beginning with those about this one.
+    /// Returns the slots in use, beginning with the group of 64 that contains this one.
     pub(crate) fn used_slots_from(&self, slot: u16) -> impl Iterator<Item = u16> {
         let (first, _) = bit_position(slot);
         let mut words = (first..USED_WORDS).chain(0..first);
@@ -186,30 +196,30 @@ impl Layout {
         bits.filter(|slot| *slot < SLOTS)
     }
 
-    /// The largest count in this epoch.
+    /// Returns the largest number of free permits in this epoch.
     pub(crate) fn max_permits(&self, epoch: u32) -> u32 {
         self.state.max_permits[epoch_index(epoch)].load(Ordering::Acquire).min(MAX_PERMITS)
     }
 
-    /// How many permits there were at the beginning of this epoch.
+    /// Returns the number of permits at the beginning of this epoch.
     pub(crate) fn initial(&self, epoch: u32) -> u32 {
         self.state.initial[epoch_index(epoch)].load(Ordering::Acquire)
     }
 
-    /// Says what is to be in this epoch, which is not, or not yet, the current one.
+    /// Stores the initial and the largest number of permits of an epoch that is not current yet.
     pub(crate) fn prepare_epoch(&self, epoch: u32, initial: u32, max_permits: u32) {
         self.state.initial[epoch_index(epoch)].store(initial, Ordering::Release);
         self.state.max_permits[epoch_index(epoch)].store(max_permits, Ordering::Release);
     }
 }
 
-/// Which of the two values of an epoch are this one's.
+/// Returns the index of an epoch in the arrays of two values.
 #[inline(always)]
 pub(crate) fn epoch_index(epoch: u32) -> usize {
     (epoch & 1) as usize
 }
 
-/// A slot, which may be one of those that follow; `None` if there is none of this number.
+/// Returns the slot of this number, or `None` if the number is too large.
 #[inline]
 pub(crate) fn slot<'a>(layout: &'a Layout, rest: &'a MoreSlots, number: u16) -> Option<&'a Slot> {
     let number = usize::from(number);

@@ -15,13 +15,13 @@ use crate::backend::robust::process_id;
 #[derive(Debug)]
 pub(crate) struct MappedFile {
     pub(crate) file: SharedFile<Layout, MoreSlots>,
-    /// This open's slot, or [`NO_SLOT`].
+    /// The slot of this open, or [`NO_SLOT`].
     own: AtomicU32,
-    /// So many slots are known to lie in memory that is there.
+    /// Number of slots whose memory is known to be allocated.
     reserved: AtomicU32,
-    /// Threads take turns at recovering.
+    /// Excludes other threads of this process from a recovery.
     recovering: Mutex<()>,
-    /// The slot of who was found dead last.
+    /// The slot of the dead user that was recovered last.
     last_dead: AtomicU32,
     pub(crate) spin: AdaptiveSpin,
     pub(crate) backoff: ContentionBackoff,
@@ -68,7 +68,7 @@ impl MappedFile {
         self.own.store(number.into(), Ordering::Relaxed);
     }
 
-    /// A slot, whose number may come from the file.
+    /// Returns a slot, after allocating its memory. The number may come from the file.
     #[inline]
     pub(crate) fn ensure_slot(&self, number: u16) -> Result<&Slot, EngineError> {
         let slot = layout::slot(self.file.first(), self.file.rest(), number).ok_or(EngineError::Corrupt)?;
@@ -78,7 +78,7 @@ impl MappedFile {
         Ok(slot)
     }
 
-    /// Sees that the memory of a slot is there: to touch what is not, where there is no more, is SIGBUS.
+    /// Allocates the memory of a slot. An access to memory that cannot be allocated raises SIGBUS.
     #[cold]
     fn reserve(&self, number: u16) -> Result<(), EngineError> {
         let end = u64::from(SLOTS_AT + (u32::from(number) + 1) * SLOT_SIZE).next_multiple_of(PAGE);
@@ -99,7 +99,8 @@ impl MappedFile {
         self.last_dead.store(number.into(), Ordering::Relaxed);
     }
 
-    /// How many processes seem to wait: those in slots before this one's, and all. (The dead may still be among them.)
+    /// Returns the number of waiting processes in lower slots than this one, and in all. Dead
+    /// processes may be among them.
     pub(crate) fn waiting_processes(&self) -> (u64, u64) {
         let own = self.own_slot();
         let waits = |number: &u16| {
@@ -110,7 +111,7 @@ impl MappedFile {
         })
     }
 
-    /// A process that is stopped in the middle of a recovery, and the dead one.
+    /// Returns the PIDs of a recoverer that is stopped and of the dead user that it recovers.
     pub(crate) fn stopped_recoverer(&self) -> Option<(u32, u32)> {
         self.layout().used_slots().find_map(|number| {
             let slot = self.ensure_slot(number).ok()?;
@@ -120,12 +121,14 @@ impl MappedFile {
         })
     }
 
-    /// Whether it looks as if the slot's process lived. That is a hint, and cheap.
+    /// Returns whether the user of a slot appears alive. This is a cheap hint.
     pub(crate) fn seems_alive(&self, number: u16) -> Result<bool, EngineError> {
         Ok(process_id::seems_alive(&self.ensure_slot(number)?.process_id()))
     }
 
-    /// The epoch of now. After a removal it is one in which nobody holds anything.
+    /// Returns the current epoch, after completing a reset that its resetter has not completed.
+    ///
+    /// A removed semaphore is in an epoch in which no process holds permits.
     pub(crate) fn resolve_epoch(&self) -> u32 {
         epoch::resolve_epoch(self.layout())
     }
@@ -134,7 +137,7 @@ impl MappedFile {
         self.layout().max_permits(epoch::resolve_reset_epoch(self.layout()))
     }
 
-    /// The slots of living processes.
+    /// Returns the slots of living users.
     pub(crate) fn living_slots(&self) -> Result<Vec<(u16, &Slot)>, EngineError> {
         let locks = self.ensure_locks()?;
         let mut living = Vec::new();

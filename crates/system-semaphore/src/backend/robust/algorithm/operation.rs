@@ -1,21 +1,27 @@
-//! One operation: taking permits, giving them back, creating them.
+//! One operation: acquiring, releasing or adding permits.
 //!
-//! An operation changes the count of free permits and what its process holds, two words that cannot be changed
-//! at once. So that a death between the two leaves no doubt,
+//! An operation changes the number of free permits and the number that its process holds. No
+//! instruction changes both words at once. Three steps leave no doubt if the process dies between
+//! them:
 //!
-//! 1. the process writes down what it will hold (`pending`), with the operation's number;
-//! 2. it changes the count by one compare-and-swap, which leaves its *tag* (slot and number) in the state;
-//! 3. it writes down what it holds now (`committed`), with the same number.
+//! 1. The process writes down what it will hold (`pending`), with the operation's sequence number.
+//! 2. It changes the number of free permits by one compare-and-swap, which leaves the operation's
+//!    *tag* (slot and sequence number) in the state.
+//! 3. It writes down what it holds now (`committed`), with the same sequence number.
 //!
-//! The operation happened if and only if its tag came into the state. Nobody overwrites a tag before it is sure
-//! that this is known without it: either the tag's owner has written `committed`, or the overwriter itself notes
-//! the number in `helped`. So whether a dead process's last operation happened can always be told:
-//! `committed` says so, or the tag is still there, or `helped` says so ([`super::recovery`]). A [reset](super::reset)
-//! leaves a tag that no process has.
+//! The operation happened if and only if its tag came into the state. A process overwrites a tag
+//! only after the tag is no longer needed: either the tag's owner has written `committed`, or the
+//! overwriting process itself stores the sequence number in `helped`. A recoverer can therefore
+//! always tell whether a dead process's last operation happened: `committed` says so, or the tag is
+//! still in the state, or `helped` says so ([`super::recovery`]). A [reset](super::reset) leaves a
+//! tag that no process has.
 //!
-//! The tag has 20 bits of the number. The compare-and-swap is fooled if a process stalls between loading the
-//! state and swapping it while another does an exact multiple of 2^20 operations that end at the same count and dies
-//! right after its last swap, before `committed`.
+//! The tag has 20 bits of the sequence number. The following schedule defeats it:
+//!
+//! 1. A loads the state and is stopped.
+//! 2. B does an exact multiple of 2^20 operations, which end at the same number of free permits.
+//! 3. B dies after its last compare-and-swap and before it stores `committed`.
+//! 4. A's compare-and-swap succeeds and overwrites B's tag.
 
 use std::sync::atomic::Ordering;
 
@@ -27,21 +33,21 @@ use super::state::{Record, State, truncate_seq};
 use crate::backend::robust::error::EngineError;
 use crate::backend::robust::failpoint::{self, Failpoint};
 
-/// What is to happen to the count and to what the process holds.
+/// A change of the number of free permits and of the number that the process holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Operation {
     pub(crate) subtract: u32,
     pub(crate) add: u32,
-    /// The epoch in which what is given was taken: after another reset it is void.
+    /// The epoch of the released permits. The operation does nothing in another epoch.
     pub(crate) epoch: Option<u32>,
-    /// Lets those go first who wait, while the rule is fair (see [`super::wait`]).
+    /// Whether the operation yields to waiters while the rule is fair (see [`super::wait`]).
     pub(crate) yields_to_waiters: bool,
     pub(crate) held: HeldDelta,
     pub(crate) on_overflow: OnOverflow,
     pub(crate) waiters: WaitersFlag,
 }
 
-/// What happens to the permits that the process holds.
+/// The change of the number of permits that the process holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum HeldDelta {
     Add(u32),
@@ -49,29 +55,30 @@ pub(crate) enum HeldDelta {
 }
 
 impl HeldDelta {
-    /// The difference that it makes to who holds so many.
+    /// Returns the change for a process that holds this many permits.
     fn difference(self, held: u32) -> i64 {
         match self {
             Self::Add(count) => count.into(),
-            // it holds fewer than it gives back only if somebody else has written to the file
+            // the process holds fewer permits than it releases only if another program has written
+            // to the file
             Self::Sub(count) => -i64::from(held.min(count)),
         }
     }
 }
 
-/// What to do if there is no room for what is given.
+/// What an operation does if the free permits would pass the maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnOverflow {
     Refuse,
     Saturate,
 }
 
-/// What becomes of the mark that somebody waits.
+/// What an operation does to the WAITERS bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitersFlag {
     Keep,
     Set,
-    /// The operation then wakes them.
+    /// Clears the bit. The caller must then wake waiters.
     Clear,
 }
 
@@ -100,7 +107,7 @@ impl Operation {
         }
     }
 
-    /// Gives back permits taken in this epoch, and creates others, in one step.
+    /// Releases permits of this epoch and adds new ones, in one step.
     pub(crate) fn release_and_add(held: u32, epoch: u32, added: u32) -> Self {
         Self {
             subtract: 0,
@@ -121,16 +128,16 @@ pub(crate) enum Outcome {
         after: State,
         epoch: u32,
     },
-    /// Nothing happened: there are too few free permits, or others go first.
+    /// Nothing happened: there are too few free permits, or the operation yields to waiters.
     Insufficient(State),
-    /// Nothing happened: there is no room, or the process would hold more than can be counted.
+    /// Nothing happened: the free permits would pass the maximum, or the held ones would overflow.
     Overflow,
-    /// Nothing happened: the permits were voided by a reset.
+    /// Nothing happened: a reset has voided the permits.
     Stale,
 }
 
-/// In whose name an operation is done. Nobody else writes to the slot: this is its process, with the turn, or its
-/// recoverer.
+/// The only writer of a slot: a thread of its user that has the slot lock, or the recoverer of a
+/// dead user.
 #[derive(Clone, Copy)]
 pub(crate) struct SlotWriter<'a> {
     pub(crate) mapped: &'a MappedFile,
@@ -160,9 +167,11 @@ impl<'a> SlotWriter<'a> {
         }
     }
 
-    /// Whether an operation of this slot was applied and is not written down. As nobody else writes to the slot, it is of
-    /// this very thread, which was interrupted by a signal handler on the [quick](super::fast_path) way. (Or somebody else has
-    /// written to the file.)
+    /// Returns whether an operation of this slot was applied and is not committed.
+    ///
+    /// No other thread writes to the slot. The operation is therefore one of this thread, which a
+    /// signal handler has interrupted on the [fast path](super::fast_path), or another program has
+    /// written to the file.
     fn has_unfinished_operation(self, state: State) -> bool {
         let (committed, pending) = (self.slot.committed(), self.slot.pending());
         let has_tag = state.slot() == self.number && state.seq() == truncate_seq(pending.seq());
@@ -170,7 +179,8 @@ impl<'a> SlotWriter<'a> {
         pending.seq() != committed.seq() && is_applied
     }
 
-    /// One attempt to do an operation on this state, whose tag can be overwritten; `None` if the state has changed.
+    /// Tries to do an operation on this state, whose tag can be overwritten. Returns `None` if the
+    /// state has changed.
     fn attempt(self, state: State, operation: &Operation) -> Option<Outcome> {
         let own = self.slot;
         let epoch = own.epoch.load(Ordering::Relaxed);
@@ -188,7 +198,7 @@ impl<'a> SlotWriter<'a> {
         } else {
             let room = self.layout.max_permits(epoch).saturating_sub(left);
             if operation.add > room && operation.on_overflow == OnOverflow::Refuse {
-                // the room is that of the state only if that is still the same
+                // `room` was computed from this state only if the state has not changed
                 return (self.layout.state() == state).then_some(Outcome::Overflow);
             }
             left + operation.add.min(room)
@@ -197,7 +207,7 @@ impl<'a> SlotWriter<'a> {
         let Some(pending) = committed.next(operation.held.difference(committed.amount())) else {
             return Some(Outcome::Overflow);
         };
-        // its store is a release: it must not be seen before the `committed` of the operation before
+        // a release store: it must not become visible before `committed` of the previous operation
         pending.store(&own.pending);
         let waiters = match operation.waiters {
             WaitersFlag::Keep => state.waiters(),
@@ -214,11 +224,11 @@ impl<'a> SlotWriter<'a> {
         Some(Outcome::Done { before: state, after, epoch })
     }
 
-    /// Makes sure that the tag in this state can be overwritten, and that the slot is in the epoch of the state.
-    /// `false`: the state is no longer this one.
+    /// Makes sure that the tag in this state can be overwritten, and that the slot is in the
+    /// state's epoch. Returns `false` if the state has changed.
     ///
-    /// For a tag of this very slot none of that is to be done: nothing was reset since its last operation, or there would
-    /// be another tag.
+    /// A tag of this very slot needs neither: a reset after the slot's last operation would have
+    /// left another tag.
     #[cold]
     fn resolve_foreign_tag(self, state: State) -> Result<bool, EngineError> {
         match state.slot() {
@@ -237,22 +247,23 @@ impl<'a> SlotWriter<'a> {
     }
 }
 
-/// Fails if a state of this epoch counts more free permits than the epoch's maximum: no operation leaves such a state, so
-/// something else has written to the file.
+/// Fails if a state of this epoch counts more free permits than the epoch's maximum. No operation
+/// leaves such a state, so another program has written to the file.
 ///
-/// A state with the caller's own tag needs no check, because the caller checked the state that it replaced.
+/// A state with the caller's own tag needs no check, because the caller checked the state that it
+/// replaced.
 pub(crate) fn check_count(layout: &Layout, state: State, epoch: u32) -> Result<(), EngineError> {
-    // The maximum that was loaded is the one of a later epoch if a reset came between; then the state has changed.
+    // If a reset came in between, the loaded maximum is a later epoch's, and the state has changed.
     if state.count() > layout.max_permits(epoch) && layout.state() == state {
         return Err(EngineError::Corrupt);
     }
     Ok(())
 }
 
-/// Notes that the operation whose tag this is was applied, if its process has not written it down yet.
-/// `false`: the state is no longer this one.
+/// Stores the sequence number of the operation with this state's tag in `helped`, if its process
+/// has not committed it. Returns `false` if the state has changed.
 fn help(layout: &Layout, other: &Slot, state: State) -> bool {
-    // before the next two: if it changes after this, the exchange below fails
+    // Before the next two loads: if `helped` changes after this load, the exchange below fails.
     let helped = other.helped.load(Ordering::Acquire);
     if truncate_seq(other.committed().seq()) == state.seq() {
         return true;
@@ -261,14 +272,15 @@ fn help(layout: &Layout, other: &Slot, state: State) -> bool {
     if truncate_seq(pending) != state.seq() || pending == helped {
         return true;
     }
-    // The state must still be this one *after* the records were read, or they may be of a later operation. The exchange
-    // is a plain one: a comparison of which number is newer would wrap.
+    // The state must be unchanged *after* the loads of the records, or they may belong to a later
+    // operation. The exchange compares for equality, because sequence numbers wrap.
     layout.state() == state
         && other.helped.compare_exchange(helped, pending, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }
 
-/// Stops holding permits, without giving them back: one store, so there is nothing to tell after a death. Permits of
-/// another epoch are not held.
+/// Disowns permits of this epoch, without releasing them. Permits of another epoch are not held.
+///
+/// This is one store, so a death leaves nothing to resolve.
 pub(crate) fn forget(own: &Slot, count: u32, epoch: u32) {
     if own.epoch.load(Ordering::Relaxed) == epoch {
         let committed = own.committed();

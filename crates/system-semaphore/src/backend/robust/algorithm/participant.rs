@@ -1,4 +1,4 @@
-//! A process's membership of a semaphore: the open file, a slot, and the turn at it.
+//! The membership of a process in a semaphore: the mapped file, a slot, and the lock of the slot.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(crate) struct Participant {
     /// The number of its slot.
     pub(crate) number: u16,
     pub(crate) slot_lock: Arc<SlotLock>,
-    /// The process that opened it: in a forked child nothing of it is there.
+    /// The generation of the process that opened it. In a forked child nothing of it exists.
     pub(crate) generation: u32,
 }
 
@@ -62,7 +62,8 @@ impl Participant {
         self.writer().operate(operation)
     }
 
-    /// Gives, and wakes those for whom there is something.
+    /// Does an operation that adds free permits, and wakes waiters if the operation cleared
+    /// WAITERS.
     pub(crate) fn release_and_wake(&self, operation: &Operation) -> Result<Outcome, EngineError> {
         let outcome = self.operate(operation)?;
         if let Outcome::Done { before, .. } = outcome
@@ -73,15 +74,17 @@ impl Participant {
         Ok(outcome)
     }
 
-    /// Notes since when the process holds what it holds, which counts until its next operation. (If another thread comes
-    /// between with one, it does not count.)
+    /// Records the time since when the process holds its permits.
+    ///
+    /// The next operation of the slot invalidates the record. This may be one of another thread
+    /// that comes in between.
     pub(crate) fn record_hold_start(&self) {
         let own = self.slot();
         own.committed().with_amount(clock::seconds_since_1970()).store(&own.since);
     }
 }
 
-/// What to say to who holds more than any count of free permits can be.
+/// Returns the error of a process that would hold more permits than a record can represent.
 pub(crate) fn held_overflow_error() -> Cause {
     Cause::new(ErrorKind::OutOfResources, format!("this process would hold more than {} permits", u32::MAX))
 }

@@ -1,8 +1,9 @@
-//! Giving back what dead processes held.
+//! Recovery: releasing the permits of dead holders.
 //!
-//! Whoever finds a used slot whose lock is free takes that lock and *becomes* the dead process: it finds out
-//! whether the last operation happened, and gives back what is held by an ordinary operation of the dead slot. A
-//! recoverer that dies half way leaves the same kind of records for the next, and the kernel drops its lock.
+//! A recoverer that finds a used slot with a free lock takes the lock and acts as the dead process.
+//! It finds out whether the last operation happened, and releases the held permits by an ordinary
+//! operation of the dead slot. If the recoverer dies, it leaves records of the same kind for the
+//! next recoverer, and the kernel releases its lock.
 
 use std::sync::atomic::Ordering;
 use std::{process, thread};
@@ -16,33 +17,41 @@ use crate::backend::robust::error::EngineError;
 use crate::backend::robust::failpoint::{self, Failpoint};
 use crate::backend::robust::platform::{LivenessLocks, Locks, clock};
 
-/// Which slots are looked at. To ask about one takes the longer the more users there are; so if those are many, it is asked about those
-/// who seem to be dead, and about the others only if nobody has done that lately.
+/// The slots that a scan checks.
+///
+/// Checking a slot is one `F_OFD_GETLK`, whose cost grows with the number of locks on the file.
+/// With more than [`FULL_SCAN_LIMIT`] candidates a scan first checks slots whose process appears
+/// dead. It checks the others only if no process has done so recently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ScanScope {
-    /// All in use, however many.
+    /// Every slot in use.
     All,
-    /// All in use; if they are many, only if nobody has looked at all lately.
+    /// Every slot in use. If there are many, none unless the last full scan is some time ago.
     AllRateLimited,
-    /// Of all in use, if they are many, only those who seem to be dead. (Who holds nothing may owe somebody a wake-up.)
+    /// Every slot in use. If there are many, only those whose process appears dead. (A process that
+    /// holds nothing may owe a wake-up.)
     ApparentlyDead,
-    /// Those that can have permits to give back,
+    /// The slots that may hold permits. If there are many, those whose process appears dead, and
+    /// the others unless a full scan was recent.
     HoldersRateLimited,
-    /// and of them only the first who is dead, if they are many.
+    /// The slots that may hold permits. If there are many, those whose process appears dead, up to
+    /// the first that is dead.
     FirstDeadHolder,
 }
 
-/// So often is looked whether somebody else's recovery is done.
+/// Number of times that a scan checks whether another process has finished its recovery of a slot.
 const WAIT_TRIES: u32 = if cfg!(loom) { 1 } else { 100 };
-/// Up to so many slots are looked at as often as anybody likes; more, as often as takes a small part of the time.
+/// Largest number of slots that every scan checks. A full scan of more slots is rate-limited, so
+/// that scans take a small part of the time.
 const FULL_SCAN_LIMIT: usize = 16;
 
-/// Gives back what the dead held; tells how many were found.
+/// Releases the permits of dead holders. Returns the number of dead users found.
 pub(crate) fn recover(mapped: &MappedFile, scope: ScanScope) -> Result<usize, EngineError> {
     recover_through(mapped, &*mapped.ensure_locks()?, None, scope)
 }
 
-/// The same, through this descriptor, and knowing of somebody that it lives.
+/// Like [`recover`], through this descriptor. The caller knows that the user of slot `living` is
+/// alive.
 pub(crate) fn recover_through(
     mapped: &MappedFile,
     locks: &Locks,
@@ -51,10 +60,10 @@ pub(crate) fn recover_through(
 ) -> Result<usize, EngineError> {
     let own = mapped.own_slot();
     let candidates = || {
-        // those first who came about when the last did who was found dead: they often go together, too
+        // starts at the slot recovered last: processes that registered together often die together
         let slots = mapped.layout().used_slots_from(mapped.last_dead());
         let others = slots.filter(|number| ![own, living].contains(&Some(*number)));
-        // one that cannot be looked at is found out about below
+        // if a slot cannot be read, the check below reports the error
         let holders_only = matches!(scope, ScanScope::HoldersRateLimited | ScanScope::FirstDeadHolder);
         others.filter(move |number| !holders_only || mapped.ensure_slot(*number).map_or(true, may_hold))
     };
@@ -87,18 +96,18 @@ pub(crate) fn recover_through(
     scan.outcome()
 }
 
-/// Whether so many use the semaphore that it is not for each to ask about all.
+/// Returns whether the semaphore has too many users for every scan to check all slots.
 pub(crate) fn has_many_users(mapped: &MappedFile) -> bool {
     mapped.layout().used_slots().count() > FULL_SCAN_LIMIT
 }
 
-/// A search for the dead. It does without memory of its own: the watching thread may never have had any, and to get the first takes
-/// longer than all the rest.
+/// A scan for dead users. It allocates no memory: the first allocation of the watching thread takes
+/// longer than the whole scan.
 struct Scan<'a> {
     mapped: &'a MappedFile,
     locks: &'a Locks,
     recovered: usize,
-    /// What kept one from being looked at. The others can still be helped.
+    /// The first error of a check. The scan continues with the other slots.
     error: Option<EngineError>,
 }
 
@@ -113,7 +122,7 @@ impl Scan<'_> {
 
     fn check(&mut self, number: u16) {
         let mapped = self.mapped;
-        // between the threads of this process: its locks do not keep them apart
+        // excludes the other threads of this process, which the slot's lock does not exclude
         let _guard = mapped.recovering();
         match recover_slot(mapped, self.locks, number) {
             Ok(true) => {
@@ -137,13 +146,14 @@ impl Scan<'_> {
     }
 }
 
-/// Gives back what the user of a slot held, if it is dead; tells whether it was.
+/// Releases the permits of a slot's user if the user is dead. Returns whether it was dead.
 fn recover_slot(mapped: &MappedFile, locks: &Locks, number: u16) -> Result<bool, EngineError> {
     let (layout, slot) = (mapped.layout(), mapped.ensure_slot(number)?);
     let mut recovered_by_other = false;
     for _ in 0..WAIT_TRIES {
         if !locks.is_locked(number)? && locks.try_lock(number)? {
-            // the lock may be one of another file, if other code has closed the descriptor and its number is used again
+            // if other code has closed the descriptor and its number is in use again, the lock may
+            // be one of another file
             if !locks.check_still_ours() {
                 locks.unlock(number)?;
                 return Err(EngineError::LostDescriptor);
@@ -152,8 +162,8 @@ fn recover_slot(mapped: &MappedFile, locks: &Locks, number: u16) -> Result<bool,
             locks.unlock(number)?;
             return outcome.map(|()| true);
         }
-        // If somebody else is just recovering it, who asks now is to see what comes back; but nobody waits for a recoverer
-        // that is stopped.
+        // If another process is recovering the slot, the caller must see the released permits. A
+        // stopped recoverer must not block it.
         if slot.recoverer.load(Ordering::Relaxed) == 0 || !layout.is_used(number) {
             break;
         }
@@ -168,7 +178,7 @@ fn may_hold(slot: &Slot) -> bool {
     committed.amount() != 0 || pending.seq() != committed.seq()
 }
 
-/// Whether it is time to ask about so many slots again.
+/// Returns whether a full scan of this many slots is allowed now, and records its time if so.
 fn claim_full_scan(mapped: &MappedFile, slots: usize) -> bool {
     let now = clock::milliseconds();
     let last = &mapped.layout().last_full_scan;
@@ -178,7 +188,7 @@ fn claim_full_scan(mapped: &MappedFile, slots: usize) -> bool {
         && last.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
 
-/// Ends the affairs of a dead process. The caller has the lock of its slot.
+/// Recovers the slot of a dead process. The caller has the slot's lock.
 fn recover_locked_slot(mapped: &MappedFile, number: u16) -> Result<(), EngineError> {
     let (layout, slot) = (mapped.layout(), mapped.ensure_slot(number)?);
     slot.recoverer.store(process::id(), Ordering::Relaxed);
@@ -188,7 +198,8 @@ fn recover_locked_slot(mapped: &MappedFile, number: u16) -> Result<(), EngineErr
     let epoch = mapped.resolve_epoch();
     let held = slot.held(epoch);
     if held > 0 {
-        // before the permits can be had: who takes one must know that somebody died with it
+        // before the release: a process that acquires one of these permits must see that its holder
+        // died
         layout.recoveries.fetch_add(1, Ordering::AcqRel);
         match SlotWriter::new(mapped, number)?.operate(&Operation::release(held, epoch, WaitersFlag::Keep)) {
             Ok(Outcome::Done { .. } | Outcome::Stale) | Err(EngineError::Removed) => {}
@@ -197,16 +208,18 @@ fn recover_locked_slot(mapped: &MappedFile, number: u16) -> Result<(), EngineErr
         }
     }
     failpoint::hit(Failpoint::RecoveryReleased);
-    // The dead one may have owed a wake-up. This is before the slot is freed, so that a successor does it if we die here.
+    // The dead process may have owed a wake-up. The wake comes before the slot is freed: if this
+    // recoverer dies, its successor wakes.
     wake::announce_and_wake(mapped);
     failpoint::hit(Failpoint::RecoveryWoke);
     free(mapped, number)
 }
 
-/// Finds out whether the last operation happened, and writes it down. (If it was of an old epoch, the record is void,
-/// whatever it says.)
+/// Finds out whether the last operation happened, and commits it if so.
+///
+/// An operation of an old epoch may be committed by mistake. Its record is void, whatever it says.
 fn resolve_pending(slot: &Slot, number: u16, layout: &Layout) {
-    // before `helped`: who overwrote a tag has noted it there first
+    // Before the load of `helped`: a process stores `helped` before it overwrites a tag.
     let state = layout.state();
     let pending = slot.pending();
     if pending.seq() == slot.committed().seq() {
@@ -218,7 +231,8 @@ fn resolve_pending(slot: &Slot, number: u16, layout: &Layout) {
     }
 }
 
-/// Frees a slot that holds nothing and whose lock the caller has. Its numbers go on with the next user.
+/// Frees a slot that holds nothing. The caller has its lock. The next user continues its sequence
+/// numbers.
 pub(crate) fn free(mapped: &MappedFile, number: u16) -> Result<(), EngineError> {
     let slot = mapped.ensure_slot(number)?;
     slot.waiting_threads.store(0, Ordering::Relaxed);

@@ -1,8 +1,8 @@
-//! Setting the count of a semaphore in use.
+//! Reset: setting the number of free permits of a semaphore in use.
 //!
-//! A *reset* replaces the state by a tag that no process has and the next *epoch*. Slots of another epoch hold
-//! nothing. Whoever meets that tag brings the header up to date, if the resetter has not yet, and whoever finds its
-//! own slot behind adopts the new epoch before it does anything else.
+//! A *reset* replaces the state by a tag that no process has and by the next *epoch*. Slots of
+//! another epoch hold nothing. A process that loads such a state first completes the reset in the
+//! header, if the resetter has not, and then moves its own slot to the new epoch.
 
 use std::sync::atomic::Ordering;
 
@@ -13,11 +13,13 @@ use super::state::State;
 use super::wake;
 use crate::backend::robust::failpoint::{self, Failpoint};
 
-/// Begins a new epoch with this many free permits, of at most `max`. The caller has the registry lock, so there is no other reset.
+/// Begins a new epoch with this many free permits, and with `max` as the largest number.
+///
+/// The caller has the registry lock, so there is no other reset at the same time.
 pub(crate) fn reset(mapped: &MappedFile, count: u32, max: u32) {
     let layout = mapped.layout();
     complete_reset(layout, layout.state());
-    // The next one of the header, also after a removal: the header gets no other.
+    // The epoch after the header's, even after a removal, because a removal changes no header.
     let epoch = next_epoch(layout.epoch.load(Ordering::Acquire));
     layout.prepare_epoch(epoch, count, max);
     failpoint::hit(Failpoint::ResetPrepared);

@@ -1,14 +1,16 @@
-//! The threads of a process take turns at its slot: one slot, one writer.
+//! The lock that lets one thread of a process write to the process's slot.
 //!
-//! While the C library says that there is only one thread, taking the turn is a plain load and store. Else the owner is a word that
-//! names a thread, and takes one compare-and-swap. Giving it up is a plain store, so nobody can be told: who has to
-//! wait spins for a moment, then yields, then sleeps for ever longer moments. The turn is never kept during a system call.
+//! While the C library reports a single thread, locking is a plain load and store. Otherwise
+//! `owner` names the owning thread, and locking is one compare-and-swap. Unlocking is a plain
+//! store, which wakes no thread. A thread that finds the lock taken therefore spins, then yields,
+//! then sleeps for growing durations. A thread never holds the lock during a system call.
 //!
-//! A thread that takes the turn many times in a row becomes the *favourite*, who does without the swap (a biased lock: Dice,
-//! Huang and Yang, "Asymmetric Dekker synchronization", 2001). It says that it has the turn by a store of its own, and looks again
-//! whether it still is the favourite. Who wants the turn then takes the word, ends the favour, passes the heavy half of a fence of
-//! which the favourite passes the [light](asymmetric_fence::light) one, and waits until the favourite is done. Only the same
-//! thread can be the favourite again, after twice as many times in a row: what it has stored in vain cannot be another's.
+//! After `bias_threshold` consecutive acquisitions by one thread the lock is *biased* to it: that
+//! thread then locks with a plain store and a light fence instead of a compare-and-swap (Dice,
+//! Huang and Yang, "Asymmetric Dekker synchronization", 2001). To revoke the bias, another thread
+//! acquires `owner`, marks the bias revoked, executes the [heavy](asymmetric_fence::heavy) fence
+//! and waits until the biased thread has left. A revoked bias is restored only for the same thread,
+//! with twice the threshold, so a stale store can never belong to another thread.
 
 use std::sync::atomic::Ordering;
 
@@ -19,29 +21,30 @@ use crate::sys::thread::{self as this_thread, SingleThreaded};
 
 #[derive(Debug)]
 pub(crate) struct SlotLock {
-    /// 0: nobody, or the favourite.
+    /// The thread that owns the lock, or 0 if no thread or the biased thread does.
     owner: AtomicUsize,
-    /// The thread that need not swap; with [`REVOKED`], the one that was it last; 0: none yet. Written by the owner.
+    /// The biased thread. With the bit [`REVOKED`], the thread that was biased last. 0 if no thread
+    /// was biased yet. Only the owner writes this.
     biased_thread: AtomicUsize,
-    /// That thread, while it has the turn as the favourite; else 0.
+    /// The biased thread, while it has the lock by its bias. Otherwise 0.
     biased_held: AtomicUsize,
     single_threaded: SingleThreaded,
     has_fence: bool,
-    /// Who had the turn last, of those who swap, and how often in a row. Written by the owner.
+    /// The thread that acquired `owner` last. Only the owner writes this.
     last_owner: AtomicUsize,
     streak: AtomicU32,
-    /// How many times in a row make a favourite.
+    /// Number of consecutive acquisitions that bias the lock.
     bias_threshold: AtomicU32,
 }
 
-/// The turn. It is given up when this is dropped.
+/// The right to write to the slot. Dropping it unlocks the slot.
 pub(crate) struct SlotGuard<'a>(&'a AtomicUsize);
 
-/// Names the only thread there is.
+/// Value of `owner` while the process has a single thread.
 const SINGLE_THREAD: usize = 1;
-/// A bit that no thread's name has.
+/// Bit of `biased_thread`: the bias is revoked. Names of threads are even.
 const REVOKED: usize = 1;
-/// How many times in a row make a favourite for the first time.
+/// Number of consecutive acquisitions that bias the lock for the first time.
 const INITIAL_THRESHOLD: u32 = if cfg!(loom) { 0 } else { 64 };
 
 impl SlotLock {
@@ -66,11 +69,11 @@ impl SlotLock {
         }
     }
 
-    /// Takes the turn unless somebody has it, or is the favourite.
+    /// Locks the slot unless another thread has the lock or the bias.
     #[inline(always)]
     fn try_lock(&self) -> Option<SlotGuard<'_>> {
         if self.single_threaded.get() {
-            // only a signal handler can have come between
+            // only a signal handler can have run in between
             if self.owner.load(Ordering::Relaxed) != 0 {
                 return None;
             }
@@ -80,7 +83,8 @@ impl SlotLock {
         self.try_lock_mt()
     }
 
-    /// The same where there are other threads.
+    /// Locks the slot, in a process with several threads, unless another thread has the lock or the
+    /// bias.
     #[inline(always)]
     pub(crate) fn try_lock_mt(&self) -> Option<SlotGuard<'_>> {
         let me = this_thread::current();
@@ -93,7 +97,7 @@ impl SlotLock {
     #[inline(always)]
     fn try_lock_biased(&self, me: usize) -> Option<SlotGuard<'_>> {
         if self.biased_held.load(Ordering::Relaxed) != 0 {
-            // this is a signal handler
+            // a signal handler of the owning thread runs this
             return None;
         }
         self.biased_held.store(me, Ordering::Relaxed);
@@ -109,7 +113,7 @@ impl SlotLock {
         }
         self.owner.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).ok()?;
         let guard = SlotGuard(&self.owner);
-        // it was the owner's to change meanwhile
+        // the previous owner may have changed it meanwhile
         let biased_thread = self.biased_thread.load(Ordering::Relaxed);
         if is_biased(biased_thread) {
             return None;
@@ -118,7 +122,7 @@ impl SlotLock {
         Some(guard)
     }
 
-    /// Makes this thread, which is the owner, the favourite if it has been the owner often enough.
+    /// Biases the lock to this thread, which owns it, after enough consecutive acquisitions.
     #[inline]
     fn update_bias(&self, me: usize, biased_thread: usize) {
         if self.last_owner.load(Ordering::Relaxed) != me {
@@ -136,12 +140,13 @@ impl SlotLock {
         }
     }
 
-    /// Ends the favour of another thread. This one is the owner.
+    /// Revokes the bias of another thread. This thread is the owner.
     #[cold]
     fn revoke_bias(&self) {
         let biased_thread = self.biased_thread.load(Ordering::Relaxed);
         self.biased_thread.store(biased_thread | REVOKED, Ordering::Relaxed);
-        // now it sees that, or what it has stored is seen here
+        // pairs with the light fence in `try_lock_biased`: the biased thread sees the revocation,
+        // or this thread sees `biased_held`
         asymmetric_fence::heavy();
         let mut tries = 0;
         while self.biased_held.load(Ordering::Acquire) != 0 {

@@ -1,14 +1,16 @@
-//! The words that the algorithm compares and swaps: the state of the semaphore, and the records of a slot.
+//! The words that the algorithm compares and swaps: the state of a semaphore, and the records of a
+//! slot.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
 
 use crate::sys::atomic::AtomicU64;
 
-/// `[ seq:20 | slot:12 | WAITERS:1 | count:31 ]`: how many permits are free, and which operation made it so.
+/// `[ seq:20 | slot:12 | WAITERS:1 | count:31 ]`: the number of free permits, and the operation
+/// that wrote it.
 ///
-/// The lower half is the futex. (slot, seq) is the *tag*. The number is on top, so that adding one to it wraps around
-/// and needs no test.
+/// (slot, seq) is the *tag*. The lower half is the futex. The sequence number is on top, so that
+/// adding one to it wraps without a test.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct State(pub(crate) u64);
 
@@ -33,7 +35,7 @@ impl State {
         (self.0 >> Self::SLOT_SHIFT) as u16 & 0xFFF
     }
 
-    /// The last 20 bits of the operation's number.
+    /// Returns the last 20 bits of the operation's sequence number.
     #[inline]
     pub(crate) fn seq(self) -> u32 {
         (self.0 >> Self::SEQ_SHIFT) as u32
@@ -49,14 +51,16 @@ impl State {
         (self.0 & Self::COUNT) as u32
     }
 
-    /// Whether nobody waits, and the last operation was the one that is committed in a slot, of which this is an empty state.
+    /// Returns whether no process waits and the last operation is the committed one of a slot.
+    /// `tag_base` is a state with that slot and with zeros for everything else.
     #[inline(always)]
     pub(crate) fn is_uncontended(self, tag_base: Self, committed: Record) -> bool {
         let seq = u64::from(committed.seq()) << Self::SEQ_SHIFT;
         self.0 & !Self::COUNT == tag_base.0 | seq
     }
 
-    /// How many operations there were since an earlier state, if they are of one slot; if not, many.
+    /// Returns the number of operations since an earlier state, or `u32::MAX` if another slot's
+    /// operation was among them.
     pub(crate) fn operations_since(self, earlier: Self) -> u32 {
         if self.slot() == earlier.slot() {
             truncate_seq(self.seq().wrapping_sub(earlier.seq()))
@@ -65,18 +69,19 @@ impl State {
         }
     }
 
-    /// The state after the next operation of the same slot, if this one is [quiet](Self::is_quiet).
+    /// Returns the state after the next operation of the same slot, if this one is
+    /// [uncontended](Self::is_uncontended).
     #[inline(always)]
     pub(crate) fn next(self, difference: i64) -> Self {
         Self(self.0.wrapping_add(1 << Self::SEQ_SHIFT).wrapping_add_signed(difference))
     }
 
-    /// The same with a waiter announced: that is no operation, so the tag stays.
+    /// Returns the state with WAITERS set. Setting WAITERS is no operation, so the tag stays.
     pub(crate) fn with_waiters(self) -> Self {
         Self(self.0 | Self::WAITERS)
     }
 
-    /// What a futex compares.
+    /// Returns the value that a futex compares.
     pub(crate) fn futex_value(self) -> u32 {
         self.0 as u32
     }
@@ -89,13 +94,13 @@ impl fmt::Debug for State {
     }
 }
 
-/// What of an operation's number a tag has room for.
+/// Returns the bits of a sequence number that a tag contains.
 #[inline]
 pub(crate) fn truncate_seq(seq: u32) -> u32 {
     seq & 0xF_FFFF
 }
 
-/// `[ seq:32 | amount:32 ]`: an amount of permits (or seconds) as of operation `seq` of a slot.
+/// `[ seq:32 | amount:32 ]`: an amount of permits (or of seconds) after operation `seq` of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Record(u64);
 
@@ -132,7 +137,8 @@ impl Record {
         Self::new(self.seq(), amount)
     }
 
-    /// The record of the next operation; `None` if there cannot be so little or so much.
+    /// Returns the record of the next operation, or `None` if the amount would be below 0 or would
+    /// overflow.
     #[inline(always)]
     pub(crate) fn next(self, difference: i64) -> Option<Self> {
         let is_possible = u32::try_from(i64::from(self.amount()) + difference).is_ok();

@@ -37,7 +37,7 @@ use crate::error::{Cause, ErrorKind};
 use crate::sys::atomic::fence;
 use crate::types::Epoch;
 
-/// No sleep is longer before deaths are watched.
+/// Bound of the sleeps before the waiter has deaths watched.
 const UNWATCHED_SLEEP: Duration = Duration::from_millis(2);
 
 /// A watch for deaths, which wakes waiters when a holder dies. A waiter holds it until its wait ends.
@@ -66,27 +66,28 @@ pub(crate) trait DeathWatch: Sized {
     fn is_watcher(&self) -> bool;
 }
 
-/// One thread's wait.
+/// The wait of one thread.
 struct Waiter<'a, W> {
     semaphore: &'a Participant,
     count: u32,
     begin: Instant,
-    /// Whether somebody has woken it: it has the baton, and must pass it on.
+    /// Whether a releaser has woken this waiter: it has the baton, and must pass it on.
     woken: bool,
     has_slept: bool,
-    /// Whether it lets others go first where the rule is fair.
+    /// Whether this waiter yields to others while the rule is fair.
     may_queue: bool,
-    /// Whether the last sleep ended without anybody's doing: it is time to look for the dead.
+    /// Whether the last sleep ended at its bound or by a signal. The waiter must then scan for dead
+    /// holders.
     timed_out: bool,
-    /// Whether it has made the rule fair.
+    /// Whether this waiter has made the rule fair.
     requested_fairness: bool,
-    /// Whether it may take time: a mere try waits for nothing, so nothing is to be learnt from it.
+    /// Whether this waiter may sleep. The duration of a try teaches nothing.
     may_block: bool,
     watch: Option<W>,
 }
 
 impl Participant {
-    /// Takes permits that are not to be had at once.
+    /// Acquires permits that were not free at the first attempt.
     #[cold]
     pub(crate) fn wait<W: DeathWatch>(
         &self,
@@ -108,11 +109,12 @@ impl Participant {
         };
         loop {
             waiter.pause(state, wait)?;
-            // others may sleep; who is stopped instead of waking them may have taken the mark off
+            // Other waiters may sleep. A releaser that was stopped before it woke them has cleared
+            // the bit.
             let waiters = if waiter.woken || waiter.timed_out { WaitersFlag::Set } else { WaitersFlag::Keep };
             match self.operate(&Operation::acquire(count, waiter.may_queue, waiters))? {
                 Outcome::Done { after, epoch, .. } => {
-                    // the baton goes on, or there is none to pass on
+                    // the waiter passes the baton on only if permits are left
                     waiter.woken = (waiter.woken || waiter.timed_out) && after.count() > 0;
                     if waiter.has_slept {
                         self.record_hold_start();
@@ -126,7 +128,7 @@ impl Participant {
         }
     }
 
-    /// What to report when a wait is at its end, or none was allowed.
+    /// Returns the error of a wait that has reached its limit, or that was not allowed.
     fn timeout_error(&self, limit: WaitLimit) -> Cause {
         match self.mapped.stopped_recoverer() {
             Some((recoverer, dead)) if limit != WaitLimit::None => Cause::new(
@@ -142,7 +144,7 @@ impl Participant {
 }
 
 impl<W: DeathWatch> Waiter<'_, W> {
-    /// Lets time pass until another attempt makes sense, or tells why there is to be none.
+    /// Blocks until another attempt makes sense, or returns the error that ends the wait.
     fn pause(&mut self, state: State, wait: &mut WaitOptions<'_>) -> Result<(), Cause> {
         let must_queue = self.must_queue(state);
         if !must_queue && self.spin(state, wait.limit) {
@@ -150,7 +152,7 @@ impl<W: DeathWatch> Waiter<'_, W> {
         }
         let is_expired = wait.limit.is_expired();
         if is_expired && must_queue {
-            // its time is over before it could lie down: what is free now, it may have
+            // the limit passed before this waiter could queue, so it may acquire what is free now
             self.may_queue = false;
             return Ok(());
         }
@@ -169,12 +171,13 @@ impl<W: DeathWatch> Waiter<'_, W> {
         Ok(self.sleep(state, wait.limit)?)
     }
 
-    /// Whether others are to go first, though there may be something free.
+    /// Returns whether waiters go before this one, even if permits are free.
     fn must_queue(&self, state: State) -> bool {
         self.may_queue && state.waiters() && is_fair_now(self.semaphore.mapped.layout())
     }
 
-    /// Looks for a moment whether something becomes free; how long, depends on how that went before.
+    /// Spins until enough permits are free, and returns whether they are. Earlier waits determine
+    /// how long it spins.
     fn spin(&self, state: State, limit: WaitLimit) -> bool {
         let mapped = &self.semaphore.mapped;
         let is_sufficient = |state: State| state.count() >= self.count || state.slot() == REMOVED;
@@ -192,7 +195,7 @@ impl<W: DeathWatch> Waiter<'_, W> {
         mapped.spin.spin_until(mapped.layout(), begin, max_duration, is_sufficient)
     }
 
-    /// Sleeps until woken, unless the state has changed. (What it is then, is for the caller to see.)
+    /// Sleeps until a wake-up, unless the state has changed. The caller loads the new state.
     fn sleep(&mut self, mut state: State, limit: WaitLimit) -> Result<(), EngineError> {
         let mapped = &self.semaphore.mapped;
         let layout = mapped.layout();
@@ -201,7 +204,7 @@ impl<W: DeathWatch> Waiter<'_, W> {
         if self.count > 1 {
             layout.has_multi_waiters.store(1, Ordering::Relaxed);
         }
-        // before the look at the state that the kernel takes; see `wake`
+        // Pairs with the fence in `wake`. It comes before the kernel's comparison of the state.
         fence(Ordering::SeqCst);
         if !state.waiters() {
             if !layout.exchange(state, state.with_waiters()) {
@@ -227,7 +230,8 @@ impl<W: DeathWatch> Waiter<'_, W> {
         Ok(())
     }
 
-    /// How long to sleep at most, after what has to be done before; `None`: not at all, since something came back.
+    /// Registers the waiter, and has deaths watched if it has waited for long. Returns the bound of
+    /// the next sleep, or `None` if a recovery has released permits.
     fn prepare_sleep(&mut self, state: State) -> Option<Duration> {
         let mapped = &self.semaphore.mapped;
         if self.must_queue(state) {
@@ -245,7 +249,7 @@ impl<W: DeathWatch> Waiter<'_, W> {
             let has_recovered = watch.retry_setup() && recover_missed_deaths(watch, mapped);
             return (!has_recovered).then(|| failpoint::longest_sleep(watch.longest_sleep()));
         }
-        // where an earlier wait has had deaths watched, this one need only join
+        // an earlier wait of this process may have deaths watched already
         self.watch = W::join(mapped);
         if let Some(watch) = &self.watch {
             return Some(failpoint::longest_sleep(watch.longest_sleep()));
@@ -267,20 +271,20 @@ impl<W: DeathWatch> Waiter<'_, W> {
     }
 }
 
-/// Whether something comes back from somebody who has died before the watch was on.
+/// Recovers users that died before the watch began. Returns whether there were any.
 fn recover_missed_deaths(watch: &impl DeathWatch, mapped: &MappedFile) -> bool {
     let scope = if watch.is_watcher() { ScanScope::All } else { ScanScope::AllRateLimited };
     recover(mapped, scope).is_ok_and(|found| found > 0)
 }
 
-/// However the wait ends: with a permit, without, or by a panic of the caller's hook.
+/// Every wait ends here: with permits, without them, or by a panic of the caller's hook.
 impl<W> Drop for Waiter<'_, W> {
     fn drop(&mut self) {
         if !self.semaphore.is_own() {
             return;
         }
         if self.requested_fairness {
-            // the others need not go on in strict turns
+            // other waiters need no strict order
             fairness::end(self.semaphore.mapped.layout());
         }
         if self.may_block {

@@ -1,4 +1,4 @@
-//! Ceasing to use a semaphore.
+//! Closing a semaphore.
 
 use std::sync::atomic::Ordering;
 
@@ -12,9 +12,9 @@ use crate::backend::robust::failpoint::{self, Failpoint};
 use crate::backend::robust::platform::LivenessLocks;
 use crate::error::Cause;
 
-/// Stops using it, and removes the file if nobody else does.
+/// Closes the semaphore, and removes the file if it has no other user.
 pub(crate) fn close(mapped: &MappedFile, path: &SemaphorePath) {
-    // what fails here is nobody's to hear, and the next open cleans up
+    // a closer reports no error, and the next opener cleans up
     let _ = try_close(mapped, path);
 }
 
@@ -23,10 +23,11 @@ fn try_close(mapped: &MappedFile, path: &SemaphorePath) -> Result<(), Cause> {
     own.map_or(Ok(()), |own| free(mapped, own))?;
     let locks = mapped.ensure_locks()?;
     if let Some(own) = own {
-        // before the look: of two that close at once, the later one sees that nobody is left
+        // Before the check for other users: if two processes close at once, the later one sees no
+        // other user.
         locks.unlock(own)?;
     }
-    // whoever has a slot closes later, and looks then, too
+    // another user closes later, and runs this check then
     if find_other_user(mapped, &locks)?.is_some() {
         return Ok(());
     }
@@ -37,7 +38,7 @@ fn try_close(mapped: &MappedFile, path: &SemaphorePath) -> Result<(), Cause> {
     Ok(())
 }
 
-/// Unlinks the file if it is to end with its last user, and nobody uses it. The caller has the registry lock.
+/// Unlinks the file if it is not persistent and has no user. The caller has the registry lock.
 pub(crate) fn unlink_if_unused(mapped: &MappedFile, path: &SemaphorePath) -> Result<(), Cause> {
     if mapped.layout().persistent.load(Ordering::Acquire) == 0
         && !has_other_users(mapped)?

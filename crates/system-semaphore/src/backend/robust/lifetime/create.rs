@@ -1,4 +1,4 @@
-//! Making the file of a new semaphore, complete before it has a name.
+//! Creating the file of a new semaphore, which is complete before it gets its name.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -21,10 +21,11 @@ use crate::backend::robust::algorithm::state::State;
 use crate::backend::robust::platform::{SharedFile, SharedObject};
 use crate::error::{Cause, ErrorKind};
 
-/// Who may use a semaphore if nothing is said.
+/// Default permissions.
 const MODE: u32 = 0o600;
 
-/// Makes a file without a name, completes it, and names it. `None` if the name or the directory came or went.
+/// Creates a file without a name, completes it and links it. Returns `None` if the name or the
+/// directory appeared or disappeared meanwhile.
 pub(crate) fn create(
     path: &Arc<SemaphorePath>,
     directory: &OwnedFd,
@@ -48,7 +49,7 @@ pub(crate) fn create(
     let locks = mapped.new_locks();
     let file = locks.as_fd();
     let full = |errno: Errno| explain_at(path, errno.into());
-    // to pass that limit is a signal that ends the process
+    // a write beyond that limit raises a signal that ends the process
     if getrlimit(Resource::Fsize).current.is_some_and(|limit| limit < FILE_SIZE) {
         let full_path = path.full_path();
         let reason = format!(
@@ -58,7 +59,7 @@ pub(crate) fn create(
         );
         return Err(Cause::new(ErrorKind::OutOfResources, reason));
     }
-    // what the umask has taken off is put on again: the permissions are explicit
+    // undoes the umask: the permissions are explicit
     if Mode::from_raw_mode(data.st_mode) != mode(request) {
         rustix::fs::fchmod(file, mode(request)).map_err(full)?;
     }
@@ -83,10 +84,11 @@ pub(crate) fn create(
     }
 }
 
-/// Gives a file without a name this one.
+/// Gives a file without a name its name.
 fn link(file: BorrowedFd<'_>, directory: &OwnedFd, path: &SemaphorePath) -> Result<(), Errno> {
     match linkat(file, "", directory, &*path.file, AtFlags::EMPTY_PATH) {
-        // Before Linux 6.10 only the privileged may, and others are told this (linkat(2)).
+        // Before Linux 6.10 only privileged processes may do this. The kernel reports ENOENT to
+        // others (linkat(2)).
         Err(Errno::NOENT) => {
             let proc_path = format!("/proc/self/fd/{}", file.as_raw_fd());
             linkat(CWD, proc_path, directory, &*path.file, AtFlags::SYMLINK_FOLLOW)
@@ -95,15 +97,17 @@ fn link(file: BorrowedFd<'_>, directory: &OwnedFd, path: &SemaphorePath) -> Resu
     }
 }
 
-/// The permissions that were asked for. Who may only read could lock, and so be in the way, but not use it: so whoever is
-/// not to have both may do nothing.
+/// Returns the requested permissions.
+///
+/// A process that may only read could lock bytes and so block others, without using the semaphore.
+/// A class that does not get both permissions therefore gets none.
 pub(crate) fn mode(request: &OpenRequest) -> Mode {
     let asked = request.permissions.unwrap_or(MODE);
     let classes = [0o600, 0o060, 0o006].into_iter();
     Mode::from_raw_mode(classes.filter(|class| asked & class == *class).sum())
 }
 
-/// The maximum that was asked for.
+/// Returns the requested maximum.
 pub(crate) fn max_permits(request: &OpenRequest) -> Result<Option<u32>, Cause> {
     match request.max_permits {
         Some(0) => Err(Cause::unsupported("a semaphore must be able to have at least one permit")),

@@ -1,4 +1,4 @@
-//! Opening the file that a name stands for.
+//! Opening the file of a name.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,7 +14,7 @@ use crate::backend::robust::error::EngineError;
 use crate::backend::robust::platform::{Location, Object, SharedFile, SharedObject, file_id};
 use crate::error::Cause;
 
-/// The file of an existing semaphore, to be read.
+/// Opens the file of an existing semaphore for an observer.
 pub(crate) fn open_to_read(path: &SemaphorePath) -> Result<OwnedFd, Cause> {
     let directory = path.open_directory()?.ok_or_else(not_found)?;
     let open = |access| retry_on_intr(|| open_in(path, &directory, access));
@@ -46,7 +46,7 @@ pub(crate) fn map(
     Ok((MappedFile::new(file), data))
 }
 
-/// The file, if there is one and it is a semaphore's.
+/// Opens the file if it exists, and checks that it is a semaphore's.
 pub(crate) fn open_file(path: &Arc<SemaphorePath>, directory: &OwnedFd) -> Result<Option<MappedFile>, Cause> {
     match map(path, || open_in(path, directory, OFlags::RDWR)) {
         Ok((mapped, data)) => check(path, mapped.new_locks().as_fd(), &data).map(|()| Some(mapped)),
@@ -55,7 +55,7 @@ pub(crate) fn open_file(path: &Arc<SemaphorePath>, directory: &OwnedFd) -> Resul
     }
 }
 
-/// Whether the path still names this file.
+/// Returns whether the path still names this file.
 pub(crate) fn names(path: &SemaphorePath, directory: &OwnedFd, mapped: &MappedFile) -> bool {
     path.stat(directory).is_some_and(|data| file_id(data.st_dev, data.st_ino) == mapped.file.id())
 }

@@ -1,11 +1,12 @@
-//! Opening, closing and removing.
+//! The lifetime of the file: opening, closing and removing a semaphore.
 //!
-//! Who opens or closes has the *registry lock* ([`registry_lock`]) meanwhile, and then looks whether the path still names
-//! the file; if not, it starts over. A new file has no name before it is complete, and gets it together with its
-//! first user, so nobody ever meets one that is half made.
+//! An opener, a closer and a remover hold the *registry lock* ([`registry_lock`]). With the lock
+//! each of them checks that the path still names the file. Otherwise it starts over. A new file has
+//! no name before it is complete, and gets its name after its first user's slot. A process
+//! therefore never opens an incomplete file.
 //!
-//! A file that nobody uses, and that is not persistent, is a leftover of users that were killed: who opens it starts
-//! afresh with an initial value of its own.
+//! A file that has no user and is not persistent is *stale*: its users were killed. An opener
+//! reinitialises it with an initial value of its own.
 
 pub(crate) mod close;
 mod create;

@@ -1,4 +1,4 @@
-//! Opening a semaphore: making it, joining it, or starting afresh in a leftover.
+//! Opening a semaphore: creating it, registering in it, or reinitialising a stale file.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -24,10 +24,10 @@ use crate::backend::robust::platform::LivenessLocks;
 use crate::error::{Cause, ErrorKind};
 use crate::types::AccessMode;
 
-/// How often an open begins again when the name comes or goes between two steps.
+/// Maximum number of attempts, if the name appears or disappears between two steps of an open.
 pub(crate) const OPEN_ATTEMPTS: u32 = 100;
 
-/// Opens or makes the semaphore, and takes a slot in it.
+/// Opens or creates the semaphore, and takes a slot in it.
 pub(crate) fn open(path: &Arc<SemaphorePath>, request: &OpenRequest) -> Result<Arc<MappedFile>, Cause> {
     if matches!(request.mode, AccessMode::Create | AccessMode::CreateNew) {
         check_value(request.initial_value, max_permits(request)?.unwrap_or(MAX_PERMITS))?;
@@ -77,7 +77,8 @@ fn open_with_retries(
     Err(Cause::new(ErrorKind::Unknown, reason))
 }
 
-/// Becomes a user of an existing one. `false` if the name is another file's by now, or other code has closed the descriptor.
+/// Registers this process as a user of an existing file. Returns `false` if the opener must start
+/// over: the name belongs to another file now, or other code has closed the descriptor.
 fn register(
     mapped: &MappedFile,
     path: &SemaphorePath,
@@ -92,7 +93,8 @@ fn register(
     let outcome = match register_locked(mapped, path, directory, request) {
         Err(_) if !mapped.new_locks().check_still_ours() => Ok(false),
         Err(cause) => {
-            // who closed meanwhile may have left it to us, or have taken us for a user, by a lock of a dead one's slot
+            // A process that closed meanwhile may have skipped its cleanup. It saw the registry
+            // lock, or a lock of ours on a slot that we were recovering, and took us for a user.
             let _ = unlink_if_unused(mapped, path);
             Err(cause)
         }
@@ -102,7 +104,7 @@ fn register(
     outcome
 }
 
-/// The same, with the registry lock.
+/// Like [`register`], with the registry lock.
 fn register_locked(
     mapped: &MappedFile,
     path: &SemaphorePath,
@@ -112,12 +114,13 @@ fn register_locked(
     let layout = mapped.layout();
     let locks = mapped.new_locks();
     let user = find_other_user(mapped, &locks)?;
-    // who removed it was killed before it was done
+    // the remover was killed before it unlinked the file
     let is_removed = layout.state().slot() == REMOVED;
     if is_removed {
         match path.unlink(directory) {
             Ok(()) | Err(Errno::NOENT) => return Ok(false),
-            // its users have been told that it is gone: to start afresh in it would bring it back for them
+            // its users got the error that it was removed: reinitialising it would revive it for
+            // them
             Err(errno) if request.mode != AccessMode::OpenExisting && user.is_some() => {
                 return Err(explain_unlink(path, errno));
             }
@@ -130,7 +133,7 @@ fn register_locked(
     }
     match request.mode {
         AccessMode::OpenExisting if is_stale => {
-            // who may not unlink it leaves it to those who may
+            // an opener that may not unlink the file leaves that to one that may
             let _ = path.unlink(directory);
             return Err(not_found());
         }
@@ -161,10 +164,11 @@ fn register_locked(
     Ok(true)
 }
 
-/// Starts afresh where nobody is left. Who is killed half way leaves a leftover again: `persistent` comes later.
+/// Reinitialises a file that has no user. `persistent` is stored later: if the opener is killed,
+/// the file is stale again.
 fn reinitialise(mapped: &MappedFile, request: &OpenRequest, max_permits: u32) -> Result<(), EngineError> {
     let layout = mapped.layout();
-    // the permissions are those of whoever made it, if they are not ours to change
+    // the creator's permissions stay if this user may not change them
     let _ = rustix::fs::fchmod(&*mapped.new_locks(), mode(request));
     layout.persistent.store(0, Ordering::Relaxed);
     for word in &layout.used {

@@ -1,9 +1,10 @@
-//! Where the file of a name is.
+//! The path of a semaphore's file.
 //!
-//! A name belongs to the user: its file is in a directory of mode 0700 that the user owns, so that nobody else can
-//! take the name or look at it. `Global\name` is for all users, and its file is in the shared directory itself.
-//! Any text will do as a name: what is special in a file's name is written as `%` and two digits, and where that is too
-//! long, the file is called by the name's hash, and has the name inside.
+//! A name belongs to a user. Its file is in a directory of mode 0700 that the user owns, so that no
+//! other user can take the name or read it. A name `Global\name` belongs to all users, and its file
+//! is in the shared directory itself. Any text is a name: a special character becomes `%` and two
+//! digits in the file name. If that is too long, the file name is a hash of the name, and the file
+//! contains the name.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -19,28 +20,28 @@ use crate::backend::robust::platform::{Location, Object};
 use crate::error::{Cause, ErrorKind};
 use crate::sys::user;
 
-/// The longest file name that a name is turned into as it is.
+/// Maximum length of a file name that is not a hash, in bytes.
 const MAX_FILE_NAME: usize = 200;
 
-/// Where shared memory is; only where there is no such directory, the other one. Never one that depends on
-/// the environment, or two processes would not meet.
+/// Directory of the files. [`WITHOUT_SHARED_MEMORY`] replaces it if it does not exist. Neither
+/// depends on the environment: all processes must use the same one.
 const SHARED_MEMORY: &str = "/dev/shm";
 const WITHOUT_SHARED_MEMORY: &str = "/tmp";
 
-/// How files for all users are called, before the name,
+/// Prefix of the file name of a name that belongs to all users.
 const GLOBAL_PREFIX: &str = "system-semaphore.";
-/// and how directories are, before the number of their user.
+/// Prefix of a user's directory. The user id follows it.
 const DIRECTORY_PREFIX: &str = "system-semaphore-";
 
-/// The name's file, which need not be there.
+/// The path of a name's file. The file need not exist.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SemaphorePath {
-    /// The directory that the file is in.
+    /// The directory of the file.
     directory: PathBuf,
-    /// Whose name it is, if not everybody's: it is in the directory of that user.
+    /// The user that the name belongs to, or `None` if it belongs to all users.
     user: Option<u32>,
     pub(crate) file: String,
-    /// The name, if the file's name is only its hash.
+    /// The name, if the file name is a hash.
     pub(crate) hashed: Option<String>,
 }
 
@@ -49,7 +50,7 @@ impl SemaphorePath {
         Self::in_root(root, native)
     }
 
-    /// The same, if shared memory is where it should be. Who finds the file there need not look.
+    /// Like [`of`](Self::of), but assumes that `/dev/shm` exists, which saves a `stat`.
     pub(crate) fn assuming_dev_shm(native: &str) -> Result<Self, Cause> {
         Self::in_root(|| Ok(SHARED_MEMORY), native)
     }
@@ -93,7 +94,8 @@ impl SemaphorePath {
         Self { directory, user, file, hashed }
     }
 
-    /// All files that are there, and that this user may see: those for all users, and those in the directories of these users.
+    /// Lists the files of all users' names, and those in the directories of the users that `of`
+    /// accepts. Files that this process may not list are missing.
     pub(crate) fn all(of: impl Fn(u32) -> bool) -> Result<Vec<Self>, Cause> {
         let root = root()?;
         let mut paths = Vec::new();
@@ -110,13 +112,14 @@ impl SemaphorePath {
         Ok(paths)
     }
 
-    /// The name that the file is of; `None` if it does not tell, being a hash or none that is made here.
+    /// Returns the name of the file, or `None` if the file name is a hash or is none of this
+    /// library's.
     pub(crate) fn name(&self) -> Option<String> {
         let encoded = if self.is_private() { &self.file } else { self.file.strip_prefix(GLOBAL_PREFIX)? };
         decode(encoded)
     }
 
-    /// The native key of this place and a name, if it can be used from here.
+    /// Returns the native key of this path and a name, if this user can open it.
     pub(crate) fn native_key(&self, name: &str) -> Option<String> {
         let has_prefix = ["Global\\", "Local\\"].iter().any(|prefix| name.starts_with(prefix));
         match self.user {
@@ -127,7 +130,7 @@ impl SemaphorePath {
         }
     }
 
-    /// The user whose name it is, if not everybody's.
+    /// Returns the user that the name belongs to, or `None` if it belongs to all users.
     pub(crate) fn user(&self) -> Option<u32> {
         self.user
     }
@@ -140,7 +143,7 @@ impl SemaphorePath {
         self.directory.join(&self.file)
     }
 
-    /// Opens the directory that the file is in, if it is there.
+    /// Opens the directory of the file, if it exists.
     pub(crate) fn open_directory(&self) -> Result<Option<OwnedFd>, Cause> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let path = &self.directory;
@@ -168,7 +171,8 @@ impl SemaphorePath {
         Ok(Some(directory))
     }
 
-    /// The same, after making it if need be. Notes in `made` that it was made.
+    /// Opens the directory of the file, and creates it if it does not exist. Sets `created` if it
+    /// created it. Returns `None` if the directory disappeared meanwhile.
     pub(crate) fn ensure_directory(&self, created: &mut bool) -> Result<Option<OwnedFd>, Cause> {
         let existing = self.open_directory()?;
         if existing.is_some() || !self.is_private() {
@@ -180,27 +184,28 @@ impl SemaphorePath {
             Err(errno) => return Err(path_error("make the directory", &self.directory, errno)),
         };
         *created |= is_created;
-        // it may be gone again, or another one by now; the last of its users removes it
+        // the last user of the directory may have removed it, and another process may have created
+        // a new one
         let Some(directory) = self.open_directory()? else { return Ok(None) };
         let mode = |directory| rustix::fs::fstat(directory).map(|data| Mode::from_raw_mode(data.st_mode));
         if is_created && !mode(&directory).is_ok_and(|mode| mode.contains(Mode::RWXU)) {
-            // what the umask has taken off is needed; by number, since the path may name another one
+            // Undoes the umask. The path may name another directory now, the descriptor does not.
             let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
             let _ = chmod(path, Mode::RWXU);
         }
         Ok(Some(directory))
     }
 
-    /// What stands at the place.
+    /// Returns the status of the file that has this path, if there is one.
     pub(crate) fn stat(&self, directory: &OwnedFd) -> Option<Stat> {
         statat(directory, &*self.file, AtFlags::SYMLINK_NOFOLLOW).ok()
     }
 
-    /// Unlinks the file, and the user's directory if it was the last in it.
+    /// Unlinks the file, and removes the user's directory if it is empty.
     pub(crate) fn unlink(&self, directory: &OwnedFd) -> Result<(), Errno> {
         unlinkat(directory, &*self.file, AtFlags::empty())?;
         if self.is_private() {
-            // it fails as long as there is something in it
+            // fails as long as the directory has entries
             let _ = unlinkat(CWD, &self.directory, AtFlags::REMOVEDIR);
         }
         Ok(())
@@ -214,16 +219,16 @@ impl SemaphorePath {
     }
 }
 
-/// Opens what stands there.
+/// Opens the file that has this path in `directory`, whatever it is.
 pub(crate) fn open_in(path: &SemaphorePath, directory: &OwnedFd, access: OFlags) -> Result<OwnedFd, Errno> {
     let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     openat(directory, &*path.file, flags, Mode::empty())
 }
 
-/// Opens what stands there now, whatever it is.
+/// Opens the file that has this path now, whatever it is.
 pub(crate) fn open_by_name(path: &SemaphorePath) -> Result<OwnedFd, Errno> {
     let directory = path.open_directory();
-    // what has no number is somebody else's directory, in which ours is not to be found
+    // an error without a number means another user's directory, which does not contain our file
     let directory = directory.map_err(|cause| cause.os.map_or(Errno::NOENT, Errno::from_raw_os_error))?;
     let directory = directory.ok_or(Errno::NOENT)?;
     retry_on_intr(|| open_in(path, &directory, OFlags::RDWR))
@@ -239,18 +244,18 @@ fn root() -> Result<&'static str, Cause> {
     match statat(CWD, SHARED_MEMORY, AtFlags::empty()) {
         Ok(_) => Ok(SHARED_MEMORY),
         Err(Errno::NOENT) => Ok(WITHOUT_SHARED_MEMORY),
-        // it may be there for others, who would not be met elsewhere
+        // the directory may exist for other users, and all must use the same one
         Err(errno) => Err(path_error("look at", Path::new(SHARED_MEMORY), errno)),
     }
 }
 
-/// What is in a directory; nothing if that may not be seen.
+/// Returns the names of a directory's entries, or none if this process may not list it.
 fn file_names(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
-/// What stands in the file's place instead of a regular file.
+/// Describes a file that is not a regular one.
 pub(crate) fn describe_file_type(data: &Stat) -> Option<&'static str> {
     match FileType::from_raw_mode(data.st_mode) {
         FileType::RegularFile => None,
@@ -278,12 +283,12 @@ fn path_error(action: &str, path: &Path, errno: Errno) -> Cause {
     Cause::new(kind, format!("cannot {action} {}", path.display())).with_os(Some(errno.raw_os_error()))
 }
 
-/// Makes a file name of a name, so that no two names make the same.
+/// Encodes a name as a file name. Two names never have the same file name.
 fn encode(name: &str) -> String {
     let mut encoded = String::with_capacity(name.len());
     for (index, character) in name.char_indices() {
         let is_plain = character.is_alphanumeric() || matches!(character, '-' | '_' | ' ' | '+' | '@' | '=');
-        // "." and ".." are no file names
+        // "." and ".." are not file names
         if is_plain || character == '.' && index > 0 {
             encoded.push(character);
         } else {
@@ -296,7 +301,7 @@ fn encode(name: &str) -> String {
     encoded
 }
 
-/// The name that [`encode`] makes this of; `None` if there is none.
+/// Returns the name that [`encode`] turns into this file name, or `None` if there is none.
 fn decode(encoded: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(encoded.len());
     let mut rest = encoded.as_bytes();

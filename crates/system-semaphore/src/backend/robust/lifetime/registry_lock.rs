@@ -1,4 +1,5 @@
-//! The registry lock, which an opener, a closer or a remover holds while it changes who uses the file.
+//! The registry lock, which an opener, a closer and a remover hold while they change the set of
+//! users.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,24 +12,27 @@ use crate::backend::robust::platform::{LivenessLocks, Locks};
 use crate::backend::robust::process_id::{self, ProcessId};
 use crate::error::{Cause, ErrorKind};
 
-/// How long an open waits for one that has the registry lock, which is a matter of microseconds unless its owner is stopped.
+/// How long an opener waits for one owner. An owner holds the lock for microseconds unless it is
+/// stopped.
 pub(crate) const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long it waits in all, if one after the other gets it before.
+/// How long an opener waits in all, if one owner follows another.
 const MAX_OPEN_WAIT: Duration = Duration::from_secs(60);
-/// How long a close waits, which nobody wants to wait for: what it leaves, the next open or close cleans up.
+/// How long a closer waits. It is short, because callers do not expect a close to block. The next
+/// opener or closer does the cleanup that a closer skips.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(100);
-/// How long it sleeps between two looks at that lock, at first; and how often that is doubled (to 80 ms).
+/// Duration of the first sleep between two attempts.
 const FIRST_BACKOFF: Duration = Duration::from_micros(20);
 const MAX_BACKOFF_DOUBLINGS: u32 = 12;
 
-/// The registry lock. It is given up when this is dropped.
+/// The registry lock. Dropping it releases the lock.
 pub(crate) struct RegistryLock<'a> {
     mapped: &'a MappedFile,
     locks: Arc<Locks>,
 }
 
 impl<'a> RegistryLock<'a> {
-    /// For an open, which waits as long as others get it in turn: a thousand that come at once are no reason to fail.
+    /// Takes the lock for an opener or a remover. It waits as long as the owner changes: a thousand
+    /// processes that open at once are no reason to fail.
     pub(crate) fn for_open(mapped: &'a MappedFile) -> Result<Self, Cause> {
         let (mut owner, mut since) = (0, Duration::ZERO);
         Self::new(mapped, mapped.new_locks(), |owner_pid, waited| {
@@ -43,7 +47,8 @@ impl<'a> RegistryLock<'a> {
         Self::new(mapped, mapped.ensure_locks()?, |_, waited| waited >= CLOSE_TIMEOUT)
     }
 
-    /// Waits for it until `has_expired`, which is asked with whoever seems to have it and how long it was waited for.
+    /// Waits for the lock until `has_expired`, which gets the PID that the file names as the owner
+    /// and the duration of the wait.
     fn new(
         mapped: &'a MappedFile,
         locks: Arc<Locks>,
@@ -57,10 +62,11 @@ impl<'a> RegistryLock<'a> {
             if has_expired(owner, waited) {
                 return Err(registry_busy_error(owner, waited));
             }
-            // the system call that waits for such a lock has no timeout, and an open is to say who is in the way
+            // the blocking system call has no timeout, and an opener must be able to name the owner
             match tries {
                 0..20 => thread::yield_now(),
-                // longer and longer: a thousand that look each millisecond would leave the owner no processor
+                // the sleeps grow: a thousand processes that poll each millisecond would leave the
+                // owner no CPU
                 _ => thread::sleep(FIRST_BACKOFF * (1 << (tries - 20).min(MAX_BACKOFF_DOUBLINGS))),
             }
             tries += 1;
@@ -73,12 +79,13 @@ impl<'a> RegistryLock<'a> {
 impl Drop for RegistryLock<'_> {
     fn drop(&mut self) {
         self.mapped.layout().registry_owner_pid.store(0, Ordering::Relaxed);
-        // without a look whether the number still is ours, since that can fail: of another file, nothing is given up
+        // Without a check that the descriptor is still ours, because that check can fail. Unlocking
+        // a byte of another file that we have not locked does nothing.
         let _ = self.locks.unlock(REGISTRY_BYTE);
     }
 }
 
-/// That one has it, or many had it, for so long that who waits gives up.
+/// Returns the error of a waiter that gives up after this duration. `pid` is the last owner, or 0.
 fn registry_busy_error(pid: u32, waited: Duration) -> Cause {
     let seconds = waited.as_secs();
     if pid == 0 {

@@ -1,4 +1,4 @@
-//! Removing a semaphore, whoever uses it.
+//! Removing a semaphore that may have users.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::backend::robust::error::EngineError;
 use crate::backend::robust::failpoint::{self, Failpoint};
 use crate::error::{Cause, ErrorKind};
 
-/// Removes the semaphore, whoever uses it: they are told.
+/// Removes the semaphore. Its users get an error from their next operation.
 pub(crate) fn remove(path: &Arc<SemaphorePath>) -> Result<(), Cause> {
     for _ in 0..OPEN_ATTEMPTS {
         let Some(directory) = path.open_directory()? else { return Err(not_found()) };
@@ -33,7 +33,8 @@ pub(crate) fn remove(path: &Arc<SemaphorePath>) -> Result<(), Cause> {
         check_unlinkable(&mapped, path, &directory)?;
         let layout = mapped.layout();
         let is_stale = layout.persistent.load(Ordering::Acquire) == 0 && !has_other_users(&mapped)?;
-        // first, so that nobody uses it any more when the name is free; who opens it in between unlinks it for us
+        // Before the unlink: when the name is free, no process may use the file any more. An opener
+        // that sees this state unlinks the file for a remover that was killed.
         loop {
             let state = layout.state();
             if layout.exchange(state, State::new(REMOVED, 0, false, 0)) {
@@ -49,7 +50,7 @@ pub(crate) fn remove(path: &Arc<SemaphorePath>) -> Result<(), Cause> {
     Err(Cause::new(ErrorKind::Unknown, "others made and removed it again and again"))
 }
 
-/// In a directory where only owners may remove files, whether this user may.
+/// Fails if the directory is sticky and this user may not unlink the file.
 fn check_unlinkable(mapped: &MappedFile, path: &SemaphorePath, directory: &OwnedFd) -> Result<(), Cause> {
     let (file, directory) = (
         fstat(mapped.ensure_locks()?.as_fd()).map_err(EngineError::from)?,

@@ -1,4 +1,4 @@
-//! Taking a slot, and finding out who has one.
+//! Taking a slot, and finding other users.
 
 use std::sync::atomic::Ordering;
 
@@ -12,7 +12,8 @@ use crate::backend::robust::platform::{LivenessLocks, Locks};
 use crate::backend::robust::process_id::ProcessId;
 use crate::error::{Cause, ErrorKind};
 
-/// Recovers the dead, and becomes a user; `false` as in [`take_slot`]. It is known of one user that it lives.
+/// Recovers dead users, and takes a slot. Returns `false` as [`take_slot`] does. The caller knows
+/// that the user of slot `user` is alive.
 pub(crate) fn recover_and_take_slot(
     mapped: &MappedFile,
     path: &SemaphorePath,
@@ -20,17 +21,20 @@ pub(crate) fn recover_and_take_slot(
     user: Option<u16>,
 ) -> Result<bool, Cause> {
     let is_full = (0..SLOTS).all(|number| mapped.layout().is_used(number));
-    // before anybody is told that there is no place
+    // before this process reports that no slot is free
     recover_through(mapped, locks, user, if is_full { ScanScope::All } else { ScanScope::AllRateLimited })?;
     take_slot(mapped, path, locks)
 }
 
-/// Makes a free slot this process's. The caller has the registry lock, or the file has no name yet. `false` if other code
-/// has closed the descriptor, and the lock is perhaps another file's.
+/// Takes a free slot for this process. The caller has the registry lock, or the file has no name
+/// yet.
+///
+/// Returns `false` if the opener must start over: other code has closed the descriptor, and the
+/// lock may be one of another file.
 pub(crate) fn take_slot(mapped: &MappedFile, path: &SemaphorePath, locks: &Locks) -> Result<bool, Cause> {
     let layout = mapped.layout();
     for number in (0..SLOTS).filter(|number| !layout.is_used(*number)) {
-        // a recoverer may be about to free it
+        // a recoverer that is about to free the slot has the lock
         if !locks.try_lock(number)? {
             continue;
         }
@@ -41,12 +45,13 @@ pub(crate) fn take_slot(mapped: &MappedFile, path: &SemaphorePath, locks: &Locks
         let slot = match mapped.ensure_slot(number) {
             Ok(slot) => slot,
             Err(error) => {
-                // nobody is to take it for a user's until the file is closed
+                // no process may take this lock for a user's until the file is closed
                 let _ = locks.unlock(number);
                 return Err(explain_at(path, error));
             }
         };
-        // The numbers go on: a helper that was stopped long ago must not take an operation of ours for one that it saw.
+        // The sequence numbers continue. A helper that was stopped long ago must not take an
+        // operation of this process for the one that it saw.
         slot.pending().with_amount(0).store(&slot.committed);
         slot.epoch.store(mapped.resolve_epoch(), Ordering::Release);
         let process = ProcessId::current();
@@ -63,16 +68,16 @@ pub(crate) fn take_slot(mapped: &MappedFile, path: &SemaphorePath, locks: &Locks
     Err(Cause::new(ErrorKind::OutOfResources, reason))
 }
 
-/// Whether anybody but this open uses the semaphore.
+/// Returns whether another open uses the semaphore.
 pub(crate) fn has_other_users(mapped: &MappedFile) -> Result<bool, EngineError> {
     find_other_user(mapped, &*mapped.ensure_locks()?).map(|user| user.is_some())
 }
 
-/// The slot of somebody else who uses the semaphore.
+/// Returns the slot of another user, if there is one.
 pub(crate) fn find_other_user(mapped: &MappedFile, locks: &Locks) -> Result<Option<u16>, EngineError> {
     let find = |slots| locks.find_locked(slots);
-    // Its own lock does not show, unless the descriptor had to be opened again. But while it closes, somebody else may
-    // have taken the slot.
+    // The check skips this open's slot, whose lock would show if the descriptor had to be reopened.
+    // During a close the slot is free already, and another process may have taken it.
     let own = mapped.own_slot().filter(|own| !mapped.layout().is_used(*own)).unwrap_or(SLOTS);
     Ok(match find(0..own)? {
         None => find(own + 1..SLOTS)?,

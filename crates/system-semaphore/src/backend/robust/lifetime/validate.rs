@@ -1,4 +1,4 @@
-//! Whether a file is that of a semaphore, and what to say if it is not or cannot be used.
+//! Checks that a file is a semaphore's, and the errors of a file that is not or cannot be used.
 
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::backend::robust::algorithm::layout::{FILE_SIZE, MAGIC, NAME_AT, VERSI
 use crate::backend::robust::error::EngineError;
 use crate::error::{Cause, ErrorKind};
 
-/// Whether it is a semaphore's file. What is looked at here never changes.
+/// Fails if the file is not a semaphore's. It checks only fields that never change.
 pub(crate) fn check(path: &SemaphorePath, file: BorrowedFd<'_>, data: &Stat) -> Result<(), Cause> {
     let bad = |problem: &str| Err(corrupt(&path.full_path(), problem));
     if let Some(problem) = describe_file_type(data) {
@@ -81,7 +81,7 @@ pub(crate) fn not_found() -> Cause {
     Cause::new(ErrorKind::NotFound, "there is no such semaphore")
 }
 
-/// Why the file cannot be opened.
+/// Returns the error of a file that cannot be opened.
 pub(crate) fn explain(path: &SemaphorePath, data: Option<Stat>, error: std::io::Error) -> Cause {
     let full_path = path.full_path();
     if let Some(problem) = data.as_ref().and_then(describe_file_type) {
@@ -101,7 +101,7 @@ pub(crate) fn explain(path: &SemaphorePath, data: Option<Stat>, error: std::io::
     }
 }
 
-/// Names the file that could not be made or used, and says what to do.
+/// Returns the error of a file that cannot be created or used, with its path and advice.
 pub(crate) fn explain_at(path: &SemaphorePath, error: EngineError) -> Cause {
     let full_path = path.full_path();
     let full_path = full_path.display();

@@ -1,4 +1,4 @@
-//! The clocks, which all processes share: the monotonic one, and the time of day for people.
+//! The clocks, which all processes share: the monotonic clock, and the time of day for diagnostics.
 
 use std::time::Duration;
 pub(crate) use std::time::Instant;
@@ -13,20 +13,22 @@ pub(crate) fn milliseconds() -> u64 {
     now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
 }
 
-/// How long it is to the next of this turn's moments, where so many take turns and one moment is so long after the other. (All those of one
-/// turn wake at the same moment, since to wake a processor that is idle costs more than most of what is done then.)
+/// Returns the time until the next tick of `group`, one of `groups` groups.
+///
+/// Ticks are multiples of `unit`, and each tick belongs to one group. All members of a group wake
+/// at the same tick, so that one CPU wake-up serves them.
 pub(crate) fn until_next_tick(group: u64, groups: u64, unit: Duration) -> Duration {
     let (now, unit) = (monotonic(), unit.as_nanos() as u64);
     let now = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
     Duration::from_nanos(ticks_until(group, groups, now / unit) * unit - now % unit)
 }
 
-/// In how many moments a turn is on, at least one.
+/// Returns the number of ticks until the next one of `group`, at least 1.
 fn ticks_until(group: u64, groups: u64, now: u64) -> u64 {
     (group + groups - (now + 1) % groups) % groups + 1
 }
 
-/// The moment so long from now.
+/// Returns the time of the monotonic clock after this duration.
 pub(crate) fn after(duration: Duration) -> Timespec {
     let duration = Timespec { tv_sec: duration.as_secs() as i64, tv_nsec: duration.subsec_nanos().into() };
     monotonic() + duration
