@@ -30,6 +30,12 @@ impl Findings {
         Ok(Self { errors: layers.errors(&krate, sources), krate, imports, backward, cycles })
     }
 
+    /// Whether an import is backward and part of a cycle.
+    pub(crate) fn rejects(&self, from: usize, line: usize, to: usize) -> bool {
+        self.backward.iter().any(|import| (import.from, import.line, import.to) == (from, line, to))
+            && self.cycles.iter().any(|cycle| cycle.contains(&from) && cycle.contains(&to))
+    }
+
     /// Prints the result of each check; returns how many passed and how many failed.
     pub(crate) fn report(&self) -> (usize, usize) {
         let files = self.krate.files.len() - self.krate.for_tests.len();

@@ -1,9 +1,10 @@
 //! Checks the imports between the source files of each crate that `layers.toml` names: they form no
 //! cycle, and no file imports one of a higher layer.
 //!
-//! usage: layers [ROOT]
+//! usage: layers [--plant] [ROOT]
 //!
-//! ROOT is the folder of the repository to check.
+//! ROOT is the folder of the repository to check. With `--plant`, backward imports are added to a
+//! copy of the sources in memory, and the checks must find each of them.
 
 mod attributes;
 mod check;
@@ -11,6 +12,7 @@ mod collect;
 mod graph;
 mod model;
 mod parse;
+mod plant;
 mod resolve;
 mod table;
 #[cfg(test)]
@@ -28,12 +30,14 @@ const TABLE: &str = include_str!("../layers.toml");
 
 fn main() -> ExitCode {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let plants = arguments.first().is_some_and(|argument| argument == "--plant");
+    arguments.drain(..usize::from(plants));
     let root = arguments.pop().unwrap_or_else(|| REPOSITORY.into());
     if !arguments.is_empty() || root.starts_with('-') {
-        eprintln!("usage: layers [ROOT]");
+        eprintln!("usage: layers [--plant] [ROOT]");
         return ExitCode::from(2);
     }
-    match run(Path::new(&root)) {
+    match run(Path::new(&root), plants) {
         Ok((passed, failed)) => {
             println!("{passed} passed, {failed} failed");
             ExitCode::from(u8::from(failed > 0))
@@ -46,14 +50,18 @@ fn main() -> ExitCode {
 }
 
 /// Checks all crates; returns how many checks passed and how many failed.
-fn run(root: &Path) -> Result<(usize, usize), String> {
+fn run(root: &Path, plants: bool) -> Result<(usize, usize), String> {
     let table = table::read(TABLE)?;
     let (mut passed, mut failed) = (0, 0);
     for (name, layers) in &table {
         println!("== {name}: {}", layers.root);
         let file = root.join(&layers.root);
         let sources = sources(file.parent().unwrap_or(root))?;
-        let counts = Findings::new(&sources, layers).map(|findings| findings.report());
+        let counts = if plants {
+            plant::plant(&sources, layers)
+        } else {
+            Findings::new(&sources, layers).map(|findings| findings.report())
+        };
         let (more_passed, more_failed) = counts.map_err(|error| format!("{name}: {error}"))?;
         (passed, failed) = (passed + more_passed, failed + more_failed);
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::check::Findings;
 use crate::model::Sources;
+use crate::plant::plant;
 use crate::table::{self, Layers};
 use crate::{parse, resolve};
 
@@ -318,6 +319,24 @@ fn each_import_of_a_cycle_is_named() {
             "b.rs:2: `crate::a::A` -> a.rs",
         ]
     );
+}
+
+#[test]
+fn planted_imports_are_found() {
+    let table = r#"layers = [{ name = "high", files = ["lib.rs", "high.rs"] }, { name = "low", files = ["low.rs"] }]"#;
+    assert_eq!(plant(&sources(&FILES), &layers(table)), Ok((4, 0)));
+}
+
+#[test]
+fn crate_of_one_layer_has_no_backward_import() {
+    let files = [
+        ("lib.rs", "mod high; mod low;"),
+        ("high.rs", "mod other; use crate::low::L;"),
+        ("high/other.rs", ""),
+        ("low.rs", "pub struct L;"),
+    ];
+    let table = r#"layers = [{ name = "high", files = ["lib.rs", "high.rs", "low.rs", "high/other.rs"] }]"#;
+    assert_eq!(plant(&sources(&files), &layers(table)), Err("no layer imports a lower one".into()));
 }
 
 #[test]
