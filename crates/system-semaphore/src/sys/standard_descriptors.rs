@@ -6,8 +6,11 @@
 //! are free, so that whatever the library opens gets a higher one.
 
 use std::fs::{File, OpenOptions};
+#[cfg(target_os = "linux")]
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+#[cfg(target_os = "linux")]
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::fork::{self, PerProcess};
@@ -57,6 +60,7 @@ impl Drop for Reservation {
 
 /// Moves a descriptor to a number above 2, if it has a lower one: other code may have closed a standard descriptor since the
 /// [`Reservation`] was made. The new descriptor is closed on `exec`.
+#[cfg(target_os = "linux")]
 pub(crate) fn raise(descriptor: OwnedFd) -> io::Result<OwnedFd> {
     if descriptor.as_raw_fd() >= FIRST_ALLOWED {
         return Ok(descriptor);
@@ -67,6 +71,7 @@ pub(crate) fn raise(descriptor: OwnedFd) -> io::Result<OwnedFd> {
 
 /// Moves a descriptor that other programs are to inherit to a number that programs do not use by convention: `preferred` or
 /// higher, or the highest free one if the process may not have so many. The new descriptor is not closed on `exec`.
+#[cfg(target_os = "linux")]
 pub(crate) fn move_up_inheritable(descriptor: OwnedFd, preferred: RawFd) -> io::Result<OwnedFd> {
     let duplicate = |lowest: RawFd| {
         // SAFETY: it takes plain numbers, and the descriptor is open
