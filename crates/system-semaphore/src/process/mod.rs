@@ -168,9 +168,10 @@ impl Attachment {
         if let Some(attachment) = registry().inherited.get(&self.id) {
             return Ok(Arc::clone(attachment));
         }
-        let reservation = Reservation::new();
-        let opened = self.open.backend.reopen_after_fork().transpose()?;
-        drop(reservation);
+        let opened = {
+            let _reservation = Reservation::new();
+            self.open.backend.reopen_after_fork().transpose()?
+        };
         let mut registry = registry();
         let (attachment, spare) = match opened {
             None => {
