@@ -6,24 +6,22 @@ use std::fmt;
 use std::io;
 use std::num::NonZeroU32;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, fallocate, fstat};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::{
-    Interrupt, LivenessLocks, Location, LockId, ObjectId, Parking, Queue, SharedObject, Unparked, clock,
+use super::api::{
+    Interrupt, LivenessLocks, Location, LockId, Object, ObjectId, Parking, Queue, SharedObject, Unparked,
 };
+use super::clock;
 use crate::backend::robust::error::EngineError;
 use crate::sys::atomic::AtomicU64;
 use crate::sys::private_fd::{PrivateFd, retry_if_forked};
 use crate::sys::shared_memory::{Mapping, Part, Shared};
 use crate::sys::{byte_lock, futex};
-
-/// A handle of a shared object.
-pub(crate) type Object = OwnedFd;
 
 /// A file that is open and mapped.
 pub(crate) struct SharedFile<T: Shared, R: Shared> {
