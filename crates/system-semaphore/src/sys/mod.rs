@@ -19,6 +19,8 @@ pub(crate) mod fork;
 pub(crate) mod fork;
 #[cfg(target_os = "linux")]
 pub(crate) mod futex;
+#[cfg(target_os = "linux")]
+mod mapping_placement;
 #[cfg(unix)]
 pub(crate) mod posix;
 #[cfg(target_os = "linux")]

@@ -6,10 +6,11 @@ use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::atomic::{AtomicU32, AtomicU64};
-use super::fork::{self, PerProcess};
+use super::fork;
+use super::mapping_placement::{Placement, page_size};
 
 /// A type that may lie in memory that other processes write.
 ///
@@ -51,6 +52,8 @@ pub(crate) use shared;
 /// From the file after the first [`SPLIT_THRESHOLD`] on, each file is mapped in two parts: the
 /// first pages of all such files side by side, the rest elsewhere. Eight first pages then share one
 /// cache line of page-table entries.
+///
+/// [`SPLIT_THRESHOLD`]: super::mapping_placement::SPLIT_THRESHOLD
 pub(crate) struct Mapping<T: Shared, R: Shared> {
     beginning: NonNull<T>,
     rest: NonNull<R>,
@@ -189,104 +192,6 @@ impl Drop for Area {
     }
 }
 
-/// Number of files that are mapped in one part. Their page-table entries are few enough to stay in
-/// the cache.
-const SPLIT_THRESHOLD: usize = 256;
-/// Distance in bytes from the other mappings down to the first pages of split files. It grows if
-/// the addresses there are taken.
-const PLACEMENT_DISTANCE: u64 = 1 << 34;
-/// Maximum number of times that the distance is doubled.
-const MAX_DISTANCE_DOUBLINGS: u32 = 10;
-/// Number of bytes that one page of the page table maps.
-const PAGE_TABLE_SPAN: usize = 1 << 21;
-
-/// The addresses of the first pages of split files.
-static PLACEMENTS: PerProcess<Mutex<Placements>> = PerProcess::new();
-
-#[derive(Default)]
-struct Placements {
-    /// Number of mapped files.
-    files: usize,
-    /// Address of the next first page.
-    next: Option<usize>,
-    /// Number of times that all addresses from `next` on were taken.
-    misses: u32,
-    /// Addresses of first pages that were unmapped.
-    free: Vec<usize>,
-}
-
-impl Placements {
-    /// Returns an address beside those of other first pages, or far below `other` if there is none.
-    fn choose_address(&mut self, other: usize) -> Option<usize> {
-        self.free.pop().or_else(|| {
-            let far =
-                || (other as u64).checked_sub(PLACEMENT_DISTANCE << self.misses.min(MAX_DISTANCE_DOUBLINGS));
-            let chosen = self.next.or_else(|| Some(far()? as usize & !(PAGE_TABLE_SPAN - 1)))?;
-            self.next = Some(chosen + page_size());
-            Some(chosen)
-        })
-    }
-
-    /// Records that another mapping was at this address.
-    fn record_miss(&mut self, address: usize) {
-        if self.next == Some(address + page_size()) {
-            self.next = None;
-            self.misses += 1;
-        }
-    }
-}
-
-/// The share of one file in [`Placements`].
-struct Placement {
-    generation: u32,
-    address: Option<usize>,
-}
-
-impl Placement {
-    /// Counts a file. Returns also whether the file must be split.
-    fn register() -> (Self, bool) {
-        let generation = fork::generation();
-        let mut placements = placements();
-        placements.files += 1;
-        // an address space of 32 bits has no room for split files
-        let must_split = cfg!(target_pointer_width = "64") && placements.files > SPLIT_THRESHOLD;
-        (Self { generation, address: None }, must_split)
-    }
-
-    /// Returns an address for the first page, or null if the kernel must choose it.
-    fn choose_address(&mut self, other: NonNull<c_void>) -> *mut c_void {
-        self.address = placements().choose_address(other.addr().get());
-        self.address.map_or(ptr::null_mut(), ptr::without_provenance_mut)
-    }
-
-    /// Records the address that the first page got.
-    fn record_address(&mut self, start: NonNull<c_void>) {
-        if let Some(missed) = self.address.take_if(|address| *address != start.addr().get()) {
-            placements().record_miss(missed);
-        }
-    }
-}
-
-impl Drop for Placement {
-    fn drop(&mut self) {
-        if self.generation == fork::generation() {
-            let mut placements = placements();
-            placements.files = placements.files.saturating_sub(1);
-            placements.free.extend(self.address);
-        }
-    }
-}
-
-fn placements() -> MutexGuard<'static, Placements> {
-    PLACEMENTS.get().lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn page_size() -> usize {
-    // SAFETY: it takes no pointers
-    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    usize::try_from(size).unwrap_or(usize::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -295,6 +200,7 @@ mod tests {
 
     use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
+    use super::super::mapping_placement::{PAGE_TABLE_SPAN, SPLIT_THRESHOLD};
     use super::*;
 
     type Beginning = [AtomicU64; 512];
@@ -361,40 +267,5 @@ mod tests {
             }
         }
         assert!(highest - lowest <= 2 * PAGE_TABLE_SPAN, "from {lowest:#x} to {highest:#x}");
-    }
-
-    /// Another mapping at these addresses may be large, and at any distance.
-    #[test]
-    #[cfg(target_pointer_width = "64")]
-    fn where_something_else_is_they_go_elsewhere() {
-        let (top, apart, page) = (0x7fff_0000_0000, PLACEMENT_DISTANCE as usize, page_size());
-        for taken in [top - 2 * apart..top, top - 100 * apart..top - apart + 10 * page] {
-            let mut placements = Placements::default();
-            let mut had = Vec::new();
-            let mut misses = 0;
-            for number in 0..5000 {
-                let address = placements.choose_address(top - number * 65 * page).expect("there is room");
-                if taken.contains(&address) {
-                    misses += 1;
-                    placements.record_miss(address);
-                } else {
-                    had.push(address);
-                }
-            }
-            assert!(misses < 10, "{misses} misses");
-            had.sort_unstable();
-            assert!(had.is_sorted_by(|one, next| one < next), "no address twice");
-            let neighbours = had.windows(2).filter(|pair| pair[1] - pair[0] == page).count();
-            assert!(neighbours > had.len() - 5, "{neighbours} of {} are neighbours", had.len());
-        }
-    }
-
-    #[test]
-    #[cfg(target_pointer_width = "64")]
-    fn where_there_is_no_room_the_system_chooses() {
-        let mut placements = Placements::default();
-        assert_eq!(placements.choose_address(PLACEMENT_DISTANCE as usize - 1), None);
-        assert_eq!(placements.choose_address(PLACEMENT_DISTANCE as usize - 1), None);
-        assert!(placements.choose_address(2 * PLACEMENT_DISTANCE as usize).is_some());
     }
 }
