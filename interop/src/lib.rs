@@ -1,4 +1,4 @@
-//! The two sides of the interop suite: processes with Qt's semaphore, and processes with ours, in a place of their
+//! The two sides of the interop suite: processes with Qt's semaphore, and processes with ours, in a directory of their
 //! own.
 
 use std::cell::RefCell;
@@ -12,13 +12,13 @@ use system_semaphore::{Environment, KeyType, NativeIpcKey, SystemSemaphore};
 use test_support::Puppet;
 
 /// A private temporary and runtime directory, in which both sides derive their keys.
-pub struct Place {
+pub struct TestDirectory {
     directory: tempfile::TempDir,
     number: u32,
     keys: RefCell<Vec<NativeIpcKey>>,
 }
 
-impl Place {
+impl TestDirectory {
     /// A new one.
     pub fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -89,7 +89,7 @@ impl Place {
         self.directory.path().join(name)
     }
 
-    /// A plain name of this place's own.
+    /// A plain name of this directory's own.
     pub fn name(&self, name: &str) -> String {
         format!("interop {} {} {name}", std::process::id(), self.number)
     }
@@ -135,7 +135,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TestDirectory {
     fn drop(&mut self) {
         for key in self.keys.borrow().iter() {
             // after a failure; nothing is there otherwise
@@ -144,7 +144,7 @@ impl Drop for Place {
     }
 }
 
-impl Default for Place {
+impl Default for TestDirectory {
     fn default() -> Self {
         Self::new()
     }

@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use interop::Place;
+use interop::TestDirectory;
 use libtest_mimic::{Arguments, Trial};
 use system_semaphore::{KeyType, NativeIpcKey};
 use test_support::{Failure, Puppet, wait_until};
@@ -17,7 +17,7 @@ struct Row {
     name: &'static str,
     qt: &'static str,
     ours: &'static str,
-    run: fn(&Place),
+    run: fn(&TestDirectory),
 }
 
 const ROWS: &[Row] = &[
@@ -152,9 +152,9 @@ fn main() {
         .iter()
         .map(|row| {
             Trial::test(row.name, || {
-                let place = Place::new();
-                (row.run)(&place);
-                let left = place.left();
+                let directory = TestDirectory::new();
+                (row.run)(&directory);
+                let left = directory.left();
                 assert!(left.is_empty(), "left behind: {left:?}");
                 Ok(())
             })
@@ -190,7 +190,7 @@ fn number(failure: &Failure) -> u32 {
     failure.kind.parse().expect("Qt's errors are numbers")
 }
 
-fn random_names_and_texts_agree(place: &Place) {
+fn random_names_and_texts_agree(directory: &TestDirectory) {
     const SPECIAL: &[&str] = &[
         "/",
         "//",
@@ -239,8 +239,8 @@ fn random_names_and_texts_agree(place: &Place) {
     };
     // what PySide swallows before Qt sees it
     let is_swallowed = |text: &str| text.starts_with(['\u{FEFF}', '\u{FFFE}']);
-    let mut qt = place.qt();
-    let environment = place.environment();
+    let mut qt = directory.qt();
+    let environment = directory.environment();
     for _ in 0..3_000 {
         let name = text("");
         if !is_swallowed(&name) {
@@ -263,7 +263,7 @@ fn random_names_and_texts_agree(place: &Place) {
     }
 }
 
-fn directories_are_the_same(place: &Place) {
+fn directories_are_the_same(directory: &TestDirectory) {
     const SPELLINGS: &[&str] = &[
         "",
         "/",
@@ -303,11 +303,11 @@ fn directories_are_the_same(place: &Place) {
         "/\u{e9}/../x",
         " /x",
     ];
-    let path = |name: &str| place.path(name).to_str().expect("it is UTF-8").to_owned();
-    let here = place.path("runtime");
+    let path = |name: &str| directory.path(name).to_str().expect("it is UTF-8").to_owned();
+    let here = directory.path("runtime");
     let ask = |temp_dir: &str, runtime_dir: &str, function: &str| {
-        let mut qt = place.qt_elsewhere(temp_dir, runtime_dir, &here);
-        let mut environment = place.environment();
+        let mut qt = directory.qt_elsewhere(temp_dir, runtime_dir, &here);
+        let mut environment = directory.environment();
         environment.temp_dir = Some(temp_dir.to_owned());
         environment.runtime_dir = Some(runtime_dir.to_owned());
         environment.current_dir = here.to_str().expect("it is UTF-8").to_owned();
@@ -355,20 +355,20 @@ fn describe(key: &NativeIpcKey) -> String {
     format!("{} {}", encode(key.native_key()), encode(&key.to_string()))
 }
 
-fn a_byte_order_mark_survives(place: &Place) {
+fn a_byte_order_mark_survives(directory: &TestDirectory) {
     let text = "systemv:/x?legacyKey=\u{FEFF}x";
-    let qt = place.qt().must(&format!("parse\t{}", encode(text)));
+    let qt = directory.qt().must(&format!("parse\t{}", encode(text)));
     assert_eq!(qt, format!("{} {}", encode("/x"), encode("systemv:/x?legacyKey=x")));
     let ours: NativeIpcKey = text.parse().expect("it is a key");
     assert_eq!((ours.legacy_key(), ours.to_string()), (Some("\u{FEFF}x"), text.to_owned()));
 }
 
-fn counts_are_shared(place: &Place) {
+fn counts_are_shared(directory: &TestDirectory) {
     for key_type in TYPES {
         for name in ["ascii", "größe-日本語-😀"] {
-            for key in [place.legacy_key(name, key_type), place.safe_key(name, key_type)] {
+            for key in [directory.legacy_key(name, key_type), directory.safe_key(name, key_type)] {
                 for qt_creates in [true, false] {
-                    let (mut qt, mut ours) = (place.qt(), place.ours());
+                    let (mut qt, mut ours) = (directory.qt(), directory.ours());
                     if qt_creates {
                         open(&mut qt, &key, 3, "Create");
                         open(&mut ours, &key, 9, "Open");
@@ -400,19 +400,19 @@ fn counts_are_shared(place: &Place) {
         }
     }
     // Qt's plain name is our legacy key of the legacy default type, without any native key being named
-    let name = place.name("plain");
-    let (mut qt, mut ours) = (place.qt(), place.ours());
+    let name = directory.name("plain");
+    let (mut qt, mut ours) = (directory.qt(), directory.ours());
     qt.must(&format!("open\ts\tname={name}\t4\tCreate"));
-    let key = place.legacy_key("plain", NativeIpcKey::legacy_default_type());
+    let key = directory.legacy_key("plain", NativeIpcKey::legacy_default_type());
     ours.must(&format!("open\ts\t{key}\t0\tOpen"));
     assert_eq!(free(&mut ours), 4);
     qt.must("close\ts");
 }
 
-fn a_release_wakes_the_other_side(place: &Place) {
+fn a_release_wakes_the_other_side(directory: &TestDirectory) {
     for key_type in TYPES {
-        let key = place.legacy_key("s", key_type);
-        let (mut qt, mut ours) = (place.qt(), place.ours());
+        let key = directory.legacy_key("s", key_type);
+        let (mut qt, mut ours) = (directory.qt(), directory.ours());
         open(&mut qt, &key, 0, "Create");
         open(&mut ours, &key, 0, "Open");
         qt.block("acquire\ts");
@@ -427,10 +427,10 @@ fn a_release_wakes_the_other_side(place: &Place) {
     }
 }
 
-fn open_ignores_the_initial_value(place: &Place) {
+fn open_ignores_the_initial_value(directory: &TestDirectory) {
     for key_type in TYPES {
-        let key = place.legacy_key("s", key_type);
-        let (mut qt, mut ours, mut third) = (place.qt(), place.ours(), place.qt());
+        let key = directory.legacy_key("s", key_type);
+        let (mut qt, mut ours, mut third) = (directory.qt(), directory.ours(), directory.qt());
         open(&mut qt, &key, 2, "Open");
         open(&mut ours, &key, 7, "Open");
         open(&mut third, &key, 8, "Open");
@@ -439,13 +439,13 @@ fn open_ignores_the_initial_value(place: &Place) {
     }
 }
 
-fn create_resets_on_system_v(place: &Place) {
-    let key = place.legacy_key("s", KeyType::SYSTEM_V);
-    let (mut qt, mut ours) = (place.qt(), place.ours());
+fn create_resets_on_system_v(directory: &TestDirectory) {
+    let key = directory.legacy_key("s", KeyType::SYSTEM_V);
+    let (mut qt, mut ours) = (directory.qt(), directory.ours());
     open(&mut qt, &key, 0, "Create");
     open(&mut ours, &key, 0, "Open");
     ours.block("acquire\ts\t1");
-    let mut other_qt = place.qt();
+    let mut other_qt = directory.qt();
     open(&mut other_qt, &key, 5, "Create");
     ours.answer().expect("Qt's Create brought five");
     assert_eq!(free(&mut ours), 4);
@@ -453,23 +453,23 @@ fn create_resets_on_system_v(place: &Place) {
     ours.must("forget\ts");
     open(&mut ours, &key, 0, "Create");
     qt.block("acquire\ts");
-    let mut other_ours = place.ours();
+    let mut other_ours = directory.ours();
     open(&mut other_ours, &key, 3, "Create");
     qt.answer().expect("our Create brought three");
     assert_eq!(free(&mut ours), 2);
     for side in [&mut qt, &mut other_qt, &mut ours, &mut other_ours] {
         side.must("close\ts");
     }
-    place.clean_up_after_qt(&key);
+    directory.clean_up_after_qt(&key);
 }
 
-fn create_replaces_on_posix(place: &Place) {
-    let key = place.legacy_key("s", KeyType::Posix);
-    let (mut qt, mut ours) = (place.qt(), place.ours());
+fn create_replaces_on_posix(directory: &TestDirectory) {
+    let key = directory.legacy_key("s", KeyType::Posix);
+    let (mut qt, mut ours) = (directory.qt(), directory.ours());
     open(&mut ours, &key, 1, "Create");
     open(&mut qt, &key, 5, "Create");
     assert_eq!(free(&mut ours), 1, "we keep the old one");
-    let mut second = place.ours();
+    let mut second = directory.ours();
     open(&mut second, &key, 0, "Open");
     assert_eq!(free(&mut second), 5);
     open(&mut second, &key, 7, "Create");
@@ -477,7 +477,7 @@ fn create_replaces_on_posix(place: &Place) {
     assert_eq!(free(&mut second), 7, "Qt keeps its own");
     // ours is no longer the one of that name, so our end leaves the name alone (Qt's would not)
     ours.must("close\ts");
-    let mut third = place.qt();
+    let mut third = directory.qt();
     open(&mut third, &key, 0, "Open");
     third.must("acquire\ts");
     assert_eq!(free(&mut second), 6);
@@ -485,15 +485,15 @@ fn create_replaces_on_posix(place: &Place) {
     qt.must("close\ts");
 }
 
-fn qt_is_killed_while_it_holds(place: &Place) {
+fn qt_is_killed_while_it_holds(directory: &TestDirectory) {
     for key_type in TYPES {
-        let key = place.legacy_key("s", key_type);
-        let (mut ours, mut qt) = (place.ours(), place.qt());
+        let key = directory.legacy_key("s", key_type);
+        let (mut ours, mut qt) = (directory.ours(), directory.qt());
         open(&mut ours, &key, 2, "Create");
         open(&mut qt, &key, 0, "Open");
         qt.must("acquire\ts");
         qt.must("acquire\ts");
-        let mut watcher = place.ours();
+        let mut watcher = directory.ours();
         open(&mut watcher, &key, 0, "Open");
         ours.block("acquire\ts\t1");
         qt.kill();
@@ -503,22 +503,22 @@ fn qt_is_killed_while_it_holds(place: &Place) {
         } else {
             assert_eq!(free(&mut watcher), 0, "they are lost");
             watcher.must("add\ts\t1");
-            ours.answer().expect("one was put in their place");
+            ours.answer().expect("one was put in their directory");
         }
         ours.must("close\ts");
     }
 }
 
-fn we_are_killed_while_we_hold(place: &Place) {
+fn we_are_killed_while_we_hold(directory: &TestDirectory) {
     for key_type in TYPES {
-        let key = place.legacy_key("s", key_type);
-        let (mut ours, mut qt) = (place.ours(), place.qt());
+        let key = directory.legacy_key("s", key_type);
+        let (mut ours, mut qt) = (directory.ours(), directory.qt());
         open(&mut qt, &key, 2, "Create");
         open(&mut ours, &key, 0, "Open");
         ours.must("acquire\ts\t1");
         ours.must("acquire\ts\t1");
         ours.must("hold\ts");
-        let mut watcher = place.ours();
+        let mut watcher = directory.ours();
         open(&mut watcher, &key, 0, "Open");
         qt.block("acquire\ts");
         ours.kill();
@@ -528,25 +528,25 @@ fn we_are_killed_while_we_hold(place: &Place) {
         } else {
             assert_eq!(free(&mut watcher), 0, "they are lost");
             watcher.must("add\ts\t1");
-            qt.answer().expect("one was put in their place");
+            qt.answer().expect("one was put in their directory");
         }
         qt.must("close\ts");
     }
 }
 
-fn posts_of_a_process_that_exits(place: &Place) {
+fn posts_of_a_process_that_exits(directory: &TestDirectory) {
     for key_type in TYPES {
-        let key = place.legacy_key("s", key_type);
-        let mut watcher = place.ours();
+        let key = directory.legacy_key("s", key_type);
+        let mut watcher = directory.ours();
         open(&mut watcher, &key, 0, "Create");
-        let mut qt = place.qt();
+        let mut qt = directory.qt();
         open(&mut qt, &key, 0, "Open");
         qt.must("release\ts\t3");
         assert_eq!(free(&mut watcher), 3);
         qt.exit();
         let expected = if key_type == KeyType::SYSTEM_V { 0 } else { 3 };
         assert_eq!(free(&mut watcher), expected, "what Qt posted, on {key_type}");
-        let mut ours = place.ours();
+        let mut ours = directory.ours();
         open(&mut ours, &key, 0, "Open");
         ours.must("release\ts\t3");
         ours.exit();
@@ -555,11 +555,11 @@ fn posts_of_a_process_that_exits(place: &Place) {
     }
 }
 
-fn more_than_32767_items(place: &Place) {
-    let key = place.legacy_key("s", KeyType::SYSTEM_V);
+fn more_than_32767_items(directory: &TestDirectory) {
+    let key = directory.legacy_key("s", KeyType::SYSTEM_V);
     const OUT_OF_RESOURCES: u32 = 5;
     // Qt takes what we provide
-    let (mut ours, mut qt) = (place.ours(), place.qt());
+    let (mut ours, mut qt) = (directory.ours(), directory.qt());
     open(&mut ours, &key, 0, "Create");
     open(&mut qt, &key, 0, "Open");
     ours.must("add\ts\t32767");
@@ -568,7 +568,7 @@ fn more_than_32767_items(place: &Place) {
     assert_eq!(qt.must("acquires\ts\t1"), format!("0 {OUT_OF_RESOURCES}"), "although one is free");
     assert_eq!(free(&mut ours), 1);
     // Qt provides, and we take
-    let mut qt = place.qt();
+    let mut qt = directory.qt();
     open(&mut ours, &key, 0, "Create");
     open(&mut qt, &key, 0, "Open");
     assert_eq!(qt.must("releases\ts\t32767"), "32767");
@@ -576,7 +576,7 @@ fn more_than_32767_items(place: &Place) {
     assert_eq!(qt.must("releases\ts\t2"), format!("1 {OUT_OF_RESOURCES}"), "although the count is 0");
     ours.must("consume\ts\t1");
     // ours among themselves
-    let mut other = place.ours();
+    let mut other = directory.ours();
     open(&mut other, &key, 0, "Open");
     for _ in 0..4 {
         other.must("produce\ts\t30000");
@@ -586,9 +586,9 @@ fn more_than_32767_items(place: &Place) {
     ours.must("close\ts");
 }
 
-fn large_releases(place: &Place) {
-    let key = place.legacy_key("s", KeyType::SYSTEM_V);
-    let (mut ours, mut qt) = (place.ours(), place.qt());
+fn large_releases(directory: &TestDirectory) {
+    let key = directory.legacy_key("s", KeyType::SYSTEM_V);
+    let (mut ours, mut qt) = (directory.ours(), directory.qt());
     open(&mut ours, &key, 5, "Create");
     open(&mut qt, &key, 0, "Open");
     qt.must("release\ts\t65537");
@@ -604,10 +604,10 @@ fn large_releases(place: &Place) {
     ours.must("close\ts");
 }
 
-fn qt_removes_it_under_us(place: &Place) {
+fn qt_removes_it_under_us(directory: &TestDirectory) {
     for key_type in TYPES {
-        let key = place.legacy_key("s", key_type);
-        let (mut qt, mut ours, mut waiter) = (place.qt(), place.ours(), place.ours());
+        let key = directory.legacy_key("s", key_type);
+        let (mut qt, mut ours, mut waiter) = (directory.qt(), directory.ours(), directory.ours());
         open(&mut qt, &key, 1, "Create");
         open(&mut ours, &key, 0, "Open");
         open(&mut waiter, &key, 0, "Open");
@@ -630,10 +630,10 @@ fn qt_removes_it_under_us(place: &Place) {
     }
 }
 
-fn we_remove_it_under_qt(place: &Place) {
+fn we_remove_it_under_qt(directory: &TestDirectory) {
     for key_type in TYPES {
-        let key = place.legacy_key("s", key_type);
-        let (mut ours, mut qt, mut waiter) = (place.ours(), place.qt(), place.qt());
+        let key = directory.legacy_key("s", key_type);
+        let (mut ours, mut qt, mut waiter) = (directory.ours(), directory.qt(), directory.qt());
         open(&mut ours, &key, 1, "Create");
         open(&mut qt, &key, 0, "Open");
         // with an initial value of 1, as a mutex is opened
@@ -648,23 +648,23 @@ fn we_remove_it_under_qt(place: &Place) {
             qt.must("release\ts\t1");
             waiter.answer().expect("those who have it keep it");
         }
-        place.clean_up_after_qt(&key);
+        directory.clean_up_after_qt(&key);
     }
 }
 
-fn shared_memory_lock(place: &Place) {
+fn shared_memory_lock(directory: &TestDirectory) {
     for key_type in TYPES {
-        for key in [place.legacy_key("m", key_type), place.safe_key("m", key_type)] {
+        for key in [directory.legacy_key("m", key_type), directory.safe_key("m", key_type)] {
             // the segment's name is another for legacy keys, but the semaphore's key is derived alike
             let memory_key = match key.legacy_key() {
                 Some(name) => {
-                    let mut environment = place.environment();
+                    let mut environment = directory.environment();
                     environment.facility = system_semaphore::Facility::SharedMemory;
                     environment.legacy_native_key(name, key_type)
                 }
                 None => key.clone(),
             };
-            let (mut qt, mut ours, mut watcher) = (place.qt(), place.ours(), place.ours());
+            let (mut qt, mut ours, mut watcher) = (directory.qt(), directory.ours(), directory.ours());
             qt.must(&format!("shm-open\tm\t{memory_key}"));
             qt.must("shm-lock\tm");
             open(&mut ours, &key, 1, "OpenExisting");
@@ -687,10 +687,10 @@ fn shared_memory_lock(place: &Place) {
     }
 }
 
-fn files_of_others(place: &Place) {
-    let path = place.path("precious");
+fn files_of_others(directory: &TestDirectory) {
+    let path = directory.path("precious");
     let key = NativeIpcKey::new(path.to_str().expect("it is UTF-8"), KeyType::SYSTEM_V);
-    for (mut side, survives) in [(place.ours(), true), (place.qt(), false)] {
+    for (mut side, survives) in [(directory.ours(), true), (directory.qt(), false)] {
         fs::write(&path, "years of work").expect("it is ours");
         open(&mut side, &key, 1, "Open");
         side.must("close\ts");
@@ -698,9 +698,9 @@ fn files_of_others(place: &Place) {
     }
 }
 
-fn too_large_an_initial_value(place: &Place) {
-    let key = place.legacy_key("s", KeyType::SYSTEM_V);
-    let (mut victim, mut qt, mut ours) = (place.ours(), place.qt(), place.ours());
+fn too_large_an_initial_value(directory: &TestDirectory) {
+    let key = directory.legacy_key("s", KeyType::SYSTEM_V);
+    let (mut victim, mut qt, mut ours) = (directory.ours(), directory.qt(), directory.ours());
     open(&mut victim, &key, 3, "Create");
     let create = format!("open\ts\t{key}\t40000\tCreate");
     assert_eq!(ours.ask(&create).expect_err("it is too large").kind, "OutOfResources");
@@ -708,29 +708,29 @@ fn too_large_an_initial_value(place: &Place) {
     assert_eq!(number(&qt.ask(&create).expect_err("it is too large")), 5, "Qt's OutOfResources");
     wait_until("Qt's object is destroyed", || victim.ask("available\ts").is_err());
     victim.must("close\ts");
-    place.clean_up_after_qt(&key);
+    directory.clean_up_after_qt(&key);
 }
 
-fn another_user(place: &Place) {
+fn another_user(directory: &TestDirectory) {
     for key_type in TYPES {
-        let key = place.legacy_key("s", key_type);
-        let mut qt = place.qt();
+        let key = directory.legacy_key("s", key_type);
+        let mut qt = directory.qt();
         open(&mut qt, &key, 1, "Create");
-        let mut stranger = place.ours_as_another_user();
+        let mut stranger = directory.ours_as_another_user();
         for mode in ["Open", "OpenExisting"] {
             let failure = stranger.ask(&format!("open\ts\t{key}\t1\t{mode}")).expect_err("it is Qt's user's");
             assert_eq!(failure.kind, "PermissionDenied", "{failure:?}");
             assert!(failure.message.contains("another user"), "{failure:?}");
         }
-        fs::remove_file(place.strangers_program()).expect("it was put there");
+        fs::remove_file(directory.strangers_program()).expect("it was put there");
         qt.must("close\ts");
     }
 }
 
-fn nul_in_a_name(place: &Place) {
+fn nul_in_a_name(directory: &TestDirectory) {
     let short = NativeIpcKey::new(format!("/interop-{}-nul", std::process::id()), KeyType::Posix);
     let with_nul = NativeIpcKey::new(format!("{}\0rest", short.native_key()), KeyType::Posix);
-    let (mut qt, mut ours) = (place.qt(), place.ours());
+    let (mut qt, mut ours) = (directory.qt(), directory.ours());
     open(&mut qt, &with_nul, 6, "Create");
     open(&mut ours, &short, 0, "OpenExisting");
     assert_eq!(free(&mut ours), 6, "Qt has made the semaphore of the shorter name");
@@ -739,13 +739,13 @@ fn nul_in_a_name(place: &Place) {
     qt.must("close\ts");
 }
 
-fn both_sides_pass_items(place: &Place) {
+fn both_sides_pass_items(directory: &TestDirectory) {
     for key_type in TYPES {
-        let (ping, pong) = (place.legacy_key("ping", key_type), place.legacy_key("pong", key_type));
-        let mut maker = place.ours();
+        let (ping, pong) = (directory.legacy_key("ping", key_type), directory.legacy_key("pong", key_type));
+        let mut maker = directory.ours();
         maker.must(&format!("open\tping\t{ping}\t3\tCreate"));
         maker.must(&format!("open\tpong\t{pong}\t0\tCreate"));
-        let mut sides = [place.ours(), place.qt(), place.ours(), place.qt()];
+        let mut sides = [directory.ours(), directory.qt(), directory.ours(), directory.qt()];
         for (index, side) in sides.iter_mut().enumerate() {
             side.must(&format!("open\tping\t{ping}\t0\tOpen"));
             side.must(&format!("open\tpong\t{pong}\t0\tOpen"));

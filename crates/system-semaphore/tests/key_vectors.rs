@@ -432,7 +432,7 @@ fn plain_names_are_of_the_platforms_best_type() {
 /// A few rows against real directories; `$ENVDIR` is a scratch directory here as it was for Qt.
 #[cfg(unix)]
 #[test]
-fn real_directories_are_looked_at_and_made_as_qt_does() {
+fn real_directories_are_read_and_created_as_qt_does() {
     use std::fs;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 

@@ -166,7 +166,7 @@ impl Processes {
     }
 
     /// Buries whoever has died meanwhile; tells whether anybody is left.
-    pub(crate) fn bury_the_dead(&mut self) -> Outcome<bool> {
+    pub(crate) fn reap_dead(&mut self) -> Outcome<bool> {
         loop {
             match retry_on_intr(|| wait(WaitOptions::NOHANG)) {
                 Ok(Some((pid, status))) => self.note(number(pid), status)?,
@@ -180,7 +180,7 @@ impl Processes {
     /// Waits until nobody is left; `kills` those children that it sees.
     pub(crate) fn until_nobody_is_left(&mut self, kills: bool) -> Outcome {
         let deadline = Instant::now() + PATIENCE;
-        while self.bury_the_dead()? {
+        while self.reap_dead()? {
             self.watch.check()?;
             if kills {
                 self.children().into_iter().for_each(|pid| signal(pid, Signal::KILL));
@@ -198,7 +198,7 @@ impl Processes {
         let deadline = Instant::now() + PATIENCE;
         while !is_so(self) {
             self.watch.check()?;
-            self.bury_the_dead()?;
+            self.reap_dead()?;
             if Instant::now() > deadline {
                 return wrong(format!("in {PATIENCE:?} it did not happen that {what}:\n{}", self.describe()));
             }
@@ -266,7 +266,7 @@ impl Processes {
         while Instant::now() < deadline {
             self.children().into_iter().for_each(|pid| signal(pid, Signal::KILL));
             // what is wrong now is no news
-            if let Ok(false) = self.bury_the_dead() {
+            if let Ok(false) = self.reap_dead() {
                 return;
             }
             thread::sleep(Duration::from_micros(100));

@@ -82,7 +82,7 @@ impl<'a> Round<'a> {
         self.begin()?;
         let outcome = match self.scene {
             Scene::Queue => self.queue(),
-            Scene::Graves => self.bury_many(),
+            Scene::Graves => self.reap_many(),
             _ => self.shake(),
         };
         outcome.and_then(|()| self.end())
@@ -149,7 +149,7 @@ impl<'a> Round<'a> {
             // what is decided must not depend on how often something was decided before
             self.random = Rng::with_seed(self.seed.wrapping_add(self.attacks));
             self.attack()?;
-            self.processes.bury_the_dead()?;
+            self.processes.reap_dead()?;
             self.processes.watch.check()?;
             if self.random.u8(..4) > 0 || self.processes.ready().len() < 2 {
                 self.fill()?;
@@ -392,7 +392,7 @@ impl<'a> Round<'a> {
     }
 
     /// Many die at once with permits, and those who come next and recover them die in that, again and again.
-    fn bury_many(&mut self) -> Outcome {
+    fn reap_many(&mut self) -> Outcome {
         let shared_state = self.processes.shared_state;
         let holders = HOLDERS as usize;
         for (number, seat) in shared_state.seats[..holders].iter().enumerate() {

@@ -234,10 +234,10 @@ impl Actor {
 
     /// Whether it is time to leave. A child outlives its parent, but not the driver.
     fn is_over(&self) -> bool {
-        self.me.shared_state.is_over() || self.me.is_child && !self.is_looked_after()
+        self.me.shared_state.is_over() || self.me.is_child && !self.is_attended()
     }
 
-    fn is_looked_after(&self) -> bool {
+    fn is_attended(&self) -> bool {
         let workers = &self.me.shared_state.seats[..WORKERS];
         let parent = parent();
         parent == self.me.driver || workers.iter().any(|seat| seat.pid.load(SeqCst) == parent)

@@ -25,7 +25,7 @@ struct Reader<'a> {
 
 /// Where a module's text is.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct Site<'a> {
     module: usize,
     file: &'a str,
     /// The folder of the files of child modules.
@@ -46,7 +46,7 @@ impl Reader<'_> {
             self.krate.for_tests.insert(number);
         }
         let module = self.module(parent, number);
-        self.items(&syntax.items, Place { module, file: path, children, is_inline: false }, is_test)?;
+        self.items(&syntax.items, Site { module, file: path, children, is_inline: false }, is_test)?;
         Ok(module)
     }
 
@@ -55,7 +55,7 @@ impl Reader<'_> {
         self.krate.modules.len() - 1
     }
 
-    fn items(&mut self, items: &[Item], place: Place<'_>, is_test: bool) -> Result<(), String> {
+    fn items(&mut self, items: &[Item], place: Site<'_>, is_test: bool) -> Result<(), String> {
         for item in items {
             let is_test = is_test || is_for_tests(item);
             if let Item::Mod(child) = item {
@@ -82,13 +82,13 @@ impl Reader<'_> {
     }
 
     /// Reads a child module: one file or several, of which each platform has one.
-    fn child(&mut self, child: &ItemMod, place: Place<'_>, is_test: bool) -> Result<(), String> {
+    fn child(&mut self, child: &ItemMod, place: Site<'_>, is_test: bool) -> Result<(), String> {
         let name = child.ident.unraw().to_string();
         let children = join(place.children, &name);
         let mut numbers = Vec::new();
         if let Some((_, items)) = &child.content {
             let number = self.module(place.module, self.krate.modules[place.module].file);
-            let inner = Place { module: number, children: &children, is_inline: true, ..place };
+            let inner = Site { module: number, children: &children, is_inline: true, ..place };
             self.items(items, inner, is_test)?;
             numbers.push(number);
         }

@@ -95,7 +95,7 @@ impl<'a> Supervisor<'a> {
         while !self.workers.is_empty() {
             self.kill_who_stopped()?;
             self.kill_at_any_moment()?;
-            self.bury_and_replace()?;
+            self.reap_and_replace()?;
             self.close_if_finished()?;
             self.bar.set_position(self.ring.consumed());
             let now = self.signs_of_life();
@@ -156,21 +156,21 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Sees who has ended, and starts another for each that was killed.
-    fn bury_and_replace(&mut self) -> Outcome<()> {
+    fn reap_and_replace(&mut self) -> Outcome<()> {
         let mut index = 0;
         while index < self.workers.len() {
             match self.workers[index].process.try_wait()? {
                 None => index += 1,
                 Some(status) => {
                     let worker = self.workers.swap_remove(index);
-                    self.bury(&worker, status)?;
+                    self.reap(&worker, status)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn bury(&mut self, worker: &Worker, status: ExitStatus) -> Outcome<()> {
+    fn reap(&mut self, worker: &Worker, status: ExitStatus) -> Outcome<()> {
         let name = worker.name();
         match &worker.killed {
             Some(_) if status.success() => {

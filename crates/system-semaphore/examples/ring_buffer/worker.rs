@@ -31,7 +31,7 @@ pub(crate) fn run(role: Role, scratch: &Path, prefix: &str, input: &Path) -> Out
         input: File::open(input)?,
         written: OpenOptions::new().write(true).open(scratch.join(WRITTEN_FILE))?,
     };
-    while worker.turn()? == Turn::More {}
+    while worker.step()? == Progress::More {}
     Ok(())
 }
 
@@ -45,7 +45,7 @@ fn leave_with_parent() {
 }
 
 #[derive(PartialEq, Eq)]
-enum Turn {
+enum Progress {
     More,
     Finished,
 }
@@ -60,13 +60,13 @@ struct Worker {
 
 impl Worker {
     /// Takes the mutex and does one item, or finds that there is none and waits for one.
-    fn turn(&self) -> Outcome<Turn> {
+    fn step(&self) -> Outcome<Progress> {
         let mutex = self.semaphores.mutex.acquire()?;
         if let Some(job) = self.ring.journal() {
             self.repair(job)?;
         }
         if self.ring.is_finished(self.role) {
-            return Ok(Turn::Finished);
+            return Ok(Progress::Finished);
         }
         if let Some(job) = self.ring.next_job(self.role) {
             self.work(job, &mutex)?;
@@ -75,7 +75,7 @@ impl Worker {
             drop(mutex);
             self.wait()?;
         }
-        Ok(Turn::More)
+        Ok(Progress::More)
     }
 
     /// One item, with the mutex. Until `forget` a death changes nothing: the system gives mutex and permit back.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use system_semaphore::{AccessMode, Observer, SystemSemaphore};
 use test_support::{Puppet, kill_stray, process, wait_until};
 
-use super::wakes::must_once_be_quick;
+use super::wakes::assert_one_attempt_is_fast;
 use super::{wait_for_waiters, wait_for_watch};
 use crate::case;
 use crate::observing::LISTING;
@@ -15,7 +15,7 @@ case!(Robust, death_wakes_waiter);
 
 fn death_wakes_waiter(tested: &TestedType) {
     let semaphore = tested.create("s", 1);
-    must_once_be_quick("waking", || {
+    assert_one_attempt_is_fast("waking", || {
         let (mut holder, mut waiter) = (tested.puppet("s"), tested.puppet("s"));
         holder.must("acquire\ts\t1");
         waiter.block("acquire\ts\t1");
@@ -36,7 +36,7 @@ case!(Robust, death_of_watcher_and_holder_wakes_waiter);
 /// can do nothing in its last moments.)
 fn death_of_watcher_and_holder_wakes_waiter(tested: &TestedType) {
     let semaphore = tested.create("s", 1);
-    must_once_be_quick("waking", || {
+    assert_one_attempt_is_fast("waking", || {
         let mut holder = tested.puppet("s");
         holder.must("acquire\ts\t1");
         let mut waiters: Vec<Puppet> = (0..4).map(|_| tested.puppet("s")).collect();

@@ -14,7 +14,7 @@ const AT_ONCE: Duration = Duration::from_millis(400);
 const ATTEMPTS: usize = 5;
 
 /// Does something that is to take no longer than [`AT_ONCE`], until it once does not.
-pub(super) fn must_once_be_quick(what: &str, mut attempt: impl FnMut() -> Duration) {
+pub(super) fn assert_one_attempt_is_fast(what: &str, mut attempt: impl FnMut() -> Duration) {
     let mut times = Vec::new();
     while times.len() < ATTEMPTS {
         let time = attempt();
@@ -29,7 +29,7 @@ pub(super) fn must_once_be_quick(what: &str, mut attempt: impl FnMut() -> Durati
 /// Lets threads of another process wait for so many permits each, of a semaphore that has none. Then something happens
 /// that is to wake them all, after which so many permits are left.
 fn assert_wakes(tested: &TestedType, what: &str, waiters: &[u32], left: u32, act: impl Fn(&SystemSemaphore)) {
-    must_once_be_quick(what, || {
+    assert_one_attempt_is_fast(what, || {
         let semaphore = tested.create("s", 0);
         let mut puppet = tested.puppet("s");
         for (thread, count) in waiters.iter().enumerate() {
@@ -86,7 +86,7 @@ case!(Robust, one_death_wakes_many_at_once);
 
 /// One death wakes many, though who finds it wakes only the first of them.
 fn one_death_wakes_many_at_once(tested: &TestedType) {
-    must_once_be_quick("waking", || {
+    assert_one_attempt_is_fast("waking", || {
         let semaphore = tested.create("s", 4);
         let (mut holder, mut waiters) = (tested.puppet("s"), tested.puppet("s"));
         holder.must("acquire\ts\t4");
@@ -109,7 +109,7 @@ fn one_death_wakes_many_at_once(tested: &TestedType) {
 case!(Robust, removal_wakes_at_once);
 
 fn removal_wakes_at_once(tested: &TestedType) {
-    must_once_be_quick("waking", || {
+    assert_one_attempt_is_fast("waking", || {
         let semaphore = tested.create("s", 0);
         let mut waiters = [tested.puppet("s"), tested.puppet("s"), tested.puppet("s")];
         for (count, waiter) in (1..).zip(&mut waiters) {

@@ -39,7 +39,7 @@ mod tests {
     use super::ticks_until;
 
     #[test]
-    fn each_moment_is_the_turn_of_one() {
+    fn each_tick_belongs_to_one_group() {
         for groups in 1..=8 {
             for now in 0..100 {
                 let mut all: Vec<u64> = (0..groups).map(|group| ticks_until(group, groups, now)).collect();
