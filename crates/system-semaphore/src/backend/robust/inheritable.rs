@@ -8,6 +8,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::algorithm::mapped_file::MappedFile;
 use super::error::EngineError;
+use super::lifetime::Attempt;
 use super::lifetime::file::map;
 use super::lifetime::path::SemaphorePath;
 use super::lifetime::registry_lock::RegistryLock;
@@ -32,7 +33,7 @@ pub(crate) fn open_second_description(
     let open = || rustix::fs::open(&*proc_path, flags, Mode::empty());
     let (second, _) = map(path, open).map_err(EngineError::from)?;
     let registry_lock = RegistryLock::for_open(&second)?;
-    if !take_slot(&second, path, &second.new_locks())? {
+    if take_slot(&second, path, &second.new_locks())? == Attempt::StartOver {
         return Err(EngineError::LostDescriptor.into());
     }
     drop(registry_lock);

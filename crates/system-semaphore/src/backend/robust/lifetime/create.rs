@@ -8,6 +8,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Resource, getrlimit};
 
+use super::Attempt;
 use super::file::map;
 use super::path::SemaphorePath;
 use super::slots::take_slot;
@@ -74,7 +75,7 @@ pub(crate) fn create(
     layout.state.word.store(State::new(INITIAL, 0, false, request.initial_value).0, Ordering::Relaxed);
     layout.version.store(VERSION, Ordering::Relaxed);
     layout.magic.store(MAGIC, Ordering::Release);
-    if !take_slot(&mapped, path, &locks)? {
+    if take_slot(&mapped, path, &locks)? == Attempt::StartOver {
         return Ok(None);
     }
     match link(file, directory, path) {

@@ -17,3 +17,12 @@ pub(crate) mod registry_lock;
 pub(crate) mod remove;
 pub(crate) mod slots;
 pub(crate) mod validate;
+
+/// How an attempt of an opener ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Attempt {
+    Done,
+    /// The file that the opener found may no longer be the semaphore's. The opener must start over.
+    StartOver,
+}

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
+use super::Attempt;
 use super::close::unlink_if_unused;
 use super::create::{check_value, create, max_permits, mode};
 use super::file::{names, open_file};
@@ -57,7 +58,7 @@ fn open_with_retries(
         };
         match open_file(path, &directory)? {
             Some(mapped) => {
-                if register(&mapped, path, &directory, request)? {
+                if register(&mapped, path, &directory, request)? == Attempt::Done {
                     return Ok(mapped);
                 }
             }
@@ -77,21 +78,23 @@ fn open_with_retries(
     Err(Cause::new(ErrorKind::Unknown, reason))
 }
 
-/// Registers this process as a user of an existing file. Returns `false` if the opener must start
-/// over: the name belongs to another file now, or other code has closed the descriptor.
+/// Registers this process as a user of an existing file.
+///
+/// Returns [`Attempt::StartOver`] if the name belongs to another file now, or if other code has
+/// closed the descriptor.
 fn register(
     mapped: &MappedFile,
     path: &SemaphorePath,
     directory: &OwnedFd,
     request: &OpenRequest,
-) -> Result<bool, Cause> {
+) -> Result<Attempt, Cause> {
     let registry_lock = RegistryLock::for_open(mapped)?;
     failpoint::hit(Failpoint::RegistryLocked);
     if !names(path, directory, mapped) {
-        return Ok(false);
+        return Ok(Attempt::StartOver);
     }
     let outcome = match register_locked(mapped, path, directory, request) {
-        Err(_) if !mapped.new_locks().check_still_ours() => Ok(false),
+        Err(_) if !mapped.new_locks().check_still_ours() => Ok(Attempt::StartOver),
         Err(cause) => {
             // A process that closed meanwhile may have skipped its cleanup. It saw the registry
             // lock, or a lock of ours on a slot that we were recovering, and took us for a user.
@@ -110,7 +113,7 @@ fn register_locked(
     path: &SemaphorePath,
     directory: &OwnedFd,
     request: &OpenRequest,
-) -> Result<bool, Cause> {
+) -> Result<Attempt, Cause> {
     let layout = mapped.layout();
     let locks = mapped.new_locks();
     let user = find_other_user(mapped, &locks)?;
@@ -118,7 +121,7 @@ fn register_locked(
     let is_removed = layout.state().slot() == REMOVED;
     if is_removed {
         match path.unlink(directory) {
-            Ok(()) | Err(Errno::NOENT) => return Ok(false),
+            Ok(()) | Err(Errno::NOENT) => return Ok(Attempt::StartOver),
             // its users got the error that it was removed: reinitialising it would revive it for
             // them
             Err(errno) if request.mode != AccessMode::OpenExisting && user.is_some() => {
@@ -129,7 +132,7 @@ fn register_locked(
     }
     let is_stale = is_removed || layout.persistent.load(Ordering::Acquire) == 0 && user.is_none();
     if is_stale && !locks.check_still_ours() {
-        return Ok(false);
+        return Ok(Attempt::StartOver);
     }
     match request.mode {
         AccessMode::OpenExisting if is_stale => {
@@ -152,8 +155,8 @@ fn register_locked(
     if is_stale {
         reinitialise(mapped, request, max)?;
     }
-    if !recover_and_take_slot(mapped, path, &locks, user)? {
-        return Ok(false);
+    if recover_and_take_slot(mapped, path, &locks, user)? == Attempt::StartOver {
+        return Ok(Attempt::StartOver);
     }
     if resets {
         reset(mapped, request.initial_value, max);
@@ -161,7 +164,7 @@ fn register_locked(
     if request.persistent {
         layout.persistent.store(1, Ordering::Release);
     }
-    Ok(true)
+    Ok(Attempt::Done)
 }
 
 /// Reinitialises a file that has no user. `persistent` is stored later: if the opener is killed,

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::Attempt;
 use super::path::SemaphorePath;
 use super::validate::explain_at;
 use crate::backend::robust::algorithm::layout::SLOTS;
@@ -12,14 +13,14 @@ use crate::backend::robust::platform::{LivenessLocks, Locks};
 use crate::backend::robust::process_id::ProcessId;
 use crate::error::{Cause, ErrorKind};
 
-/// Recovers dead users, and takes a slot. Returns `false` as [`take_slot`] does. The caller knows
-/// that the user of slot `user` is alive.
+/// Recovers dead users, and takes a slot as [`take_slot`] does. The caller knows that the user of
+/// slot `user` is alive.
 pub(crate) fn recover_and_take_slot(
     mapped: &MappedFile,
     path: &SemaphorePath,
     locks: &Locks,
     user: Option<u16>,
-) -> Result<bool, Cause> {
+) -> Result<Attempt, Cause> {
     let is_full = (0..SLOTS).all(|number| mapped.layout().is_used(number));
     // before this process reports that no slot is free
     recover_through(mapped, locks, user, if is_full { ScanScope::All } else { ScanScope::AllRateLimited })?;
@@ -29,9 +30,9 @@ pub(crate) fn recover_and_take_slot(
 /// Takes a free slot for this process. The caller has the registry lock, or the file has no name
 /// yet.
 ///
-/// Returns `false` if the opener must start over: other code has closed the descriptor, and the
-/// lock may be one of another file.
-pub(crate) fn take_slot(mapped: &MappedFile, path: &SemaphorePath, locks: &Locks) -> Result<bool, Cause> {
+/// Returns [`Attempt::StartOver`] if other code has closed the descriptor, because the lock may
+/// then be one of another file.
+pub(crate) fn take_slot(mapped: &MappedFile, path: &SemaphorePath, locks: &Locks) -> Result<Attempt, Cause> {
     let layout = mapped.layout();
     for number in (0..SLOTS).filter(|number| !layout.is_used(*number)) {
         // a recoverer that is about to free the slot has the lock
@@ -40,7 +41,7 @@ pub(crate) fn take_slot(mapped: &MappedFile, path: &SemaphorePath, locks: &Locks
         }
         if !locks.check_still_ours() {
             let _ = locks.unlock(number);
-            return Ok(false);
+            return Ok(Attempt::StartOver);
         }
         let slot = match mapped.ensure_slot(number) {
             Ok(slot) => slot,
@@ -62,7 +63,7 @@ pub(crate) fn take_slot(mapped: &MappedFile, path: &SemaphorePath, locks: &Locks
         slot.recoverer.store(0, Ordering::Relaxed);
         layout.set_used(number, true);
         mapped.set_own_slot(number);
-        return Ok(true);
+        return Ok(Attempt::Done);
     }
     let reason = format!("{SLOTS} processes use it already; end some, or use several semaphores");
     Err(Cause::new(ErrorKind::OutOfResources, reason))
