@@ -136,6 +136,17 @@ pub(crate) enum Outcome {
     Stale,
 }
 
+/// Whether a state that was loaded is worth a compare-and-swap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+enum LoadedState {
+    /// No change of the state was seen.
+    Current,
+    /// The state, or the record of the operation that its tag names, has changed. It must be loaded
+    /// again.
+    Outdated,
+}
+
 /// The only writer of a slot: a thread of its user that has the slot lock, or the recoverer of a
 /// dead user.
 #[derive(Clone, Copy)]
@@ -155,7 +166,7 @@ impl<'a> SlotWriter<'a> {
     pub(crate) fn operate(self, operation: &Operation) -> Result<Outcome, EngineError> {
         loop {
             let state = self.layout.state();
-            if state.slot() != self.number && !self.resolve_foreign_tag(state)? {
+            if state.slot() != self.number && self.resolve_foreign_tag(state)? == LoadedState::Outdated {
                 continue;
             }
             if self.has_unfinished_operation(state) {
@@ -225,25 +236,25 @@ impl<'a> SlotWriter<'a> {
     }
 
     /// Makes sure that the tag in this state can be overwritten, and that the slot is in the
-    /// state's epoch. Returns `false` if the state has changed.
+    /// state's epoch. Returns [`LoadedState::Outdated`] if the state has changed meanwhile.
     ///
     /// A tag of this very slot needs neither: a reset after the slot's last operation would have
     /// left another tag.
     #[cold]
-    fn resolve_foreign_tag(self, state: State) -> Result<bool, EngineError> {
+    fn resolve_foreign_tag(self, state: State) -> Result<LoadedState, EngineError> {
         match state.slot() {
             REMOVED => return Err(EngineError::Removed),
             INITIAL => {}
             RESET => complete_reset(self.layout, state),
             other => {
-                if !help(self.layout, self.mapped.ensure_slot(other)?, state) {
-                    return Ok(false);
+                if help(self.layout, self.mapped.ensure_slot(other)?, state) == LoadedState::Outdated {
+                    return Ok(LoadedState::Outdated);
                 }
             }
         }
         adopt_epoch(self.layout, self.slot);
         check_count(self.layout, state, self.slot.epoch.load(Ordering::Relaxed))?;
-        Ok(true)
+        Ok(LoadedState::Current)
     }
 }
 
@@ -261,21 +272,22 @@ pub(crate) fn check_count(layout: &Layout, state: State, epoch: u32) -> Result<(
 }
 
 /// Stores the sequence number of the operation with this state's tag in `helped`, if its process
-/// has not committed it. Returns `false` if the state has changed.
-fn help(layout: &Layout, other: &Slot, state: State) -> bool {
+/// has not committed it.
+fn help(layout: &Layout, other: &Slot, state: State) -> LoadedState {
     // Before the next two loads: if `helped` changes after this load, the exchange below fails.
     let helped = other.helped.load(Ordering::Acquire);
     if truncate_seq(other.committed().seq()) == state.seq() {
-        return true;
+        return LoadedState::Current;
     }
     let pending = other.pending().seq();
     if truncate_seq(pending) != state.seq() || pending == helped {
-        return true;
+        return LoadedState::Current;
     }
     // The state must be unchanged *after* the loads of the records, or they may belong to a later
     // operation. The exchange compares for equality, because sequence numbers wrap.
-    layout.state() == state
-        && other.helped.compare_exchange(helped, pending, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    let is_helped = layout.state() == state
+        && other.helped.compare_exchange(helped, pending, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+    if is_helped { LoadedState::Current } else { LoadedState::Outdated }
 }
 
 /// Disowns permits of this epoch, without releasing them. Permits of another epoch are not held.
