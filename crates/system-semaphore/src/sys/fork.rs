@@ -152,9 +152,12 @@ pub(crate) type Hook = fn(Option<u32>);
 static HOOK: AtomicPtr<Hook> = AtomicPtr::new(ptr::null_mut());
 
 /// Sets the hook of this process and its later children. A child runs the hook in its `pthread_atfork` handler, and
-/// again when it takes its generation. The hook must be async-signal-safe. There is one hook, of `descriptor`.
+/// again when it takes its generation. There is one hook, of [`private_fd`](super::private_fd).
+///
+/// # Safety
+/// The hook must be async-signal-safe, because it runs in a child of a process that may have several threads.
 #[cfg(target_os = "linux")]
-pub(crate) fn on_new_generation(hook: &'static Hook) {
+pub(super) unsafe fn on_new_generation(hook: &'static Hook) {
     HOOK.store(ptr::from_ref(hook).cast_mut(), Ordering::Release);
 }
 

@@ -70,7 +70,8 @@ impl PrivateFd {
         let descriptor = raise(descriptor)?;
         let entry = make_entry(descriptor.as_raw_fd())?;
         // before a child can find the entry
-        fork::on_new_generation(&CLOSE_INHERITED);
+        // SAFETY: it calls async-signal-safe functions only, as the text on `pthread_atfork` says
+        unsafe { fork::on_new_generation(&CLOSE_INHERITED) };
         let owner_id = LAST_OWNER_ID.fetch_add(1, Ordering::Relaxed) + 1;
         // a previous owner of this number has lost it
         entry.owner_id.store(FREE, Ordering::Relaxed);

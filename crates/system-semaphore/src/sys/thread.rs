@@ -88,7 +88,8 @@ pub(crate) fn spawn_without_signals(name: &'static CStr, run: impl FnOnce() + Se
     // a new thread has its maker's mask
     // SAFETY: both sets are live, and the first is filled in
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
-    let created = create_detached(run.cast());
+    // SAFETY: from `into_raw`, and this function uses it again only if no thread was created
+    let created = unsafe { create_detached(run.cast()) };
     // SAFETY: filled in by the call before, which cannot fail with these arguments
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
     if !created {
@@ -98,8 +99,13 @@ pub(crate) fn spawn_without_signals(name: &'static CStr, run: impl FnOnce() + Se
     created
 }
 
-/// Creates a detached thread that runs [`start`] with this argument.
-fn create_detached(run: *mut c_void) -> bool {
+/// Creates a detached thread that runs [`start`] with this argument. Returns `false` if there is no
+/// new thread.
+///
+/// # Safety
+/// `run` comes from [`Box::into_raw`] of a `Box<Run>`. If this returns `true`, the new thread owns
+/// the box, and the caller must not use it again.
+unsafe fn create_detached(run: *mut c_void) -> bool {
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
     let attributes = attributes.as_mut_ptr();
     // SAFETY: fills them in
@@ -111,7 +117,7 @@ fn create_detached(run: *mut c_void) -> bool {
     // SAFETY: as above
     unsafe { libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED) };
     let mut thread = MaybeUninit::uninit();
-    // SAFETY: all is live and filled in, and what the function takes is for this one thread
+    // SAFETY: all is live and filled in, and the caller gives `run` to this one thread
     let error = unsafe { libc::pthread_create(thread.as_mut_ptr(), attributes, start, run) };
     // SAFETY: as above
     unsafe { libc::pthread_attr_destroy(attributes) };
@@ -119,7 +125,7 @@ fn create_detached(run: *mut c_void) -> bool {
 }
 
 extern "C" fn start(run: *mut c_void) -> *mut c_void {
-    // SAFETY: from `into_raw` in `spawn_without_signals`, for this thread alone
+    // SAFETY: from `into_raw`, for this thread alone, as `create_detached` requires
     let run = unsafe { Box::from_raw(run.cast::<Run>()) };
     // the panic was reported, and ends only this thread
     let _ = catch_unwind(AssertUnwindSafe(run));
