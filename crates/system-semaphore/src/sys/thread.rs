@@ -26,7 +26,12 @@ impl SingleThreaded {
             variable = if found.is_null() { NO_ANSWER.as_ptr().cast() } else { found.cast() };
             FOUND.store(variable, Ordering::Relaxed);
         }
-        // SAFETY: ours, or the C library's variable of type `char`, and either is there for ever
+        // SAFETY: The address is valid for ever: it is that of our static or of the C library's variable, a `char`. glibc
+        // stores to its variable as a plain `char`, not atomically. Such a store beside our load would be a data race. There
+        // is none, because <sys/single_threaded.h> lets every thread load the variable as a plain `char` at any time.
+        // glibc must therefore store to it only while one thread runs: before it starts the second one, in a forked
+        // child, or after the last other thread has ended. Should a version store at another time, our load is one
+        // instruction on one byte, and returns the old value or the new one.
         Self(unsafe { &*variable })
     }
 
