@@ -108,6 +108,18 @@ impl PrivateFd {
 }
 
 impl AsFd for PrivateFd {
+    /// Returns the descriptor without a check that the number still is this descriptor's.
+    ///
+    /// `BorrowedFd` promises an open descriptor. This one may be closed, or its number may belong to
+    /// another file, in two cases:
+    /// - Other code of this process has closed the descriptor.
+    /// - This process is a forked child, where the table's hook has closed the descriptor. After a
+    ///   raw `clone`, another thread of the child may open a file between the hook's check of the
+    ///   number and its `close`. The hook then closes that file.
+    ///
+    /// Memory safety does not depend on the number. The callers call
+    /// [`check_still_ours`](Self::check_still_ours) before they rely on what the system has
+    /// answered, and make no call in a forked child.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
     }
@@ -231,6 +243,8 @@ fn close_inherited(keep: Option<u32>) {
             device: entry.device.load(Ordering::Acquire),
             inode: entry.inode.load(Ordering::Acquire),
         };
+        // After a raw `clone`, another thread of this child can reuse the number between this check
+        // and the `close`. `fork` leaves the child one thread.
         let is_valid = file.is_of(number as RawFd);
         if entry.unregister(owner_id) && is_valid {
             // SAFETY: inherited from the parent's table, still the same file, and nobody here has used it

@@ -55,7 +55,8 @@ impl MappedFile {
         self.file.ensure_locks()
     }
 
-    /// The locks of a file that was opened just now; see [`SharedObject::new_locks`].
+    /// Returns the locks of a file that was opened just now, without the check that its descriptor
+    /// still is ours. See [`SharedObject::new_locks`] for what the caller checks.
     pub(crate) fn new_locks(&self) -> Arc<Locks> {
         self.file.new_locks()
     }

@@ -72,8 +72,11 @@ pub(crate) trait SharedObject<T: Shared, R: Shared>: Sized {
     /// [`LostDescriptor`](EngineError::LostDescriptor) if another object is there now, or none.
     fn ensure_locks(&self) -> Result<Arc<Self::Locks>, EngineError>;
 
-    /// The locks of an object that was opened just now, without the check whether the handle is still ours. The caller checks
-    /// [`check_still_ours`](LivenessLocks::check_still_ours) before it relies on a lock that was free or could be taken.
+    /// Returns the locks of an object that was opened just now, without the check that the handle still is ours.
+    ///
+    /// If other code of the process has closed the handle meanwhile, the locks may be those of another object. The caller
+    /// therefore calls [`check_still_ours`](LivenessLocks::check_still_ours) after it has found a lock free or taken one, and
+    /// before it relies on that. The opener starts over if the check fails.
     fn new_locks(&self) -> Arc<Self::Locks>;
 
     /// The handle alone, for another program: locks that were taken stay with it. `None` if it is lost or in use.
