@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::backoff::ContentionBackoff;
 use super::epoch;
-use super::layout::{self, FIRST_SLOTS, Layout, MoreSlots, PAGE, Slot};
+use super::layout::{self, FILE_SIZE, FIRST_SLOTS, Layout, MoreSlots, PAGE, Slot};
 use super::spin::AdaptiveSpin;
 use crate::backend::robust::error::EngineError;
 use crate::backend::robust::platform::{LivenessLocks, Locks, SharedFile, SharedObject};
@@ -28,6 +28,8 @@ pub(crate) struct MappedFile {
 }
 
 const NO_SLOT: u32 = u32::MAX;
+/// Every offset in the file fits into 32 bits. The casts of offsets and sizes below rely on that.
+const _: () = assert!(FILE_SIZE <= u32::MAX as u64 && SLOT_SIZE > 0);
 const SLOTS_AT: u32 = std::mem::offset_of!(Layout, slots) as u32;
 const SLOT_SIZE: u32 = size_of::<Slot>() as u32;
 
@@ -82,6 +84,7 @@ impl MappedFile {
     /// Allocates the memory of a slot. An access to memory that cannot be allocated raises SIGBUS.
     #[cold]
     fn reserve(&self, number: u16) -> Result<(), EngineError> {
+        // `ensure_slot` has checked the number, so this ends within the file
         let end = u64::from(SLOTS_AT + (u32::from(number) + 1) * SLOT_SIZE).next_multiple_of(PAGE);
         SharedFile::<Layout, MoreSlots>::reserve(&*self.ensure_locks()?, end)?;
         self.reserved.fetch_max((end as u32 - SLOTS_AT) / SLOT_SIZE, Ordering::Relaxed);
