@@ -4,6 +4,11 @@
 //! A [`light`] fence in one thread and a [`heavy`] one in another thread of the same process are
 //! ordered like two sequentially consistent fences. If each thread stores before its fence and then
 //! loads what the other one has stored, at least one of them sees the other's store.
+//!
+//! The kernel can refuse the system call after it was available: the process has entered a sandbox
+//! since. [`heavy`] then sleeps instead, and [`is_available`] returns `false` from then on. The
+//! order of such a pair of fences is not proven. It rests on the assumption at
+//! [`STORE_DELAY_LIMIT`].
 
 use std::sync::atomic::{AtomicBool, Ordering, compiler_fence};
 use std::time::Duration;
@@ -13,10 +18,21 @@ use rustix::thread::{MembarrierCommand, MembarrierQuery, membarrier, membarrier_
 
 use super::thread::SingleThreaded;
 
-/// Longest time after which a store is certainly visible to other CPUs.
+/// Assumed longest time until other CPUs see a store: 20 ms.
+///
+/// A CPU usually keeps a store to itself for less than a microsecond, and an interrupt or a context
+/// switch ends that. No architecture promises a limit. Only a [`heavy`] fence that the kernel has
+/// refused relies on this. If a CPU kept a store for longer, both sides could miss each other's
+/// store: two threads of one process would have the slot lock at the same time, and could write
+/// different records to the process's slot. The number of permits could then be wrong.
+///
+/// A larger value delays the thread that revokes a bias in a sandbox.
 const STORE_DELAY_LIMIT: Duration = Duration::from_millis(20);
 
-/// Returns whether the kernel has the fence.
+/// Whether the kernel has refused a [`heavy`] fence.
+static IS_REFUSED: AtomicBool = AtomicBool::new(false);
+
+/// Returns whether the kernel has the fence, and has never refused it to this process.
 ///
 /// While the process has one thread, this registers the process for it. The registration costs
 /// nothing then, and milliseconds later.
@@ -34,7 +50,7 @@ pub(crate) fn is_available() -> bool {
         IS_AVAILABLE.store(is_available, Ordering::Relaxed);
         IS_KNOWN.store(true, Ordering::Release);
     }
-    IS_AVAILABLE.load(Ordering::Relaxed)
+    IS_AVAILABLE.load(Ordering::Relaxed) && !IS_REFUSED.load(Ordering::Relaxed)
 }
 
 /// The frequent side's half. The compiler keeps the order, and [`heavy`] makes the CPU keep it.
@@ -44,12 +60,17 @@ pub(crate) fn light() {
 }
 
 /// The rare side's half. It takes some microseconds.
+///
+/// If the kernel refuses the fence, this sleeps for [`STORE_DELAY_LIMIT`] instead, and the caller
+/// relies on the assumption there. No thread that then calls [`is_available`] biases a lock. A lock
+/// that is biased already stays so until its bias is revoked: at most one more sleep for each such
+/// lock.
 #[cold]
 pub(crate) fn heavy() {
     let barrier = || membarrier(MembarrierCommand::PrivateExpedited);
     // the process must be registered, which takes some milliseconds once
     if barrier().is_err() && register().and_then(|()| Ok(barrier()?)).is_err() {
-        // The call was available before: the process has entered a sandbox since.
+        IS_REFUSED.store(true, Ordering::Relaxed);
         thread::sleep(STORE_DELAY_LIMIT);
     }
 }

@@ -29,6 +29,7 @@ pub(crate) struct SlotLock {
     /// The biased thread, while it has the lock by its bias. Otherwise 0.
     biased_held: AtomicUsize,
     single_threaded: SingleThreaded,
+    /// Whether the kernel had the fence when the lock was created.
     has_fence: bool,
     /// The thread that acquired `owner` last. Only the owner writes this.
     last_owner: AtomicUsize,
@@ -134,7 +135,16 @@ impl SlotLock {
         let bias_threshold = self.bias_threshold.load(Ordering::Relaxed);
         let may_bias = self.has_fence && (biased_thread == 0 || biased_thread == me | REVOKED);
         if may_bias && streak > bias_threshold {
-            self.streak.store(0, Ordering::Relaxed);
+            self.bias(me, bias_threshold);
+        }
+    }
+
+    /// Biases the lock to this thread, which owns it, unless the kernel has refused the fence since
+    /// the lock was created.
+    #[cold]
+    fn bias(&self, me: usize, bias_threshold: u32) {
+        self.streak.store(0, Ordering::Relaxed);
+        if asymmetric_fence::is_available() {
             self.bias_threshold.store(bias_threshold.saturating_mul(2), Ordering::Relaxed);
             self.biased_thread.store(me, Ordering::Relaxed);
         }
