@@ -103,9 +103,31 @@ pub fn is_stopped(pid: u32) -> bool {
     tasks(pid).iter().all(|task| state(task) == Some('T'))
 }
 
-/// Whether all its threads sleep.
+/// Returns whether all threads of the process slept at one moment.
+///
+/// One pass over the threads is not enough: a thread that slept when it was read can have run
+/// before the last one was read. This reads them twice. A thread that ran in between has another
+/// count of context switches.
 pub fn is_all_asleep(pid: u32) -> bool {
-    tasks(pid).iter().all(|task| state(task) == Some('S'))
+    let first = rests(pid);
+    first.iter().all(|rest| rest.state == Some('S')) && first == rests(pid)
+}
+
+/// The state of a thread, and how often it has left the CPU.
+#[derive(PartialEq, Eq)]
+struct Rest {
+    task: PathBuf,
+    state: Option<char>,
+    switches: Vec<String>,
+}
+
+fn rests(pid: u32) -> Vec<Rest> {
+    let rest = |task: PathBuf| {
+        let status = fs::read_to_string(task.join("status")).unwrap_or_default();
+        let switches = status.lines().filter(|line| line.contains("ctxt_switches")).map(str::to_owned);
+        Rest { state: state(&task), switches: switches.collect(), task }
+    };
+    tasks(pid).into_iter().map(rest).collect()
 }
 
 /// Whether its first thread sleeps.
