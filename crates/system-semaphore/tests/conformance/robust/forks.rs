@@ -343,7 +343,9 @@ fn close_of_foreign_descriptors_releases_nothing(tested: &TestedType) {
     let (mut holder, mut waiter) = (tested.puppet("s"), tested.puppet("s"));
     holder.must("acquire\ts\t5");
     waiter.must("start\tt\tacquire\ts\t1");
-    wait_until("deaths are watched", || process::threads(waiter.pid()) == 3);
+    // a thread that is between the open of a descriptor and its next use would lose it there
+    let is_at_rest = || process::threads(waiter.pid()) == 3 && process::is_all_asleep(waiter.pid());
+    wait_until("deaths are watched, and all threads sleep", is_at_rest);
     waiter.must("close-descriptors");
     holder.kill();
     waiter.must("finish\tt");
