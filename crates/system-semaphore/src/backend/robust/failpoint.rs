@@ -1,5 +1,5 @@
-//! Points at which a test stops or kills a process, and a way to let its waiters sleep without a
-//! bound.
+//! Points at which a test stops or kills a process, and ways to let its waiters sleep without a
+//! bound and to end their time.
 //!
 //! Outside this crate's unit tests all of this is empty.
 
@@ -44,5 +44,12 @@ pub(crate) fn longest_sleep(sleep: Duration) -> Duration {
     sleep
 }
 
+/// Returns whether the time of each wait of this process is over. A test ends it between two steps.
+#[cfg(not(test))]
+#[inline(always)]
+pub(crate) fn is_expired() -> bool {
+    false
+}
+
 #[cfg(test)]
-pub(crate) use super::tests::{hit, longest_sleep};
+pub(crate) use super::tests::{hit, is_expired, longest_sleep};

@@ -150,7 +150,7 @@ impl<W: DeathWatch> Waiter<'_, W> {
         if !must_queue && self.spin(state, wait.limit) {
             return Ok(());
         }
-        let is_expired = wait.limit.is_expired();
+        let is_expired = wait.limit.is_expired() || failpoint::is_expired();
         if is_expired && must_queue {
             // the limit passed before this waiter could queue, so it may acquire what is free now
             self.may_queue = false;

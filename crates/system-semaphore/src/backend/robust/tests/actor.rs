@@ -37,6 +37,10 @@ pub(crate) fn hit(step: Failpoint) {
             lose_descriptors_of(name);
             line = next_line().expect("it is told to go on");
         }
+        if line == "expire" {
+            IS_EXPIRED.store(true, Ordering::Relaxed);
+            line = next_line().expect("it is told to go on");
+        }
         if let Some(next) = line.strip_prefix("go\t") {
             *HALT.lock().expect("nobody panics with it") = Some(next.to_owned());
         }
@@ -44,7 +48,7 @@ pub(crate) fn hit(step: Failpoint) {
 }
 
 /// What an actor says when it halts.
-pub(super) fn halted(step: Failpoint) -> String {
+fn halted(step: Failpoint) -> String {
     format!("halted at {step:?}")
 }
 
@@ -54,6 +58,13 @@ static SLEEPS_UNTIL_WOKEN: AtomicBool = AtomicBool::new(false);
 
 pub(crate) fn longest_sleep(sleep: Duration) -> Duration {
     if SLEEPS_UNTIL_WOKEN.load(Ordering::Relaxed) { TEST_TIMEOUT * 10 } else { sleep }
+}
+
+/// Whether the time of each timed wait of this process is over, whatever its deadline.
+static IS_EXPIRED: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn is_expired() -> bool {
+    IS_EXPIRED.load(Ordering::Relaxed)
 }
 
 fn say(line: &str) {

@@ -15,7 +15,7 @@ use std::thread;
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
-pub(crate) use self::actor::{hit, longest_sleep};
+pub(crate) use self::actor::{hit, is_expired, longest_sleep};
 use super::algorithm::layout::FILE_SIZE;
 use super::algorithm::mapped_file::MappedFile;
 use super::algorithm::operation::{self, Operation, Outcome, WaitersFlag};

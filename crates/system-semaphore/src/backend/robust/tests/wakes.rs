@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use test_support::wait_until;
+use test_support::{TEST_TIMEOUT, wait_until};
 
 use super::super::algorithm::fairness::{self, FAIRNESS_DELAY, is_fair_now};
 use super::super::algorithm::wake::announce_and_wake;
 use super::super::failpoint::Failpoint;
-use super::actor::{Actor, halted};
+use super::actor::Actor;
 use super::{MANY, TestSemaphore};
 use crate::ErrorKind;
 
@@ -52,25 +52,21 @@ fn next_waiter_gets_permit_of_killed_woken_waiter() {
 
 #[test]
 fn woken_waiter_that_times_out_passes_its_wake_up_on() {
-    const TIME: Duration = Duration::from_secs(2);
     let test = TestSemaphore::new(0);
     let (mut first, mut second) = (Actor::with(&test), Actor::with(&test));
     first.must("halt\tWoken");
-    first.fall_asleep(&format!("acquire\ts\t1\t{}", TIME.as_millis()), &test);
-    // it sleeps, so its time has begun
-    let begin = Instant::now();
+    // with a deadline that the test does not reach: its time is over when the test says so
+    first.fall_asleep(&format!("acquire\ts\t1\t{}", 10 * TEST_TIMEOUT.as_millis()), &test);
     second.fall_asleep("acquire\ts\t1", &test);
-    // if the first one's time is up before it is woken, it has no duty, and this says nothing
     test.semaphore.add_permits(1).expect("there is room");
-    if first.answer() == Ok(halted(Failpoint::Woken)) {
-        let overtaker = test.semaphore.try_acquire().expect("it is free");
-        wait_until("the first one's time is up", || begin.elapsed() > TIME);
-        first.send("go");
-        let failure = first.answer().expect_err("its time is up");
-        assert!(failure.message.contains("in time"), "{failure:?}");
-        // nothing but the first one's word has the second announce itself again
-        drop(overtaker);
-    }
+    first.assert_halts(Failpoint::Woken);
+    let overtaker = test.semaphore.try_acquire().expect("it is free");
+    first.send("expire");
+    first.send("go");
+    let failure = first.answer().expect_err("its time is over");
+    assert!(failure.message.contains("in time"), "{failure:?}");
+    // nothing but the wake-up that the first passed on has the second announce itself again
+    drop(overtaker);
     assert_eq!(second.answer(), Ok(String::new()));
     test.assert_permits(0, 1, "the second has it");
 }
