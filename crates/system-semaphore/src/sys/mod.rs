@@ -1,8 +1,19 @@
 //! The modules that contain all unsafe code: safe functions over the C library, one file a facility, no policy.
 //!
-//! Every function here is safe to call with any argument, and returns the errors of the operating system as
-//! [`std::io::Error`]. The one exception is shared memory in a forked child, where the mapping is absent: its module
-//! states the invariant that the rest of the crate keeps.
+//! The functions return the errors of the operating system as [`std::io::Error`]. No argument of a safe function here causes
+//! undefined behaviour. A function for which an argument could do that is an `unsafe fn`.
+//!
+//! # Invariant of the crate
+//! The memory of a mapped file does not exist in a forked child. A reference into it must not be used there. This is a
+//! precondition of *when* safe code runs, which no type expresses: [`shared_memory`] lists the places that establish it.
+//!
+//! # I/O safety
+//! [`private_fd`] hands out descriptors that other code of the process may have closed. Its `as_fd` says when.
+//!
+//! # Unsafe code elsewhere
+//! [`shared_memory::shared`] declares the structs of the file format in the engine, and expands to an `unsafe impl` of
+//! [`Shared`](shared_memory::Shared) there. The implementation is bounded by the types of the fields, so that the compiler
+//! checks that each of them may be shared. No other unsafe code of the crate is outside this module, except in tests.
 #![allow(unsafe_code)]
 
 pub(crate) mod arc_or_ref;

@@ -1,4 +1,32 @@
 //! A file that is mapped into memory and that other processes write at any time.
+//!
+//! # Invariant of the crate
+//!
+//! No thread of a forked child uses a reference into a mapping that an ancestor made. The child does
+//! not have the memory (`MADV_DONTFORK`). Another mapping may lie at its address. The access is
+//! undefined behaviour then, and usually raises SIGSEGV.
+//!
+//! A build with debug assertions checks the invariant at each access to a [`Mapping`] or a [`Part`].
+//! Other builds do not, because the check would be on the fast path. These places establish the
+//! invariant by comparing [generations](fork::generation):
+//!
+//! | place | in a forked child |
+//! |---|---|
+//! | `Attachment::in_this_process`, `with_open` (all operations of handles and guards) | the semaphore is opened anew |
+//! | `Attachment::fast_path` (each use of a [`Part`]) | there is no fast path |
+//! | `Attachment::drop` | the parent's entries are not touched |
+//! | `Permit::num_permits`, `merge`, `release_slow` | the guard is empty |
+//! | `InheritablePermit::drop` | only the descriptor is closed |
+//! | `RobustSemaphore::drop` | the slot and the file stay as they are |
+//! | `Waiter::pause`, after a sleep that a signal handler has ended | the wait fails |
+//! | `Waiter::drop` | the waiter does not leave the parent's queue |
+//! | `PerProcess`, for the registry of attachments and the death watch | both are empty |
+//! | `Area::drop` | nothing is unmapped |
+//!
+//! One case is left to the program: a signal handler that calls `fork` and returns in the child, if
+//! it has interrupted an operation elsewhere than in its sleep. The child then continues the
+//! operation of its parent, without the memory. POSIX does not list `fork` among the functions that
+//! a signal handler may call.
 
 use std::ffi::c_void;
 use std::fmt;
@@ -13,6 +41,9 @@ use super::fork;
 use super::mapping_placement::{Placement, page_size};
 
 /// A type that may lie in memory that other processes write.
+///
+/// A reference to such a type may point into a [`Mapping`]. It must not be used in a forked child:
+/// see the [module](self).
 ///
 /// # Safety
 /// Every bit pattern is valid, and every part that is read or written is an atomic.
@@ -46,8 +77,8 @@ pub(crate) use shared;
 /// descriptor.
 ///
 /// A forked child does not inherit the mapping, because the child would keep the locks of its
-/// parent. The memory must not be accessed there: a caller compares generations first. Dropping a
-/// mapping in a child does nothing.
+/// parent. The memory must not be accessed there, which is an invariant of the crate: see the
+/// [module](self). Dropping a mapping in a child does nothing.
 ///
 /// From the file after the first [`SPLIT_THRESHOLD`] on, each file is mapped in two parts: the
 /// first pages of all such files side by side, the rest elsewhere. Eight first pages then share one
@@ -62,11 +93,22 @@ pub(crate) struct Mapping<T: Shared, R: Shared> {
 
 /// The memory that is unmapped when the mapping and its parts are dropped.
 struct Owner {
-    #[expect(dead_code, reason = "it is mapped as long as this lives")]
     areas: (Area, Option<Area>),
     /// Dropped last.
     #[expect(dead_code, reason = "it is taken as long as this lives")]
     placement: Placement,
+}
+
+impl Owner {
+    /// Checks the invariant of the crate, in builds with debug assertions.
+    #[inline(always)]
+    fn debug_assert_own(&self) {
+        debug_assert_eq!(
+            self.areas.0.generation,
+            fork::generation(),
+            "a forked child uses its parent's mapping"
+        );
+    }
 }
 
 // SAFETY: it is shared with other processes anyway, as the trait `Shared` allows
@@ -101,7 +143,9 @@ impl<T: Shared, R: Shared> Mapping<T, R> {
     /// Returns the part that follows the first one.
     #[inline(always)]
     pub(crate) fn rest(&self) -> &R {
-        // SAFETY: mapped as long as the owner lives, aligned, long enough, and valid whatever it contains
+        self.owner.debug_assert_own();
+        // SAFETY: mapped as long as the owner lives, in this process by the invariant of the crate; aligned, long enough,
+        // and valid whatever it contains
         unsafe { self.rest.as_ref() }
     }
 
@@ -116,6 +160,7 @@ impl<T: Shared, R: Shared> Deref for Mapping<T, R> {
 
     #[inline(always)]
     fn deref(&self) -> &T {
+        self.owner.debug_assert_own();
         // SAFETY: as for the rest
         unsafe { self.beginning.as_ref() }
     }
@@ -128,9 +173,11 @@ impl<T: Shared, R: Shared> fmt::Debug for Mapping<T, R> {
 }
 
 /// A part of a mapping. The mapping lives as long as any of its parts.
+///
+/// The memory must not be accessed in a forked child, which is an invariant of the crate: see the
+/// [module](self).
 pub(crate) struct Part<P: Shared> {
     part: NonNull<P>,
-    #[expect(dead_code, reason = "it keeps the memory")]
     owner: Arc<Owner>,
 }
 
@@ -144,7 +191,8 @@ impl<P: Shared> Deref for Part<P> {
 
     #[inline(always)]
     fn deref(&self) -> &P {
-        // SAFETY: chosen from what the owner keeps mapped
+        self.owner.debug_assert_own();
+        // SAFETY: chosen from what the owner keeps mapped, in this process by the invariant of the crate
         unsafe { self.part.as_ref() }
     }
 }
@@ -248,6 +296,16 @@ mod tests {
         assert!(is_mapped(), "the part is mapped still");
         drop(part);
         assert!(!is_mapped());
+    }
+
+    /// The generation differs from that of this process, as in a forked child.
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "a forked child uses its parent's mapping")]
+    fn debug_build_detects_access_in_forked_child() {
+        let mut mapping = map(&new_file("inherited"));
+        Arc::get_mut(&mut mapping.owner).expect("it has no parts").areas.0.generation += 1;
+        mapping[0].store(1, Ordering::Relaxed);
     }
 
     #[test]
