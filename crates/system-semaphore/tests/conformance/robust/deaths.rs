@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use system_semaphore::{AccessMode, Observer, SystemSemaphore};
 use test_support::{Puppet, kill_stray, process, wait_until};
 
-use super::wakes::assert_one_attempt_is_fast;
+use super::wakes::{assert_one_attempt_is_fast, wait_until_check_is_far};
 use super::{wait_for_waiters, wait_for_watch};
 use crate::case;
 use crate::observing::LISTING;
@@ -20,6 +20,7 @@ fn death_wakes_waiter(tested: &TestedType) {
         holder.must("acquire\ts\t1");
         waiter.block("acquire\ts\t1");
         wait_for_watch(&waiter);
+        wait_until_check_is_far();
         holder.kill_and_wait();
         let begin = Instant::now();
         waiter.answer().expect("it came back");
@@ -46,6 +47,7 @@ fn death_of_watcher_and_holder_wakes_waiter(tested: &TestedType) {
         }
         let mut survivor = waiters.pop().expect("there are four");
         waiters.iter().for_each(Puppet::stop);
+        wait_until_check_is_far();
         holder.kill();
         waiters.iter_mut().for_each(Puppet::start_kill);
         let begin = Instant::now();
