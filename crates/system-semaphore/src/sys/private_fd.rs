@@ -297,13 +297,19 @@ mod tests {
     use rustix::event::{EventfdFlags, eventfd};
     use rustix::fs::inotify;
     use rustix::io::fcntl_getfd;
+    use test_support::wait_until;
 
     use super::*;
 
     /// `fstat` reports the same for both, because neither is a file.
     #[test]
     fn an_inotify_instance_is_not_taken_for_an_event_counter() {
-        let inotify = inotify::init(inotify::CreateFlags::CLOEXEC).expect("there is one to be had");
+        let mut inotify = None;
+        wait_until("other processes of this user leave an instance", || {
+            inotify = inotify::init(inotify::CreateFlags::CLOEXEC).ok();
+            inotify.is_some()
+        });
+        let inotify = inotify.expect("the wait has made it");
         let number = inotify.as_raw_fd();
         let inotify = PrivateFd::new(inotify).expect("it is open");
         assert!(inotify.check_still_ours());

@@ -57,7 +57,10 @@ fn halted(step: Failpoint) -> String {
 static SLEEPS_UNTIL_WOKEN: AtomicBool = AtomicBool::new(false);
 
 pub(crate) fn longest_sleep(sleep: Duration) -> Duration {
-    if SLEEPS_UNTIL_WOKEN.load(Ordering::Relaxed) { TEST_TIMEOUT * 10 } else { sleep }
+    // A user has a limited number of inotify instances (128). If other processes have them all, this waiter must go on to
+    // try, or it would sleep for ever without a watch.
+    let is_for_good = SLEEPS_UNTIL_WOKEN.load(Ordering::Relaxed) && process::has_inotify(std::process::id());
+    if is_for_good { TEST_TIMEOUT * 10 } else { sleep }
 }
 
 /// Whether the time of each timed wait of this process is over, whatever its deadline.

@@ -101,11 +101,22 @@ fn path(file: impl AsFd) -> String {
 #[cfg(test)]
 mod tests {
     use rustix::fs::{MemfdFlags, memfd_create};
+    use test_support::wait_until;
 
     use super::*;
 
     const NOT_LONG: Duration = Duration::from_millis(1);
     const LONG: Duration = Duration::from_secs(60);
+
+    /// Waits while other processes of this user have all the instances that it may have.
+    fn instance() -> Inotify {
+        let mut instance = None;
+        wait_until("an instance is left", || {
+            instance = Inotify::new().ok();
+            instance.is_some()
+        });
+        instance.expect("the wait has made it")
+    }
 
     fn file() -> Locks {
         let make = || PrivateFd::new(memfd_create("notices", MemfdFlags::CLOEXEC)?);
@@ -127,7 +138,7 @@ mod tests {
 
     #[test]
     fn standby_hears_the_signal_and_no_user() {
-        let (inotify, file) = (Inotify::new().expect("an instance is left"), file());
+        let (inotify, file) = (instance(), file());
         let subscription = inotify.subscribe(&file, Role::Standby).expect("a watch is left");
         drop(user_of(&file));
         assert_eq!(notices(&inotify, NOT_LONG), []);
@@ -138,7 +149,7 @@ mod tests {
 
     #[test]
     fn watcher_that_was_standby_hears_both() {
-        let (inotify, file) = (Inotify::new().expect("an instance is left"), file());
+        let (inotify, file) = (instance(), file());
         let subscription = inotify.subscribe(&file, Role::Standby).expect("a watch is left");
         let same = inotify.subscribe(&user_of(&file), Role::Watcher).expect("a watch is left");
         assert_eq!(same, subscription);
@@ -159,7 +170,7 @@ mod tests {
 
     #[test]
     fn nothing_is_heard_after_unsubscribing() {
-        let (inotify, file) = (Inotify::new().expect("an instance is left"), file());
+        let (inotify, file) = (instance(), file());
         let subscription = inotify.subscribe(&file, Role::Watcher).expect("a watch is left");
         inotify.unsubscribe(subscription);
         drop(user_of(&file));
@@ -170,7 +181,7 @@ mod tests {
 
     #[test]
     fn instance_that_other_code_replaced_is_disconnected() {
-        let (inotify, other) = (Inotify::new().expect("an instance is left"), file());
+        let (inotify, other) = (instance(), file());
         crate::sys::private_fd::steal_fd(inotify.0.as_fd().as_raw_fd(), other.as_fd()).expect("it is open");
         assert_eq!(inotify.wait(NOT_LONG, |notice| panic!("{notice:?}")), Err(Disconnected));
     }
