@@ -19,7 +19,7 @@
 pub(crate) mod arc_or_ref;
 #[cfg(target_os = "linux")]
 pub(crate) mod asymmetric_fence;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(portable_platform)))]
 pub(crate) mod byte_lock;
 #[cfg(target_os = "linux")]
 pub(crate) mod clock;
@@ -28,7 +28,7 @@ pub(crate) mod fork;
 #[cfg(not(unix))]
 #[path = "no_fork.rs"]
 pub(crate) mod fork;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(portable_platform)))]
 pub(crate) mod futex;
 #[cfg(target_os = "linux")]
 mod mapping_placement;

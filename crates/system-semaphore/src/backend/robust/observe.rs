@@ -28,17 +28,21 @@ use crate::sys::user;
 use crate::types::{Holder, Listed, Owners, Snapshot, Waiter};
 
 #[derive(Debug)]
-struct FileObserver(OwnedFd);
+struct FileObserver {
+    file: OwnedFd,
+    path: SemaphorePath,
+}
 
 pub(crate) fn observe(name: &str) -> Result<Box<dyn Observe>, Cause> {
-    Ok(Box::new(FileObserver(file::open_to_read(&SemaphorePath::of(name)?)?)))
+    let path = SemaphorePath::of(name)?;
+    Ok(Box::new(FileObserver { file: file::open_to_read(&path)?, path }))
 }
 
 impl Observe for FileObserver {
     fn snapshot(&self) -> Result<Snapshot, Cause> {
         let header: Image<{ offset_of!(Layout, slots) }> = self.read(0)?;
         let state = State(header.u64_at(offset_of!(Layout, state)));
-        let data = fstat(&self.0).map_err(EngineError::from)?;
+        let data = fstat(&self.file).map_err(EngineError::from)?;
         // the last user has closed it, or it was removed
         if data.st_nlink == 0 || state.slot() == REMOVED {
             return Err(EngineError::Removed.into());
@@ -51,7 +55,7 @@ impl Observe for FileObserver {
             let slot: SlotImage =
                 self.read(offset_of!(Layout, slots) + usize::from(number) * size_of::<Slot>())?;
             let held = slot.held(epoch);
-            if !Locks::of_observed(self.0.as_fd(), number)? {
+            if !Locks::is_locked_of_observed(self.file.as_fd(), &self.path, number)? {
                 held_by_dead = held_by_dead.saturating_add(held);
                 continue;
             }
@@ -90,7 +94,7 @@ impl Observe for FileObserver {
 impl FileObserver {
     fn read<const SIZE: usize>(&self, at: usize) -> Result<Image<SIZE>, EngineError> {
         let mut bytes = [0; SIZE];
-        match retry_on_intr(|| pread(&self.0, &mut bytes, at as u64))? {
+        match retry_on_intr(|| pread(&self.file, &mut bytes, at as u64))? {
             read if read == SIZE => Ok(Image(bytes)),
             _ => Err(EngineError::Corrupt),
         }
@@ -166,14 +170,14 @@ pub(crate) fn list(owners: Owners) -> Vec<Listed> {
 fn list_file(path: SemaphorePath) -> Option<Listed> {
     let full_path = path.full_path();
     let owner = fs::symlink_metadata(&full_path).ok()?.uid();
-    let observer = file::open_to_read(&path).map(FileObserver);
+    let file = file::open_to_read(&path);
     let name = path.name().or_else(|| {
-        let name = validate::read_name(observer.as_ref().ok()?.0.as_fd()).ok()??;
+        let name = validate::read_name(file.as_ref().ok()?.as_fd()).ok()??;
         String::from_utf8(name).ok()
     });
     let native_key = name.as_deref().and_then(|name| path.native_key(name));
     let name = name.unwrap_or_else(|| path.file.clone());
-    let snapshot = observer.and_then(|observer| observer.snapshot());
+    let snapshot = file.and_then(|file| FileObserver { file, path }.snapshot());
     Some(Listed {
         native_key: native_key.map(|native| NativeIpcKey::new(native, KeyType::Robust)),
         key_type: KeyType::Robust,

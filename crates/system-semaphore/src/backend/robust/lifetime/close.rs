@@ -2,14 +2,14 @@
 
 use std::sync::atomic::Ordering;
 
-use super::file::names;
+use super::file::{names, unlink};
 use super::path::SemaphorePath;
 use super::registry_lock::RegistryLock;
 use super::slots::{find_other_user, has_other_users};
 use crate::backend::robust::algorithm::mapped_file::MappedFile;
 use crate::backend::robust::algorithm::recovery::free;
 use crate::backend::robust::failpoint::{self, Failpoint};
-use crate::backend::robust::platform::LivenessLocks;
+use crate::backend::robust::platform::{LivenessLocks, SharedFile, SharedObject};
 use crate::error::Cause;
 
 /// Closes the semaphore, and removes the file if it has no other user.
@@ -40,12 +40,15 @@ fn try_close(mapped: &MappedFile, path: &SemaphorePath) -> Result<(), Cause> {
 
 /// Unlinks the file if it is not persistent and has no user. The caller has the registry lock.
 pub(crate) fn unlink_if_unused(mapped: &MappedFile, path: &SemaphorePath) -> Result<(), Cause> {
-    if mapped.layout().persistent.load(Ordering::Acquire) == 0
-        && !has_other_users(mapped)?
-        && let Some(directory) = path.open_directory()?
-        && names(path, &directory, mapped)
-    {
-        let _ = path.unlink(&directory);
+    if mapped.layout().persistent.load(Ordering::Acquire) != 0 || has_other_users(mapped)? {
+        return Ok(());
+    }
+    match path.open_directory()? {
+        Some(directory) if names(path, &directory, mapped) => {
+            let _ = unlink(mapped, path, &directory);
+        }
+        // The file has neither its name nor users.
+        _ => SharedFile::remove_side_objects(path, Some(&mapped.file)),
     }
     Ok(())
 }

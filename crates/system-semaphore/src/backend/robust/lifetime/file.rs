@@ -55,6 +55,12 @@ pub(crate) fn open_file(path: &Arc<SemaphorePath>, directory: &OwnedFd) -> Resul
     }
 }
 
+/// Unlinks the file, with what the platform keeps beside it. The caller has the registry lock.
+pub(crate) fn unlink(mapped: &MappedFile, path: &SemaphorePath, directory: &OwnedFd) -> Result<(), Errno> {
+    SharedFile::remove_side_objects(path, Some(&mapped.file));
+    path.unlink(directory)
+}
+
 /// Returns whether the path still names this file.
 pub(crate) fn names(path: &SemaphorePath, directory: &OwnedFd, mapped: &MappedFile) -> bool {
     path.stat(directory).is_some_and(|data| file_id(data.st_dev, data.st_ino) == mapped.file.id())

@@ -9,19 +9,19 @@ use rustix::io::Errno;
 use super::Attempt;
 use super::close::unlink_if_unused;
 use super::create::{check_value, create, max_permits, mode};
-use super::file::{names, open_file};
+use super::file::{names, open_file, unlink};
 use super::path::SemaphorePath;
 use super::registry_lock::RegistryLock;
 use super::slots::{find_other_user, recover_and_take_slot};
 use super::validate::{explain_unlink, not_found};
 use crate::backend::api::OpenRequest;
 use crate::backend::robust::algorithm::epoch;
-use crate::backend::robust::algorithm::layout::{MAX_PERMITS, REMOVED};
+use crate::backend::robust::algorithm::layout::{Layout, MAX_PERMITS, MoreSlots, REMOVED};
 use crate::backend::robust::algorithm::mapped_file::MappedFile;
 use crate::backend::robust::algorithm::reset::reset;
 use crate::backend::robust::error::EngineError;
 use crate::backend::robust::failpoint::{self, Failpoint};
-use crate::backend::robust::platform::LivenessLocks;
+use crate::backend::robust::platform::{LivenessLocks, SharedFile, SharedObject};
 use crate::error::{Cause, ErrorKind};
 use crate::types::AccessMode;
 
@@ -67,7 +67,10 @@ fn open_with_retries(
                     return Ok(mapped);
                 }
             }
-            None => return Err(not_found()),
+            None => {
+                SharedFile::<Layout, MoreSlots>::remove_side_objects(&**path, None);
+                return Err(not_found());
+            }
         }
     }
     let reason = format!(
@@ -120,7 +123,7 @@ fn register_locked(
     // the remover was killed before it unlinked the file
     let is_removed = layout.state().slot() == REMOVED;
     if is_removed {
-        match path.unlink(directory) {
+        match unlink(mapped, path, directory) {
             Ok(()) | Err(Errno::NOENT) => return Ok(Attempt::StartOver),
             // its users got the error that it was removed: reinitialising it would revive it for
             // them
@@ -137,7 +140,7 @@ fn register_locked(
     match request.mode {
         AccessMode::OpenExisting if is_stale => {
             // an opener that may not unlink the file leaves that to one that may
-            let _ = path.unlink(directory);
+            let _ = unlink(mapped, path, directory);
             return Err(not_found());
         }
         AccessMode::CreateNew if !is_stale => {
@@ -153,6 +156,7 @@ fn register_locked(
         check_value(request.initial_value, max)?;
     }
     if is_stale {
+        SharedFile::remove_side_objects(path, Some(&mapped.file));
         reinitialise(mapped, request, max)?;
     }
     if recover_and_take_slot(mapped, path, &locks, user)? == Attempt::StartOver {

@@ -16,7 +16,7 @@ use sha1::{Digest, Sha1};
 
 use crate::backend::robust::algorithm::layout::MAX_NAME;
 use crate::backend::robust::error::EngineError;
-use crate::backend::robust::platform::{Location, Object};
+use crate::backend::robust::platform::{Location, Object, is_side_file};
 use crate::error::{Cause, ErrorKind};
 use crate::sys::user;
 
@@ -105,7 +105,9 @@ impl SemaphorePath {
             } else if let Some(user) = file.strip_prefix(DIRECTORY_PREFIX).and_then(|user| user.parse().ok())
                 && of(user)
             {
-                let files = file_names(&Path::new(root).join(file)).into_iter();
+                let mut files = file_names(&Path::new(root).join(file));
+                files.retain(|file| !is_side_file(file));
+                let files = files.into_iter();
                 paths.extend(files.map(|file| Self::new(root, Some(user), file, None)));
             }
         }
@@ -237,6 +239,14 @@ pub(crate) fn open_by_name(path: &SemaphorePath) -> Result<OwnedFd, Errno> {
 impl Location for SemaphorePath {
     fn open(&self) -> io::Result<Object> {
         Ok(open_by_name(self)?)
+    }
+
+    fn full_path(&self) -> PathBuf {
+        self.full_path()
+    }
+
+    fn remove_directory_if_empty(&self) {
+        self.remove_directory_if_empty();
     }
 }
 

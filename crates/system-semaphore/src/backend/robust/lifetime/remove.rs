@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use rustix::fs::fstat;
 use rustix::io::Errno;
 
-use super::file::{names, open_file};
+use super::file::{names, open_file, unlink};
 use super::open::OPEN_ATTEMPTS;
 use super::path::SemaphorePath;
 use super::registry_lock::RegistryLock;
@@ -43,7 +43,7 @@ pub(crate) fn remove(path: &Arc<SemaphorePath>) -> Result<(), Cause> {
         }
         wake::wake(&mapped, u32::MAX);
         failpoint::hit(Failpoint::MarkedRemoved);
-        path.unlink(&directory).map_err(|errno| explain_unlink(path, errno))?;
+        unlink(&mapped, path, &directory).map_err(|errno| explain_unlink(path, errno))?;
         drop(registry_lock);
         return if is_stale { Err(not_found()) } else { Ok(()) };
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,16 @@ pub(crate) trait Location: fmt::Debug + Send + Sync {
     /// # Errors
     /// The system's error; of the kind `NotFound` if there is none.
     fn open(&self) -> io::Result<Object>;
+
+    /// Returns the object's path, beside which a platform may keep files of its own. Their names
+    /// begin with a dot.
+    #[cfg_attr(not(portable_platform), expect(dead_code, reason = "Linux keeps nothing there"))]
+    fn full_path(&self) -> PathBuf;
+
+    /// Removes the directory of the object if it belongs to the user's objects and is empty. The
+    /// platform calls this after it has removed a file of its own.
+    #[cfg_attr(not(portable_platform), expect(dead_code, reason = "Linux keeps nothing there"))]
+    fn remove_directory_if_empty(&self);
 }
 
 /// An object that several processes map, lock and park on: a `T` that is followed by an `R`.
@@ -80,7 +91,16 @@ pub(crate) trait SharedObject<T: Shared, R: Shared>: Sized {
     fn new_locks(&self) -> Arc<Self::Locks>;
 
     /// The handle alone, for another program: locks that were taken stay with it. `None` if it is lost or in use.
+    ///
+    /// It is the handle that the lock belongs to, which may be another file than the object's.
     fn into_object(self) -> Option<Object>;
+
+    /// Removes what the platform keeps beside the objects of a location and no living process uses.
+    ///
+    /// The caller is about to unlink this object or to reinitialise it, or has found that the
+    /// location has none. No thread is parked by `object`. What is not removed, because a living
+    /// process uses it, goes with that process's locks.
+    fn remove_side_objects(location: &dyn Location, object: Option<&Self>);
 }
 
 /// Locks that the system releases when their process ends, however it ends.
@@ -89,7 +109,9 @@ pub(crate) trait SharedObject<T: Shared, R: Shared>: Sized {
 pub(crate) trait LivenessLocks {
     /// Takes a lock; returns `false` if another open has it.
     ///
-    /// A platform may also return `false` while another process checks the lock.
+    /// A platform may also return `false` while another process checks the lock. It may return
+    /// `true` for a lock that is worth nothing if the object is gone;
+    /// [`check_still_ours`](Self::check_still_ours) tells.
     fn try_lock(&self, lock: LockId) -> Result<bool, EngineError>;
 
     /// Releases a lock. Nothing happens if this open does not have it.

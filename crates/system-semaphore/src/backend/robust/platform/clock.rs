@@ -3,6 +3,7 @@
 use std::time::Duration;
 pub(crate) use std::time::Instant;
 
+#[cfg(not(portable_platform))]
 use rustix::time::Timespec;
 
 use crate::sys::clock::monotonic;
@@ -29,6 +30,7 @@ fn ticks_until(group: u64, groups: u64, now: u64) -> u64 {
 }
 
 /// Returns the time of the monotonic clock after this duration.
+#[cfg(not(portable_platform))]
 pub(crate) fn after(duration: Duration) -> Timespec {
     let duration = Timespec { tv_sec: duration.as_secs() as i64, tv_nsec: duration.subsec_nanos().into() };
     monotonic() + duration

@@ -115,6 +115,15 @@ impl<T: Shared, R: Shared> SharedObject<T, R> for SharedFile<T, R> {
         let locks = self.locks.into_inner().unwrap_or_else(PoisonError::into_inner);
         Arc::into_inner(locks)?.0.into_inner()
     }
+
+    #[inline]
+    fn remove_side_objects(_: &dyn Location, _: Option<&Self>) {}
+}
+
+/// Returns whether a file in the object's directory is the platform's own: there is none.
+#[inline]
+pub(crate) fn is_side_file(_: &str) -> bool {
+    false
 }
 
 /// A file, as a set of locks on its bytes.
@@ -122,8 +131,12 @@ impl<T: Shared, R: Shared> SharedObject<T, R> for SharedFile<T, R> {
 pub(crate) struct Locks(PrivateFd);
 
 impl Locks {
-    /// The locks of a file that is only observed.
-    pub(crate) fn of_observed(file: BorrowedFd<'_>, lock: LockId) -> Result<bool, EngineError> {
+    /// Returns whether a process has the lock of an object that this process only observes.
+    pub(crate) fn is_locked_of_observed(
+        file: BorrowedFd<'_>,
+        _: &dyn Location,
+        lock: LockId,
+    ) -> Result<bool, EngineError> {
         Ok(byte_lock::is_locked(file, lock..lock + 1)?)
     }
 }
