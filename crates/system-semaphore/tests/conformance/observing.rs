@@ -4,6 +4,7 @@ use system_semaphore::{ErrorKind, Listed, Observer, Owners, SystemSemaphore, lis
 use test_support::{TestLock, wait_until};
 
 use crate::case;
+use crate::robust::WATCHER_THREADS;
 use crate::tested_type::{TestedType, free};
 
 case!(Unix, observer_sees_the_same_as_users);
@@ -122,7 +123,9 @@ fn observation_wakes_nobody(tested: &TestedType) {
     let mut waiter = tested.puppet("s");
     waiter.block("acquire\ts\t1");
     let observer = Observer::new(tested.key("s")).expect("it is there");
-    wait_until("it has deaths watched", || test_support::process::threads(waiter.pid()) > 1);
+    wait_until("it has deaths watched", || {
+        test_support::process::threads(waiter.pid()) == 1 + WATCHER_THREADS
+    });
     wait_until("it sleeps", || test_support::process::is_all_asleep(waiter.pid()));
     // the waiter looks by itself, more often in the beginning, and then about once a second
     let is_undisturbed = || {

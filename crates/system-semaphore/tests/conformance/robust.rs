@@ -7,6 +7,8 @@ mod limits;
 mod names;
 mod reporting;
 mod resets;
+#[cfg(portable_platform)]
+mod side_files;
 mod stops;
 mod stress;
 mod wakes;
@@ -20,6 +22,10 @@ use test_support::{Puppet, wait_until};
 
 use crate::tested_type::TestedType;
 
+/// The threads that a process has for the watch of deaths while a thread of it waits: none where the
+/// platform gives no notice of deaths.
+pub(crate) const WATCHER_THREADS: usize = if cfg!(portable_platform) { 0 } else { 1 };
+
 /// Waits until so many threads wait.
 #[track_caller]
 fn wait_for_waiters(semaphore: &SystemSemaphore, count: u32) {
@@ -30,7 +36,8 @@ fn wait_for_waiters(semaphore: &SystemSemaphore, count: u32) {
 #[track_caller]
 fn wait_for_watch(puppet: &Puppet) {
     // the other thread is started before the last look and the sleep that only a death, or a second, ends
-    let is_watched = || test_support::process::threads(puppet.pid()) == 2 && puppet.is_asleep();
+    let is_watched =
+        || test_support::process::threads(puppet.pid()) == 1 + WATCHER_THREADS && puppet.is_asleep();
     wait_until("deaths are watched", is_watched);
 }
 

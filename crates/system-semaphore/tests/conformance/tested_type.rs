@@ -15,7 +15,7 @@ use system_semaphore::{AccessMode, Capabilities, ErrorKind, KeyType, NativeIpcKe
 use test_support::{Puppet, TEST_TIMEOUT};
 
 #[cfg(unix)]
-pub(crate) use unix::{files_of_this_run, sets_of_this_run, system_v};
+pub(crate) use unix::{files_of_this_run, kernel_semaphores, sets_of_this_run, system_v};
 
 /// What a case works with.
 pub(crate) struct TestedType {

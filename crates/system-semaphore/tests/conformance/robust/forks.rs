@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use system_semaphore::{AccessMode, ErrorKind, SystemSemaphore};
 use test_support::{Puppet, kill_stray, process, wait_until};
 
-use super::wait_for_watch;
+use super::{WATCHER_THREADS, wait_for_watch};
 use crate::case;
 use crate::tested_type::{TestedType, assert_permits, exists};
 
@@ -87,11 +87,13 @@ fn forked_child_can_wait_for_a_death(tested: &TestedType) {
     holder.must("acquire\ts\t1");
     // a thread of the parent's, not of the child's
     puppet.must("start\tt\tacquire\ts\t1");
-    wait_until("deaths are watched", || process::threads(puppet.pid()) == 3);
+    wait_until("deaths are watched", || process::threads(puppet.pid()) == 2 + WATCHER_THREADS);
     let child: u32 = puppet.must("hand-over\tdie").parse().expect("a pid");
     assert_eq!(process::threads(child), 1);
     puppet.must("start\tt\tacquire\ts\t1");
-    wait_until("deaths are watched", || process::threads(child) == 3 && process::is_all_asleep(child));
+    wait_until("deaths are watched", || {
+        process::threads(child) == 2 + WATCHER_THREADS && process::is_all_asleep(child)
+    });
     assert_eq!(semaphore.waiting().expect("it is told"), 1);
     holder.kill();
     puppet.must("finish\tt");
@@ -108,7 +110,8 @@ fn forked_child_inherits_no_watch(tested: &TestedType) {
     let (mut holder, mut waiter) = (tested.puppet("s"), tested.puppet("s"));
     holder.must("acquire\ts\t1");
     waiter.must("start\tt\tacquire\ts\t1");
-    let is_watched = || process::threads(waiter.pid()) == 3 && process::is_all_asleep(waiter.pid());
+    let is_watched =
+        || process::threads(waiter.pid()) == 2 + WATCHER_THREADS && process::is_all_asleep(waiter.pid());
     wait_until("it waits and watches", is_watched);
     let child: u32 = waiter.must("fork\ts\t0").parse().expect("a pid");
     let mut other = tested.puppet("s");
@@ -344,7 +347,8 @@ fn close_of_foreign_descriptors_releases_nothing(tested: &TestedType) {
     holder.must("acquire\ts\t5");
     waiter.must("start\tt\tacquire\ts\t1");
     // a thread that is between the open of a descriptor and its next use would lose it there
-    let is_at_rest = || process::threads(waiter.pid()) == 3 && process::is_all_asleep(waiter.pid());
+    let is_at_rest =
+        || process::threads(waiter.pid()) == 2 + WATCHER_THREADS && process::is_all_asleep(waiter.pid());
     wait_until("deaths are watched, and all threads sleep", is_at_rest);
     waiter.must("close-descriptors");
     holder.kill();

@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use test_support::{Puppet, process, wait_until};
 
-use super::wait_for_waiters;
+use super::{WATCHER_THREADS, wait_for_waiters};
 use crate::case;
 use crate::tested_type::{TestedType, assert_permits};
 
@@ -80,7 +80,7 @@ fn semaphore_costs_two_descriptors_and_three_pages(tested: &TestedType) {
     }
     wait_for_waiters(&semaphore, 4);
     for waiter in [&one, &other] {
-        wait_until("deaths are watched", || process::threads(waiter.pid()) == 4);
+        wait_until("deaths are watched", || process::threads(waiter.pid()) == 3 + WATCHER_THREADS);
         check(waiter, "waiting");
         // and one for all that the process has watched
         assert!(process::descriptors(waiter.pid()) - before <= 3);

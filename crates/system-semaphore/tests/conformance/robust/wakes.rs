@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use system_semaphore::SystemSemaphore;
 use test_support::{Puppet, process, wait_until};
 
+use super::WATCHER_THREADS;
 use crate::case;
 use crate::tested_type::{TestedType, assert_permits};
 
@@ -47,7 +48,8 @@ fn assert_wakes(tested: &TestedType, what: &str, waiters: &[u32], left: u32, act
             puppet.must(&format!("start\t{thread}\tacquire\ts\t{count}"));
         }
         let pid = puppet.pid();
-        let is_asleep = || process::threads(pid) == waiters.len() + 2 && process::is_all_asleep(pid);
+        let is_asleep =
+            || process::threads(pid) == waiters.len() + 1 + WATCHER_THREADS && process::is_all_asleep(pid);
         wait_until("all sleep for long", is_asleep);
         wait_until_check_is_far();
         let begin = Instant::now();
@@ -106,7 +108,9 @@ fn one_death_wakes_many_at_once(tested: &TestedType) {
             waiters.must(&format!("start\t{thread}\tacquire\ts\t{count}"));
         }
         let pid = waiters.pid();
-        wait_until("all sleep for long", || process::threads(pid) == 5 && process::is_all_asleep(pid));
+        wait_until("all sleep for long", || {
+            process::threads(pid) == 4 + WATCHER_THREADS && process::is_all_asleep(pid)
+        });
         wait_until_check_is_far();
         holder.kill();
         let begin = Instant::now();

@@ -35,6 +35,13 @@ pub(crate) fn files_of_this_run() -> Vec<PathBuf> {
     files_with(&format!("system-semaphore-test-{}-", std::process::id()))
 }
 
+/// The semaphores that the second implementation of the platform has in the system.
+pub(crate) fn kernel_semaphores() -> BTreeSet<String> {
+    let entries = fs::read_dir("/dev/shm").into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| cfg!(portable_platform) && name.starts_with("sem.sysem-")).collect()
+}
+
 impl TestedType {
     /// That no file is left, which an open would clear up.
     pub(super) fn assert_no_files(&self) {
