@@ -140,6 +140,8 @@ impl Entry {
             libc::SYS_inotify_add_watch => ("inotify_add_watch", &[ENOSPC, ENOMEM, EACCES]),
             libc::SYS_inotify_rm_watch => ("inotify_rm_watch", &[EINVAL]),
             libc::SYS_ppoll => ("ppoll", &[EINTR, ENOMEM]),
+            // of whether the standard descriptors are open
+            libc::SYS_poll => ("poll", &[EINTR, ENOMEM]),
             libc::SYS_clone3 => ("clone3", &[EAGAIN, ENOMEM, EPERM, ENOSYS]),
             libc::SYS_clone => ("clone", &[EAGAIN, ENOMEM]),
             libc::SYS_clock_nanosleep => ("clock_nanosleep", &[EINTR]),
