@@ -40,6 +40,7 @@ pub struct Capabilities {
 
 impl Capabilities {
     /// Fails if no acquire of `count` permits can ever succeed on such a semaphore.
+    #[inline]
     pub(crate) fn check_acquire(&self, count: u32, has_deadline: bool) -> Result<(), Cause> {
         self.check_count(count)?;
         if count > 1 && !self.several_at_once {
@@ -54,6 +55,7 @@ impl Capabilities {
     }
 
     /// Fails if `count` is above the maximum.
+    #[inline]
     pub(crate) fn check_count(&self, count: u32) -> Result<(), Cause> {
         let max_permits = self.max_permits;
         if count > max_permits {
