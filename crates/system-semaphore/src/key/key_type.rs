@@ -7,8 +7,8 @@ use crate::error::{Cause, Error, ErrorKind, Result};
 
 /// Which kind of operating-system object a key names.
 ///
-/// The numbers and the text forms are Qt's (`QNativeIpcKey::Type`), but for those of [`Robust`](Self::Robust), which
-/// Qt does not know.
+/// The numbers and the text forms are Qt's (`QNativeIpcKey::Type`), except those of
+/// [`Robust`](Self::Robust), which Qt does not know.
 ///
 /// ```
 /// use system_semaphore::KeyType;

@@ -11,8 +11,10 @@ pub(super) fn c_name(name: &str) -> Result<CString, Cause> {
     CString::new(name).map_err(|_| Cause::new(ErrorKind::KeyError, "the name contains a NUL character"))
 }
 
-/// The GNU C library maps whatever stands in a semaphore's place, and the first access beyond the end of a file
-/// that is too short is SIGBUS. So that is looked at first.
+/// Fails if a semaphore's place has something that is no regular file, or a file that is too short.
+///
+/// The GNU C library maps any file that has the name, and the first access beyond its end raises
+/// SIGBUS.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(super) fn check_file(name: &CStr) -> Result<(), Cause> {
     let name = name.to_string_lossy();

@@ -1,20 +1,24 @@
-//! Waiting for permits, and waking who waits.
+//! Waiting for permits.
 //!
-//! Who has to wait sets WAITERS in the state and sleeps on its lower half, a futex. A release that sees WAITERS clears it
-//! in its own swap and wakes as many as it has released. A woken waiter takes its permit with WAITERS set again, since
-//! others may sleep, and if permits are left, wakes one more: the *baton*. Who leaves without a permit after it was
-//! woken passes the baton on, too. So while permits are free and somebody sleeps, somebody has the baton, and if that
-//! one dies, its recoverer goes on with it ([`super::recovery`]). Nothing counts waiters: a dead one would stay counted.
+//! A waiter sets WAITERS in the state and sleeps on the lower half of the state, a futex. A releaser
+//! that sees WAITERS clears it in its own swap, and wakes as many waiters as it has released permits.
+//! A woken waiter has the *baton*: it acquires with WAITERS set again, because other waiters may
+//! sleep, and if permits are left it wakes one more. A woken waiter that leaves without a permit
+//! passes the baton on as well. Therefore, while permits are free and a waiter sleeps, some process
+//! has the baton. If that process dies, its recoverer passes the baton on ([`super::recovery`]). No
+//! field counts the waiters, because a dead one would stay counted.
 //!
-//! Waiters for several permits sleep on another bit, and every wake wakes all of those besides: a baton given to someone
-//! who needs more than there is would be lost.
+//! Waiters for several permits sleep in a queue of their own, and every wake-up wakes all of them in
+//! addition: a baton that only reached a waiter that needs more permits than are free would be lost.
 //!
-//! No sleep is longer than a second, or in a crowd a few: that is what finds a permit when the one who should have woken us is
-//! stopped. After the first few milliseconds a waiter has the deaths of others watched ([`DeathWatch`]).
+//! Every sleep is bounded, by one second as a rule and by eight if many processes wait. The bound is
+//! what finds a permit if the process that should have woken the waiter is stopped. After the first
+//! few milliseconds a waiter has the deaths of others watched ([`DeathWatch`]).
 //!
-//! Running threads may overtake sleeping ones: strict turns would cost a context switch each. But a waiter that was
-//! woken in vain for a while makes the rule *fair* until it is served, or for some milliseconds: who has not slept yet then queues,
-//! too, if it may wait.
+//! A running thread may overtake sleeping ones, because a strict order would cost a context switch
+//! for each permit. A waiter that was woken in vain for a while makes the rule *fair*, until it has
+//! its permits or for some milliseconds. While the rule is fair, a thread that has not slept yet
+//! queues as well, if it may wait.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -202,7 +202,7 @@ mod tests {
             Self { start, schedule: Schedule::new(start), has_many_users }
         }
 
-        /// The same with an event at this time.
+        /// A schedule that was created at time 0, and got an event at this time.
         fn with_event_at(has_many_users: bool, micros: u64) -> Self {
             let mut timeline = Self::new(has_many_users);
             timeline.event_at(micros);

@@ -104,7 +104,7 @@ impl Drop for TestSemaphore {
     }
 }
 
-/// What is done to who has come to a halt, before it is killed.
+/// What other processes do between the halt of an actor and its death.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Meanwhile {
     Nothing,
@@ -129,7 +129,7 @@ impl Meanwhile {
         }
     }
 
-    /// What is free afterwards, if so many would be otherwise.
+    /// Returns how many permits are free afterwards, if `free` would be without it.
     fn free(self, free: u32) -> u32 {
         match self {
             Self::Nothing | Self::ManyOperations => free,

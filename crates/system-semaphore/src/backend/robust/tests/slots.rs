@@ -27,7 +27,7 @@ fn release_of_more_than_the_maximum_is_refused() {
     assert_eq!((outcome, after), (Err(ErrorKind::OutOfResources), ((2, 2 * max), 2 * max)));
 }
 
-/// Who looks for the dead begins about the last one, and misses none.
+/// A scan for dead users begins at the slot recovered last, and must cover all slots.
 #[test]
 fn slots_in_use_are_found_from_any_start() {
     let mapped = unnamed_mapped_file();

@@ -38,7 +38,7 @@ const SEATS: usize = 1024;
 ///
 /// The check finds a wake-up whose sender died before it could post.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
-/// The same where the sender may not be allowed to post: 10 ms.
+/// How long a thread sleeps until it checks its seat, if the sender may not be allowed to post: 10 ms.
 ///
 /// The permissions of a semaphore depend on the umask, so a process of another user may not be able
 /// to open it.
