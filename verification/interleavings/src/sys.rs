@@ -45,6 +45,11 @@ pub(crate) mod shared_memory {
     }
     pub(crate) use shared;
 
+    /// What may be shared: anything, because these processes are threads.
+    pub(crate) trait Shared: Send + Sync + 'static {}
+
+    impl<T: Send + Sync + 'static> Shared for T {}
+
     /// What is shared: a beginning, and what follows.
     #[derive(Debug)]
     pub(crate) struct Mapping<T, R>(pub(crate) Arc<T>, pub(crate) Arc<R>);

@@ -1,6 +1,10 @@
 //! A platform that exists only in the model: the memory is an allocation, the kernel is a few mutexes of loom's.
 
+#[path = "../../../../../crates/system-semaphore/src/backend/robust/platform/api.rs"]
+mod api;
+
 use std::fmt;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,11 +12,13 @@ use std::time::Duration;
 
 use loom::sync::{Condvar, Mutex};
 
+use self::api::{Interrupt, Location, LockId, Object, ObjectId};
+pub(crate) use self::api::{LivenessLocks, Parking, Queue, SharedObject, Unparked};
 use super::algorithm::fairness::FAIR_MS;
 use super::error::EngineError;
 use super::tests::me;
 use crate::sys::atomic::AtomicU64;
-use crate::sys::shared_memory::{Mapping, Part};
+use crate::sys::shared_memory::{Mapping, Part, Shared};
 
 /// No time passes.
 pub(crate) mod clock {
@@ -44,20 +50,9 @@ pub(crate) mod clock {
     }
 }
 
-pub(crate) type LockId = u16;
-
 /// The locks of the process that asks.
 #[derive(Debug)]
 pub(crate) struct Locks;
-
-/// See the trait of the library's `platform`.
-pub(crate) trait LivenessLocks {
-    fn try_lock(&self, lock: LockId) -> Result<bool, EngineError>;
-    fn unlock(&self, lock: LockId) -> Result<(), EngineError>;
-    fn find_locked(&self, locks: Range<LockId>) -> Result<Option<LockId>, EngineError>;
-    fn is_locked(&self, lock: LockId) -> Result<bool, EngineError>;
-    fn check_still_ours(&self) -> bool;
-}
 
 loom::lazy_static! {
     /// Which process has which lock. A process is known by its slot.
@@ -82,10 +77,6 @@ impl LivenessLocks for Locks {
     fn find_locked(&self, mut locks: Range<LockId>) -> Result<Option<LockId>, EngineError> {
         let owners = OWNERS.lock().expect("no process dies with it");
         Ok(locks.find(|lock| owners[usize::from(*lock)].is_some_and(|owner| owner != me())))
-    }
-
-    fn is_locked(&self, lock: LockId) -> Result<bool, EngineError> {
-        Ok(self.find_locked(lock..lock + 1)?.is_some())
     }
 
     fn check_still_ours(&self) -> bool {
@@ -121,20 +112,26 @@ impl<T, R> fmt::Debug for SharedFile<T, R> {
     }
 }
 
-/// See the trait of the library's `platform`. Nothing is opened here.
-pub(crate) trait SharedObject<T, R> {
-    fn first(&self) -> &T;
-    fn rest(&self) -> &R;
-    fn part<P: 'static>(
-        &self,
-        choose: impl for<'a> Fn(&'a T, &'a R) -> &'a P + Send + Sync + 'static,
-    ) -> Part<P>;
-    fn reserve(locks: &Locks, length: u64) -> Result<(), EngineError>;
-    fn ensure_locks(&self) -> Result<Arc<Locks>, EngineError>;
-    fn new_locks(&self) -> Arc<Locks>;
-}
+impl<T: Shared, R: Shared> SharedObject<T, R> for SharedFile<T, R> {
+    type Locks = Locks;
 
-impl<T: Send + Sync + 'static, R: Send + Sync + 'static> SharedObject<T, R> for SharedFile<T, R> {
+    fn open<M>(
+        _: Arc<dyn Location>,
+        _: impl FnMut() -> io::Result<(Object, ObjectId, M)>,
+    ) -> io::Result<(Self, M)> {
+        unreachable!("a scene makes its memory itself")
+    }
+
+    fn id(&self) -> ObjectId {
+        ObjectId(0)
+    }
+
+    fn into_object(self) -> Option<Object> {
+        None
+    }
+
+    fn remove_side_objects(_: &dyn Location, _: Option<&Self>) {}
+
     fn first(&self) -> &T {
         &self.0
     }
@@ -143,7 +140,7 @@ impl<T: Send + Sync + 'static, R: Send + Sync + 'static> SharedObject<T, R> for 
         self.0.rest()
     }
 
-    fn part<P: 'static>(
+    fn part<P: Shared>(
         &self,
         choose: impl for<'a> Fn(&'a T, &'a R) -> &'a P + Send + Sync + 'static,
     ) -> Part<P> {
@@ -161,35 +158,6 @@ impl<T: Send + Sync + 'static, R: Send + Sync + 'static> SharedObject<T, R> for 
     fn new_locks(&self) -> Arc<Locks> {
         Arc::new(Locks)
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Queue {
-    Single,
-    Multi,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unparked {
-    Woken,
-    Changed,
-    Ended,
-}
-
-#[derive(Debug)]
-pub(crate) enum Interrupt {}
-
-/// See the trait of the library's `platform`.
-pub(crate) trait Parking {
-    fn park(
-        &self,
-        word: &AtomicU64,
-        expected: u32,
-        queue: Queue,
-        limit: Duration,
-        interrupt: Option<&Interrupt>,
-    ) -> Result<Unparked, EngineError>;
-    fn unpark(&self, word: &AtomicU64, queue: Queue, count: u32);
 }
 
 /// A parked thread: its queue, and what wakes it.
